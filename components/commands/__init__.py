@@ -1,0 +1,1 @@
+"""What the hub asks: read, judged, recorded, carried out, answered."""

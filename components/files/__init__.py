@@ -1,0 +1,1 @@
+"""G-code files from the hub: fetched, verified, put in place, cleaned up."""

@@ -1,0 +1,125 @@
+"""One place that tells people what is wrong, and takes it back when it is mended.
+
+A notice has a key and one clear sentence. While it stands it is a Moonraker warning (which Mainsail and Fluidd show),
+a row in the panel and in `GET /server/tecmedhub/status`; it is logged once and then counted, however often it recurs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Callable, Dict, List, Optional
+
+from .clock import Clock
+
+MAX_LOGGED = 500  # distinct sentences remembered; beyond it the oldest may be logged a second time
+
+
+@dataclass(frozen=True)
+class Notice:
+    key: str
+    text: str
+    since: float  # unix seconds, of this key
+    count: int  # how often it was raised
+    warning: bool
+
+
+class Notices:
+    """`add_warning(text, warn_id)` and `remove_warning(warn_id)` are Moonraker's; `console(line)` writes to its console."""
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        clock: Clock,
+        add_warning: Callable[[str, str], None] = lambda text, warn_id: None,
+        remove_warning: Callable[[str], None] = lambda warn_id: None,
+        console: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.logger = logger
+        self._clock = clock
+        self._add_warning = add_warning
+        self._remove_warning = remove_warning
+        self._console = console
+        self._standing: Dict[str, Notice] = {}
+        self._logged: "OrderedDict[str, int]" = OrderedDict()
+        self._listeners: List[Callable[[], None]] = []
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call `listener()` whenever the list of standing notices changes."""
+        self._listeners.append(listener)
+
+    def show(
+        self, key: str, text: str, *, warning: bool = True, level: int = logging.WARNING
+    ) -> None:
+        """Let `text` stand under `key`, in place of what stood there."""
+        old = self._standing.get(key)
+        if old is not None and old.text == text and old.warning == warning:
+            self._standing[key] = replace(old, count=old.count + 1)
+            return
+        since = old.since if old is not None else self._clock.time()
+        count = old.count + 1 if old is not None else 1
+        self._standing[key] = Notice(key, text, since, count, warning)
+        if warning:
+            self._add_warning(f"TecMedHub: {text}", _warn_id(key))
+        elif old is not None and old.warning:
+            self._remove_warning(_warn_id(key))
+        self.log_once(f"{key}: {text}", text, level=level)
+        self._changed()
+
+    def clear(self, key: str, text: str = "") -> None:
+        """It is mended; `text`, if given, is logged as the good news."""
+        old = self._standing.pop(key, None)
+        if old is None:
+            return
+        if old.warning:
+            self._remove_warning(_warn_id(key))
+        if text:
+            times = "" if old.count == 1 else f" (it had been reported {old.count} times)"
+            self.logger.info("%s%s", text, times)
+        self._changed()
+
+    def log_once(
+        self,
+        identity: str,
+        text: str,
+        *,
+        level: int = logging.WARNING,
+        exc_info: Optional[BaseException] = None,
+    ) -> bool:
+        """Log a distinct failure the first time only; True if it was logged now."""
+        seen = self._logged.pop(identity, 0)
+        self._logged[identity] = seen + 1
+        while len(self._logged) > MAX_LOGGED:
+            self._logged.popitem(last=False)
+        if seen:
+            return False
+        self.logger.log(level, "%s", text, exc_info=exc_info)
+        return True
+
+    def times_logged(self, identity: str) -> int:
+        return self._logged.get(identity, 0)
+
+    def console(self, line: str) -> None:
+        """Say it to whoever stands at the printer (the console of Mainsail and Fluidd); never reaches Klipper."""
+        clean = " ".join(line.split())
+        self._console(f"// TecMedHub: {clean}")
+
+    @property
+    def standing(self) -> List[Notice]:
+        return sorted(self._standing.values(), key=lambda notice: notice.since)
+
+    def close(self) -> None:
+        """Take all warnings back (an in-process restart starts clean)."""
+        for notice in list(self._standing.values()):
+            if notice.warning:
+                self._remove_warning(_warn_id(notice.key))
+        self._standing.clear()
+
+    def _changed(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+
+def _warn_id(key: str) -> str:
+    return f"tecmedhub_{key}"

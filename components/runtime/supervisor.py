@@ -1,0 +1,83 @@
+"""Tasks that must not die: an exception is logged once with its trace, counted, and the task begins anew.
+
+Moonraker forgets a failed task silently, and a timer that raises is dead for ever; every loop of ours runs here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Awaitable, Callable, Dict, Set
+
+from .clock import Clock
+from .notices import Notices
+
+RESTART_DELAYS = (1.0, 2.0, 5.0, 15.0, 60.0)  # a loop that fails at once must not burn a Pi's core
+HEALTHY_AFTER = 300.0  # a task that ran this long starts again at the first delay
+
+
+class Supervisor:
+    def __init__(self, notices: Notices, clock: Clock) -> None:
+        self._notices = notices
+        self._clock = clock
+        self._tasks: Dict[str, asyncio.Task] = {}
+        self._once: Set[asyncio.Task] = set()
+        self.failures: Dict[str, int] = {}  # by task name, for the statistics
+
+    def keep(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
+        """Run `body` until `stop`, anew after each failure or return."""
+        self._tasks[name] = asyncio.ensure_future(self._keep(name, body))
+
+    def spawn(self, name: str, work: Awaitable[None]) -> asyncio.Task:
+        """Run `work` once, apart from its caller; a failure is reported, never lost."""
+        task = asyncio.ensure_future(self._once_guarded(name, work))
+        self._once.add(task)
+        task.add_done_callback(self._once.discard)
+        return task
+
+    @property
+    def running(self) -> Dict[str, bool]:
+        return {name: not task.done() for name, task in self._tasks.items()}
+
+    async def stop(self) -> None:
+        """Cancel everything and wait until it has gone (at most two seconds)."""
+        tasks = [t for t in list(self._tasks.values()) + list(self._once) if not t.done()]
+        self._tasks.clear()
+        current = asyncio.current_task()
+        tasks = [t for t in tasks if t is not current]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=2.0)
+
+    async def _keep(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
+        attempt = 0
+        while True:
+            started = self._clock.monotonic()
+            try:
+                await body()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                self._report(name, error)
+            if self._clock.monotonic() - started > HEALTHY_AFTER:
+                attempt = 0
+            await self._clock.sleep(RESTART_DELAYS[min(attempt, len(RESTART_DELAYS) - 1)])
+            attempt += 1
+
+    async def _once_guarded(self, name: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._report(name, error)
+
+    def _report(self, name: str, error: Exception) -> None:
+        self.failures[name] = self.failures.get(name, 0) + 1
+        self._notices.log_once(
+            f"task {name}: {type(error).__name__}: {error}",
+            f"The task '{name}' failed and starts again: {type(error).__name__}: {error}",
+            level=logging.ERROR,
+            exc_info=error,
+        )

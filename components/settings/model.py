@@ -1,0 +1,169 @@
+"""What the operator decided, as frozen values: the shape of `printer_config.json` (client v4) with its additions.
+
+A room reads `LiveSettings.now` each time it needs a value, so that a change of the JSON override takes effect
+without a restart. Nothing here reads a file; see `loader` for how values come to be, `options` for their bounds.
+All durations are seconds unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Callable, Dict, List, Mapping, Tuple
+
+
+class Origin(str, Enum):
+    """Where an effective value came from."""
+
+    DEFAULT = "default"
+    MOONRAKER_CONF = "moonraker.conf"
+    JSON = "json"
+
+
+class RemoteControl(str, Enum):
+    """How much the hub may do here, from most to least (`security.remote_control`)."""
+
+    FULL = "full"
+    PRINT = "print"
+    MONITOR = "monitor"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class Camera:
+    enabled: bool = True
+    urls: Tuple[str, ...] = ()
+    capture_interval: float = 30.0
+    timelapse_enabled: bool = True
+    timelapse_interval: float = 60.0
+    resolution: str = "high"  # low (640 px wide) | high (1280 px) | original
+    timelapse_keep: int = 10  # videos
+    timelapse_max_mb: int = 2048  # frames and videos together
+    timelapse_fps: int = 15
+
+
+@dataclass(frozen=True)
+class Intervals:
+    status_update: float = 5.0
+    status_idle: float = 5.0  # default: the same as status_update
+    command_check: float = 3.0
+    command_check_active: float = 1.0
+    health_check: float = 60.0
+    reconnect_attempt: float = 10.0
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    moonraker: float = 5.0
+    server: float = 10.0
+    camera: float = 5.0
+    file_download: float = 60.0  # without a single byte arriving
+
+
+@dataclass(frozen=True)
+class Retries:
+    max_attempts: int = 5
+    exponential_backoff: bool = True
+    base_delay: float = 2.0
+
+
+@dataclass(frozen=True)
+class FileManagement:
+    auto_cleanup: bool = True
+    max_age_days: float = 30.0
+    verify_checksums: bool = True
+    max_size_mb: int = 1024
+    folder: str = ""  # sub-folder of the gcodes root; "" is the root itself
+    allowed_hosts: Tuple[str, ...] = ()
+    cleanup_scope: str = "downloaded"  # downloaded | all
+
+
+@dataclass(frozen=True)
+class Logging:
+    level: str = "INFO"
+    max_size_mb: float = 10.0
+    backup_count: int = 5
+    verbose: bool = False
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """How old a command may be when it is run; 0 is never too old."""
+
+    emergency_stop: float = 60.0
+    control: float = 60.0
+    gcode: float = 120.0  # heat, movement, gcode, macro
+    print: float = 600.0
+
+
+@dataclass(frozen=True)
+class Security:
+    validate_dangerous_commands: bool = True
+    rate_limit_seconds: float = 1.0
+    allowed_gcode_patterns: Tuple[str, ...] = ("G*", "M*", "T*")
+    allowed_macros: Tuple[str, ...] = ("*",)
+    remote_control: RemoteControl = RemoteControl.FULL
+    denied_actions: Tuple[str, ...] = ()
+    require_clear_bed: bool = False
+
+
+@dataclass(frozen=True)
+class PrinterData:
+    tags: Tuple[str, ...] = ()
+    filament: Mapping[str, Any] = field(default_factory=dict)  # material, color, remaining
+    bed_status: str = ""
+    location: str = ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    server_url: str = ""
+    printer_token: str = ""
+    printer_name: str = ""
+    protocol: str = "auto"  # auto | 1 | 2
+    commands_url: str = ""
+    files_url: str = ""
+    image_url: str = ""
+    camera: Camera = Camera()
+    intervals: Intervals = Intervals()
+    timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
+    file_management: FileManagement = FileManagement()
+    logging: Logging = Logging()
+    security: Security = Security()
+    expiry: Expiry = Expiry()
+    printer_data: PrinterData = PrinterData()
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is a hub to talk to: without both of these nothing is sent."""
+        return bool(self.server_url and self.printer_token)
+
+
+class LiveSettings:
+    """The settings in force now. Rooms keep this object, not a `Settings`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._now = settings
+        self._listeners: List[Callable[[Settings, Settings], None]] = []
+
+    @property
+    def now(self) -> Settings:
+        return self._now
+
+    def subscribe(self, listener: Callable[[Settings, Settings], None]) -> None:
+        """Call `listener(old, new)` after each change that changes anything."""
+        self._listeners.append(listener)
+
+    def replace(self, settings: Settings) -> bool:
+        """Put new settings in force; True if they differ from the old ones."""
+        old = self._now
+        if settings == old:
+            return False
+        self._now = settings
+        for listener in self._listeners:
+            listener(old, settings)
+        return True
+
+
+Origins = Dict[str, Origin]

@@ -1,0 +1,1 @@
+"""What the operator sees: endpoints, notifications, the panel, the doctor."""
