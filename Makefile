@@ -1,0 +1,38 @@
+# The two commands of a newcomer: `make demo` and `make test`. Both set up everything they need first.
+PYTHON := .venv/main/bin/python
+SHELL := bash
+.SHELLFLAGS := -Eeuo pipefail -c
+.DEFAULT_GOAL := help
+SHELL_SCRIPTS = install.sh scripts/bootstrap .ci/run
+
+.PHONY: help demo test quick lint bench clean setup setup-demo
+
+help:  ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+
+setup:
+	@scripts/bootstrap test
+
+setup-demo:
+	@scripts/bootstrap demo
+
+demo: setup-demo  ## Print a short file on a printer made of software, and watch the hub see it
+	@$(PYTHON) -m tests.demo
+
+test: setup lint  ## Everything: linters, types, the Python 3.7 floor, unit tests, the real stack, older Moonrakers
+	@$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+quick: setup-demo  ## The unit tests only, in seconds
+	@$(PYTHON) -m pytest -q tests/unit $(PYTEST_ARGS)
+
+lint: setup  ## ruff, mypy, shellcheck, vermin, and an import of every module on Python 3.7
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+	@shellcheck $(SHELL_SCRIPTS)
+	@scripts/check-floor
+
+bench: setup  ## The figures of the documentation, measured anew
+	@$(PYTHON) -m bench $(BENCH_ARGS)
+
+clean:  ## Remove what runs leave behind, and the virtual environments
+	rm -rf .venv .artefacts .mypy_cache .pytest_cache .ruff_cache .hypothesis
