@@ -1,0 +1,212 @@
+"""Conversations with the hub: each request of the protocol as a method that returns a `Reply`, whatever happens.
+
+Keeps what the hub said about itself (announced features, its clock); when to call and how often is `link`'s business.
+"""
+
+from __future__ import annotations
+
+import secrets
+import urllib.parse
+from dataclasses import dataclass, field
+from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Tuple
+
+from ..runtime.clock import Clock
+from ..runtime.loose import as_bool, as_text
+from ..settings.model import LiveSettings
+from . import protocol
+from .protocol import Endpoints, Features, Generation, HubFile
+from .transport import Exchange, Failure, Transport, host_of, read_json_object, to_json
+
+MAX_HUB_MESSAGE = 200  # characters of the hub's own words in a sentence
+CLOCK_SMOOTHING = 2.0  # seconds; a Date header has whole seconds, so smaller steps are noise
+
+Inbox = Callable[[Any, Generation], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How a request to the hub ended; `data` is the JSON object of its answer, if there was one."""
+
+    ok: bool
+    sentence: str  # for people; empty when ok
+    data: Mapping[str, Any] = field(default_factory=dict)
+    failure: Optional[Failure] = None
+    status: int = 0
+    retry_after: Optional[float] = None  # seconds
+    seconds: float = 0.0
+    sent_bytes: int = 0
+
+
+class HubClient:
+    """One hub, as `LiveSettings` names it at the moment of each request."""
+
+    def __init__(self, live: LiveSettings, transport: Transport, clock: Clock) -> None:
+        self._live = live
+        self._transport = transport
+        self._clock = clock
+        self._announced: Dict[str, Features] = {}
+        self._clock_offset: Optional[float] = None  # hub's wall clock minus our monotonic one
+        self._offset_error = 0.0
+        self._inbox: Optional[Inbox] = None
+        live.subscribe(lambda old, new: self._forget_if_moved(old.server_url, new.server_url))
+
+    def deliver_to(self, inbox: Inbox) -> None:
+        """Hand every command, in whichever reply it comes, to `inbox` before that reply is returned.
+
+        The hub forgets what it hands out, so no caller may be in a position to drop it.
+        """
+        self._inbox = inbox
+
+    # What is known of the hub
+
+    @property
+    def where(self) -> Endpoints:
+        return protocol.endpoints(self._live.now)
+
+    @property
+    def generation(self) -> Generation:
+        return self.where.generation
+
+    @property
+    def features(self) -> Features:
+        return protocol.merge_features(list(self._announced.values()))
+
+    @property
+    def origin(self) -> Tuple[str, str, int]:
+        """Scheme, host and port of the hub, in the form in which origins are compared."""
+        parts = urllib.parse.urlsplit(self._live.now.server_url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return parts.scheme, (parts.hostname or "").lower(), port
+
+    def now(self) -> float:
+        """Unix seconds by the hub's clock, known from its Date header: a Raspberry Pi has no clock of its own."""
+        if self._clock_offset is None:
+            return self._clock.time()
+        return self._clock.monotonic() + self._clock_offset
+
+    @property
+    def clock_skew(self) -> Optional[float]:
+        """Seconds by which the hub's clock is ahead of ours; None before the first contact."""
+        return None if self._clock_offset is None else self.now() - self._clock.time()
+
+    # Requests
+
+    async def send_status(self, body: Mapping[str, Any]) -> Reply:
+        return await self._post("status", self.where.status, body)
+
+    async def fetch_commands(self, wait: float = 0.0) -> Reply:
+        """The commands waiting for this printer. The hub deletes what it returns: the reply is their only copy."""
+        url = protocol.commands_url(self.where, self._live.now.printer_token, wait)
+        return await self._get("commands", url, extra_time=wait)
+
+    async def post_results(self, results: List[Dict[str, Any]]) -> Reply:
+        body = {"action": "command_results", "token": self._live.now.printer_token, "results": results}
+        return await self._post("results", self.where.status, body)
+
+    async def upload_image(self, jpeg: bytes, name: str = "image") -> Reply:
+        """Send a JPEG; `data["image_url"]` is where the hub put it. Generation 2 has no such endpoint."""
+        where = self.where
+        if not where.image:
+            return Reply(False, "This hub takes pictures within the status, not as uploads.", failure=Failure.BAD_URL)
+        fields = {"token": self._live.now.printer_token}
+        if name != "image":
+            fields["camera"] = name
+        body, headers = _form(fields, "image", "snapshot.jpg", "image/jpeg", jpeg)
+        return await self._send("image", where.image, body, headers)
+
+    async def upload_timelapse(self, video: bytes, filename: str) -> Reply:
+        """Send a finished video to a hub that announced `timelapse_upload`."""
+        fields = {"token": self._live.now.printer_token}
+        body, headers = _form(fields, "video", filename, "video/mp4", video)
+        return await self._send("timelapse", self.where.timelapse, body, headers, extra_time=120.0)
+
+    async def list_files(self) -> Tuple[Reply, Tuple[HubFile, ...]]:
+        reply = await self._get("files", protocol.file_list_url(self.where, self._live.now.printer_token))
+        return reply, protocol.read_files(reply.data) if reply.ok else ()
+
+    def file_request(self, name: str) -> Tuple[str, Dict[str, str]]:
+        """Address (with the token) and headers under which the hub serves the bytes of a file."""
+        return protocol.file_url(self.where, self._live.now.printer_token, name), {}
+
+    async def mark_downloaded(self, name: str) -> Reply:
+        """Tell that the verified file is safely on disk. Generation 1 deletes its copy."""
+        url, body = protocol.mark_downloaded(self.where, self._live.now.printer_token, name)
+        return await self._post("files", url, body)
+
+    # One exchange
+
+    async def _get(self, kind: str, url: str, extra_time: float = 0.0) -> Reply:
+        timeout = self._live.now.timeouts.server + extra_time
+        return await self._read(kind, await self._transport.exchange("GET", url, timeout=timeout), 0)
+
+    async def _post(self, kind: str, url: str, body: Mapping[str, Any]) -> Reply:
+        return await self._send(kind, url, to_json(body), {"Content-Type": "application/json"})
+
+    async def _send(
+        self, kind: str, url: str, body: bytes, headers: Mapping[str, str], extra_time: float = 0.0
+    ) -> Reply:
+        timeout = self._live.now.timeouts.server + extra_time
+        exchange = await self._transport.exchange("POST", url, timeout=timeout, body=body, headers=headers)
+        return await self._read(kind, exchange, len(body))
+
+    async def _read(self, kind: str, exchange: Exchange, sent: int) -> Reply:
+        host = host_of(self._live.now.server_url)
+        self._set_clock(exchange)
+        if exchange.failure is not None:
+            return _reply(exchange, sent, exchange.failure, exchange.sentence)
+        data = read_json_object(exchange.body, "success")
+        if data is None:
+            return _reply(exchange, sent, Failure.NOT_JSON, _not_json(exchange.body, host))
+        if not as_bool(data["success"]):
+            said = " ".join(as_text(data.get("message")).split())[:MAX_HUB_MESSAGE] or "no reason given"
+            return _reply(exchange, sent, Failure.REFUSED, f'{host} refuses: "{said}". Check printer_token.', data)
+        announced = protocol.read_features(data)
+        if announced is None:
+            self._announced.pop(kind, None)
+        else:
+            self._announced[kind] = announced
+        if self._inbox is not None and data.get("commands"):
+            await self._inbox(data["commands"], self.generation)
+        return _reply(exchange, sent, None, "", data)
+
+    def _set_clock(self, exchange: Exchange) -> None:
+        if exchange.server_time is None:
+            return
+        # The Date was written somewhere within the exchange, and cut to whole seconds: half of each is the best guess.
+        offset = exchange.server_time + 0.5 - (self._clock.monotonic() - exchange.seconds / 2)
+        if self._clock_offset is None or abs(offset - self._clock_offset) > CLOCK_SMOOTHING:
+            self._clock_offset = offset
+        else:
+            self._clock_offset += (offset - self._clock_offset) / 8
+
+    def _forget_if_moved(self, old_url: str, new_url: str) -> None:
+        if old_url != new_url:
+            self._announced.clear()
+            self._clock_offset = None
+
+
+def _reply(
+    exchange: Exchange, sent: int, failure: Optional[Failure], sentence: str, data: Optional[Mapping[str, Any]] = None
+) -> Reply:
+    return Reply(
+        failure is None, sentence, data or {}, failure, exchange.status, exchange.retry_after, exchange.seconds, sent
+    )
+
+
+def _not_json(body: bytes, host: str) -> str:
+    text = body[:2048].decode("utf-8", "replace").strip()
+    if not text:
+        return f"{host} sent an empty answer: look into the server's PHP error log."
+    if text.startswith("<"):
+        return f"{host} answered with a web page instead of JSON: check that server_url names the hub's PHP script."
+    if text.startswith("{"):
+        return f"{host} sent JSON that is cut short or damaged: look into the server's PHP error log."
+    return f"{host} answered with something that is not the hub's JSON: check that server_url names the hub's PHP script."
+
+
+def _form(
+    fields: Mapping[str, str], name: str, filename: str, kind: str, content: bytes
+) -> Tuple[bytes, Dict[str, str]]:
+    boundary = f"tecmedhub-{secrets.token_hex(16)}"
+    head, tail = protocol.multipart(boundary, fields, name, filename, kind)
+    return head + content + tail, {"Content-Type": f"multipart/form-data; boundary={boundary}"}

@@ -1,0 +1,236 @@
+"""Whether the hub can be reached, and who may try it when: the state that all conversations with it share.
+
+Each kind of request is a channel with a back-off of its own, so that one stuck endpoint delays nothing else. When no
+word with the server is possible at all (name, connection, TLS), all channels wait together and go on together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from typing import Callable, Deque, Dict, List, Optional, Tuple
+
+from ..runtime.clock import Clock
+from ..runtime.notices import Notices
+from ..settings.model import LiveSettings, Settings
+from .backoff import Backoff
+from .client import HubClient, Reply
+from .transport import Failure
+
+WARN_AFTER = 2  # failures in a row: one lost packet is no news
+LATENCIES_KEPT = 720  # an hour at one every five seconds
+
+STAGES = ("dns", "tcp", "tls", "http", "json", "token")
+_STAGE_OF: Dict[Failure, str] = {
+    Failure.BAD_URL: "dns",
+    Failure.DNS: "dns",
+    Failure.UNREACHABLE: "tcp",
+    Failure.TLS: "tls",
+    Failure.TIMED_OUT: "http",
+    Failure.REDIRECT: "http",
+    Failure.BUSY: "http",
+    Failure.STATUS: "http",
+    Failure.TOO_LARGE: "http",
+    Failure.INTERNAL: "http",
+    Failure.NOT_JSON: "json",
+    Failure.REFUSED: "token",
+}
+
+
+class _Channel:
+    def __init__(self, backoff: Backoff) -> None:
+        self.backoff = backoff
+        self.until = 0.0  # monotonic
+        self.failing: Optional[Reply] = None
+
+
+class Link:
+    def __init__(self, live: LiveSettings, notices: Notices, clock: Clock, rng: random.Random) -> None:
+        self._live = live
+        self._notices = notices
+        self._clock = clock
+        self._rng = rng
+        self._channels: Dict[str, _Channel] = {}
+        self._network = Backoff(lambda: live.now, rng)
+        self._until = 0.0  # monotonic; of all channels
+        self._wake = asyncio.Event()
+        self._listeners: List[Callable[[bool, float], None]] = []
+        self.connected: Optional[bool] = None  # None before the first exchange
+        self.since = clock.time()  # of the present state, unix seconds
+        self._down_at: Optional[float] = None  # monotonic
+        self.reconnections = 0
+        self.latencies: Deque[Tuple[float, float]] = deque(maxlen=LATENCIES_KEPT)  # (unix time, seconds)
+        live.subscribe(self._settings_changed)
+
+    def subscribe(self, listener: Callable[[bool, float], None]) -> None:
+        """Call `listener(connected, seconds)` at each change; `seconds` is how long the outage was."""
+        self._listeners.append(listener)
+
+    async def ready(self, channel: str) -> None:
+        """Wait until `channel` may send its next request."""
+        own = self._channel(channel)
+        while True:
+            left = max(own.until, self._until) - self._clock.monotonic()
+            if left <= 0 and self._live.now.complete:
+                return
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), left if left > 0 else None)
+            except asyncio.TimeoutError:
+                pass
+
+    def ended(self, channel: str, reply: Reply) -> None:
+        """Book how a request of `channel` ended."""
+        own = self._channel(channel)
+        if reply.ok:
+            self._succeeded(channel, own, reply)
+        else:
+            self._failed(own, reply)
+        self._tell()
+
+    @property
+    def failing(self) -> Optional[Reply]:
+        """The worst of what fails now: the earliest stage of a connection comes first."""
+        replies = [c.failing for c in self._channels.values() if c.failing is not None]
+        order = list(Failure)
+        replies.sort(key=lambda r: order.index(r.failure or Failure.INTERNAL))
+        return replies[0] if replies else None
+
+    @property
+    def stages(self) -> Dict[str, Optional[bool]]:
+        """The connection as a tree: each stage True (works), False (fails) or None (not reached)."""
+        worst = self.failing
+        if worst is None:
+            return {stage: (True if self.connected else None) for stage in STAGES}
+        broken = STAGES.index(_STAGE_OF[worst.failure or Failure.INTERNAL])
+        return {
+            stage: True if place < broken else (False if place == broken else None)
+            for place, stage in enumerate(STAGES)
+        }
+
+    def retry_in(self, channel: str) -> float:
+        """Seconds until `channel` tries again."""
+        return max(0.0, max(self._channel(channel).until, self._until) - self._clock.monotonic())
+
+    def _channel(self, name: str) -> _Channel:
+        if name not in self._channels:
+            self._channels[name] = _Channel(Backoff(lambda: self._live.now, self._rng))
+        return self._channels[name]
+
+    def _succeeded(self, name: str, own: _Channel, reply: Reply) -> None:
+        own.backoff.succeeded()
+        own.until = 0.0
+        own.failing = None
+        if name == "status":
+            self.latencies.append((self._clock.time(), reply.seconds))
+        for other in self._channels.values():
+            if other.failing is not None and other.failing.failure is not None and other.failing.failure.network:
+                other.failing = None
+        if self._network.failures:
+            self._network.succeeded()
+            self._until = 0.0
+            self._wake.set()
+
+    def _failed(self, own: _Channel, reply: Reply) -> None:
+        own.failing = reply
+        now = self._clock.monotonic()
+        if reply.retry_after is not None and reply.failure is Failure.BUSY:
+            # Everyone was told the same number: a little later each, so as not to come back as one.
+            wait = reply.retry_after + self._rng.uniform(0.0, min(reply.retry_after / 4, 15.0))
+            self._until = max(self._until, now + wait)
+        elif reply.failure is not None and reply.failure.network:
+            if now >= self._until:  # the second channel of the same round does not count again
+                self._until = now + self._network.failed()
+        else:
+            own.until = now + own.backoff.failed()
+
+    def _tell(self) -> None:
+        worst = self.failing
+        was = self.connected
+        self.connected = worst is None
+        if worst is None:
+            self._notices.clear("hub", "The hub answers again.")
+        elif self._rounds() >= WARN_AFTER:
+            self._notices.show("hub", worst.sentence)
+        if was == self.connected:
+            return
+        self.since = self._clock.time()
+        seconds = 0.0
+        if self.connected:
+            if self._down_at is not None:
+                seconds = self._clock.monotonic() - self._down_at
+                self.reconnections += 1
+            self._down_at = None
+        else:
+            self._down_at = self._clock.monotonic()
+        for listener in self._listeners:
+            listener(self.connected, seconds)
+
+    def _rounds(self) -> int:
+        return max([self._network.failures] + [c.backoff.failures for c in self._channels.values()])
+
+    def _settings_changed(self, old: Settings, new: Settings) -> None:
+        for channel in self._channels.values():
+            channel.until = 0.0
+            channel.failing = None
+        self._until = 0.0
+        self._wake.set()
+
+
+class CommandPoller:
+    """Asks for commands: every `intervals.command_check`, sooner after activity, at once again where the hub can wait.
+
+    What a reply carries is delivered by `HubClient` itself.
+    """
+
+    def __init__(
+        self, live: LiveSettings, client: HubClient, link: Link, clock: Clock, active: Callable[[], bool]
+    ) -> None:
+        self._live = live
+        self._client = client
+        self._link = link
+        self._clock = clock
+        self._active = active
+        self._hurry = asyncio.Event()
+        self._stopping = False
+        self.polls = 0
+
+    def hurry(self) -> None:
+        """Do not sleep out the present pause: something is going on."""
+        self._hurry.set()
+
+    async def run(self) -> None:
+        while not self._stopping:
+            await self._link.ready("commands")
+            if self._stopping:
+                return
+            wait = self._client.features.long_poll
+            started = self._clock.monotonic()
+            reply = await self._client.fetch_commands(wait)
+            self.polls += 1
+            self._link.ended("commands", reply)
+            if not reply.ok:
+                continue
+            took = self._clock.monotonic() - started
+            waited_truly = wait > 0 and (took >= min(wait, 1.0) / 2 or reply.data.get("commands"))
+            if not waited_truly:
+                await self._pause(self._interval() - (took if wait <= 0 else 0.0))
+
+    def _interval(self) -> float:
+        intervals = self._live.now.intervals
+        if self._active():
+            return min(intervals.command_check_active, intervals.command_check)
+        return intervals.command_check
+
+    async def _pause(self, seconds: float) -> None:
+        self._hurry.clear()
+        try:
+            await asyncio.wait_for(self._hurry.wait(), max(seconds, 0.05))
+        except asyncio.TimeoutError:
+            pass
+
+    def stop(self) -> None:
+        """Ask no more; a request that is under way still delivers what it brings."""
+        self._stopping = True
+        self._hurry.set()
