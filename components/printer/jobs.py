@@ -1,0 +1,89 @@
+"""The last jobs, as Moonraker's history has them: read once, then kept by its events."""
+
+from __future__ import annotations
+
+import datetime
+from collections import deque
+from typing import Any, Callable, Deque, Dict, List, Mapping, NamedTuple
+
+from ..runtime.loose import as_dict, as_float, as_list, as_text
+
+KEPT = 10
+
+
+class PastJob(NamedTuple):
+    """A job that is over. Times are unix seconds, durations seconds, filament mm."""
+
+    job_id: str
+    filename: str
+    status: str  # Moonraker's word: completed | cancelled | error | klippy_shutdown | klippy_disconnect | server_exit
+    start_time: float
+    end_time: float
+    print_duration: float
+    total_duration: float
+    filament_used: float
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self._asdict())
+
+
+class Jobs:
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._jobs: Deque[PastJob] = deque(maxlen=KEPT)  # newest first
+        self._listeners: List[Callable[[PastJob], None]] = []
+
+    def register(self) -> None:
+        self._server.register_event_handler("history:history_changed", self._on_history)
+
+    def subscribe(self, listener: Callable[[PastJob], None]) -> None:
+        """Call `listener(job)` when a job has ended."""
+        self._listeners.append(listener)
+
+    async def load(self) -> None:
+        """Read the last jobs from Moonraker's history, where it has one."""
+        transport = self._server.lookup_component("internal_transport")
+        try:
+            reply = await transport.call_method("server.history.list", {"limit": KEPT, "order": "desc"})
+        except self._server.error:
+            return
+        self._jobs.clear()
+        for entry in as_list(as_dict(reply).get("jobs")):
+            job = read_job(as_dict(entry))
+            if job.end_time:
+                self._jobs.append(job)
+
+    @property
+    def recent(self) -> List[PastJob]:
+        """Newest first."""
+        return list(self._jobs)
+
+    @property
+    def last_completed(self) -> str:
+        """As client v4 wrote it: "part.gcode (14:30)", in local time; "" when none."""
+        for job in self._jobs:
+            if job.status == "completed":
+                moment = datetime.datetime.fromtimestamp(job.end_time)
+                return f"{job.filename} ({moment:%H:%M})"
+        return ""
+
+    def _on_history(self, event: Mapping[str, Any]) -> None:
+        if event.get("action") != "finished":
+            return
+        job = read_job(as_dict(event.get("job")))
+        self._jobs.appendleft(job)
+        for listener in self._listeners:
+            listener(job)
+
+
+def read_job(entry: Mapping[str, Any]) -> PastJob:
+    return PastJob(
+        job_id=as_text(entry.get("job_id")),
+        filename=as_text(entry.get("filename")),
+        status=as_text(entry.get("status")),
+        start_time=as_float(entry.get("start_time"), 0.0) or 0.0,
+        end_time=as_float(entry.get("end_time"), 0.0) or 0.0,
+        print_duration=as_float(entry.get("print_duration"), 0.0) or 0.0,
+        total_duration=as_float(entry.get("total_duration"), 0.0) or 0.0,
+        filament_used=as_float(entry.get("filament_used"), 0.0) or 0.0,
+    )

@@ -1,0 +1,271 @@
+"""The printer, live: one subscription at Klippy, re-made at each `klippy_ready`, merged into snapshots on demand.
+
+Other rooms see `Printer` only. Klippy's diffs arrive about four times a second; merging them is all that is done per
+diff, a `Snapshot` is made when somebody looks or when something changed that is news (`snapshot.NEWS`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
+
+from ..runtime.clock import Clock
+from ..runtime.loose import as_dict, as_float, as_int, as_text
+from ..runtime.notices import Notices
+from ..runtime.supervisor import Supervisor
+from .snapshot import (
+    FileFacts,
+    KlippyState,
+    Snapshot,
+    heater_limits,
+    is_news,
+    macros_of,
+    read_snapshot,
+    subscription,
+)
+
+SUBSCRIBE_RETRY = 5.0  # seconds
+LONGEST_MESSAGE = 1000  # characters of Klippy's message; printer.cfg errors run to some hundred
+
+Listener = Callable[[Snapshot, Snapshot], None]
+
+
+class PrinterError(Exception):
+    """What Klippy or Moonraker said when it refused, in its own words."""
+
+
+class Printer:
+    """Reads the printer through Moonraker's components and tells it what to do (`verbs`)."""
+
+    def __init__(self, server: Any, supervisor: Supervisor, notices: Notices, clock: Clock) -> None:
+        self._server = server
+        self._supervisor = supervisor
+        self._notices = notices
+        self._clock = clock
+        self._objects: Dict[str, Dict[str, Any]] = {}
+        self._limits: Dict[str, Tuple[float, float]] = {}
+        self._macros: FrozenSet[str] = frozenset()
+        self._facts = FileFacts()
+        self._klippy = KlippyState.DISCONNECTED
+        self._message = "Klippy is not connected"
+        self._cached: Optional[Snapshot] = None
+        self._announced = Snapshot()
+        self._listeners: List[Listener] = []
+        self._waiters: List[Tuple[Callable[[Snapshot], bool], "asyncio.Future[bool]"]] = []
+        self._generation = 0  # of the subscription: diffs of an old one are dropped
+
+    # Life cycle: Moonraker's events
+
+    def register(self) -> None:
+        """Attach to Moonraker's events (from the component's constructor)."""
+        on = self._server.register_event_handler
+        on("server:klippy_identified", self._on_klippy_state)
+        on("server:klippy_started", self._on_klippy_started)
+        on("server:klippy_ready", self._on_klippy_ready)
+        on("server:klippy_shutdown", self._on_klippy_state)
+        on("server:klippy_disconnect", self._on_klippy_disconnect)
+        on("file_manager:metadata_processed", self._on_metadata)
+
+    def _on_klippy_started(self, state: Any) -> None:
+        self._on_klippy_state()
+        if self._klippy is KlippyState.SHUTDOWN:
+            self._subscribe_soon()  # no klippy_ready will come, and temperatures are worth seeing
+
+    def _on_klippy_state(self) -> None:
+        connection = self._server.lookup_component("klippy_connection")
+        self._set_klippy(str(connection.state), connection.state_message)
+
+    def _on_klippy_ready(self) -> None:
+        self._on_klippy_state()
+        self._subscribe_soon()
+
+    def _on_klippy_disconnect(self) -> None:
+        self._generation += 1
+        self._objects = {}
+        self._limits = {}
+        self._macros = frozenset()
+        self._set_klippy(KlippyState.DISCONNECTED.value, "Klippy is not connected")
+
+    def _set_klippy(self, state: str, message: Any) -> None:
+        try:
+            self._klippy = KlippyState(state.lower())
+        except ValueError:
+            self._klippy = KlippyState.STARTUP
+        self._message = " ".join(as_text(message).split())[:LONGEST_MESSAGE]
+        self._changed(news=True)
+
+    # The subscription
+
+    def _subscribe_soon(self) -> None:
+        self._generation += 1
+        self._supervisor.spawn("subscription", self._subscribe(self._generation))
+
+    async def _subscribe(self, generation: int) -> None:
+        apis = self._server.lookup_component("klippy_apis")
+        while generation == self._generation:
+            try:
+                available = await apis.get_object_list()
+                if generation != self._generation:
+                    return
+                config = await apis.query_objects({"configfile": ["settings"]})
+                status = await apis.subscribe_objects(
+                    subscription(available), lambda diff, _time: self._on_status(generation, diff)
+                )
+            except self._server.error as error:
+                self._notices.log_once(
+                    f"subscription: {error}", f"Klippy refused the status subscription, asking again: {error}"
+                )
+                await self._clock.sleep(SUBSCRIBE_RETRY)
+                continue
+            if generation != self._generation:
+                return
+            self._limits = heater_limits(as_dict(as_dict(config.get("configfile")).get("settings")))
+            self._macros = macros_of(available)
+            self._objects = {name: dict(as_dict(fields)) for name, fields in status.items()}
+            self._read_facts()
+            self._on_klippy_state()
+            return
+
+    def _on_status(self, generation: int, diff: Mapping[str, Mapping[str, Any]]) -> None:
+        """Merge one of Klippy's diffs; it may hold what other components subscribed to."""
+        if generation != self._generation:
+            return
+        for name, fields in diff.items():
+            known = self._objects.get(name)
+            if known is not None:
+                known.update(fields)
+        if "print_stats" in diff and "filename" in diff["print_stats"]:
+            self._read_facts()
+        if "webhooks" in diff:
+            self._on_klippy_state()
+            return
+        self._changed(news=is_news(diff))
+
+    def _on_metadata(self, *_args: Any) -> None:
+        self._read_facts()
+
+    def _read_facts(self) -> None:
+        filename = as_text(self._objects.get("print_stats", {}).get("filename"))
+        if not filename:
+            self._facts = FileFacts()
+            return
+        manager = self._server.lookup_component("file_manager")
+        self._facts = read_facts(filename, as_dict(manager.get_file_metadata(filename)))
+
+    # Looking and waiting
+
+    @property
+    def snapshot(self) -> Snapshot:
+        if self._cached is None:
+            if not self._facts.estimated_time and self._objects:
+                self._read_facts()  # the scan of a fresh upload may end after its print began
+            self._cached = read_snapshot(
+                self._klippy,
+                self._message,
+                {name: dict(fields) for name, fields in self._objects.items()},
+                self._limits,
+                self._macros,
+                self._facts,
+            )
+        return self._cached
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener(old, new)` after each change that is news: Klippy's state, the job, a target, a factor, a fan."""
+        self._listeners.append(listener)
+
+    async def wait_for(self, predicate: Callable[[Snapshot], bool], timeout: float) -> bool:
+        """Wait until `predicate` holds of a snapshot; False when it did not within `timeout` seconds."""
+        if predicate(self.snapshot):
+            return True
+        future: "asyncio.Future[bool]" = asyncio.get_event_loop().create_future()
+        entry = (predicate, future)
+        self._waiters.append(entry)
+        try:
+            return await asyncio.wait_for(future, timeout)
+        except asyncio.TimeoutError:
+            return False
+        finally:
+            self._waiters.remove(entry)
+
+    def _changed(self, news: bool) -> None:
+        self._cached = None
+        for predicate, future in list(self._waiters):
+            if not future.done() and predicate(self.snapshot):
+                future.set_result(True)
+        if not news:
+            return
+        old, self._announced = self._announced, self.snapshot
+        for listener in self._listeners:
+            try:
+                listener(old, self._announced)
+            except Exception as error:
+                self._notices.log_once(
+                    f"listener: {type(error).__name__}: {error}",
+                    f"A listener for printer changes failed: {type(error).__name__}: {error}",
+                    level=logging.ERROR,
+                    exc_info=error,
+                )
+
+    # Verbs: each raises PrinterError
+
+    async def gcode(self, script: str) -> None:
+        """Run a script; returns when Klippy has finished it, however long that takes."""
+        await self._ask("run_gcode", script)
+
+    async def emergency_stop(self) -> None:
+        """Stop at once, past every queue, through Klippy's own endpoint (never M112, which would wait its turn)."""
+        await self._ask("emergency_stop")
+
+    async def pause(self) -> None:
+        await self._ask("pause_print")
+
+    async def resume(self) -> None:
+        await self._ask("resume_print")
+
+    async def cancel(self) -> None:
+        await self._ask("cancel_print")
+
+    async def firmware_restart(self) -> None:
+        await self._ask("do_restart", "FIRMWARE_RESTART")
+
+    async def start_print(self, filename: str) -> None:
+        """Start a file of the gcodes root; its name has been checked, since Klippy's call escapes only quotes."""
+        if any(ord(c) < 32 or c == '"' for c in filename):
+            raise PrinterError(f"The name {filename!r} cannot be printed: rename the file.")
+        await self._ask("start_print", filename)
+
+    async def queue_print(self, filename: str) -> None:
+        """Put a file into Moonraker's job queue."""
+        queue = self._server.lookup_component("job_queue")
+        try:
+            await queue.queue_job(filename)
+        except self._server.error as error:
+            raise PrinterError(str(error)) from None
+
+    async def machine(self, action: str) -> None:
+        """`reboot` or `shutdown` of the computer, which refuses where it cannot (containers)."""
+        transport = self._server.lookup_component("internal_transport")
+        try:
+            await transport.call_method(f"machine.{action}")
+        except self._server.error as error:
+            raise PrinterError(str(error)) from None
+
+    async def _ask(self, method: str, *args: Any) -> None:
+        apis = self._server.lookup_component("klippy_apis")
+        try:
+            await getattr(apis, method)(*args)
+        except self._server.error as error:
+            raise PrinterError(" ".join(str(error).split())[:LONGEST_MESSAGE]) from None
+
+
+def read_facts(filename: str, metadata: Mapping[str, Any]) -> FileFacts:
+    return FileFacts(
+        filename=filename,
+        estimated_time=max(as_float(metadata.get("estimated_time"), 0.0) or 0.0, 0.0),
+        gcode_start_byte=as_int(metadata.get("gcode_start_byte"), 0) or 0,
+        gcode_end_byte=as_int(metadata.get("gcode_end_byte"), 0) or 0,
+        layer_count=as_int(metadata.get("layer_count"), 0) or 0,
+        filament_total=as_float(metadata.get("filament_total"), 0.0) or 0.0,
+        thumbnail=bool(metadata.get("thumbnails")),
+    )

@@ -1,0 +1,310 @@
+"""What the printer is at one moment, read from Klipper's status objects. Pure: no Klippy, no Moonraker, no clock.
+
+Klipper's words are kept: object names are the full names of its status ("extruder1", "heater_generic chamber"),
+temperatures are °C, speeds and powers run from 0 to 1, factors are 1.0 at 100 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
+
+from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_text
+
+HEATING_BELOW = 3.0  # °C under its target at which a heater counts as heating
+M73_STEP = 0.01  # M73 gives whole percents (Klipper's display_status.py)
+
+Objects = Mapping[str, Mapping[str, Any]]
+
+# What is asked of Klipper: object name, or its first word for a family of them → fields. A missing object is skipped.
+SUBSCRIPTION: Dict[str, Tuple[str, ...]] = {
+    "webhooks": ("state", "state_message"),
+    "print_stats": (
+        "state", "filename", "message", "total_duration", "print_duration", "filament_used", "info",
+    ),
+    "virtual_sdcard": ("progress", "file_position", "file_size", "is_active", "file_path"),
+    "display_status": ("progress", "message"),
+    "gcode_move": ("speed_factor", "extrude_factor", "gcode_position"),
+    "toolhead": ("extruder", "homed_axes"),
+    "pause_resume": ("is_paused",),
+    "idle_timeout": ("state",),
+    "extruder": ("temperature", "target", "power"),
+    "heater_bed": ("temperature", "target", "power"),
+    "heater_generic": ("temperature", "target", "power"),
+    "fan": ("speed", "rpm"),
+    "fan_generic": ("speed", "rpm"),
+    "heater_fan": ("speed", "rpm"),
+    "controller_fan": ("speed", "rpm"),
+    "temperature_fan": ("speed", "rpm", "temperature", "target"),
+    "temperature_sensor": ("temperature",),
+    "filament_switch_sensor": ("filament_detected", "enabled"),
+    "filament_motion_sensor": ("filament_detected", "enabled"),
+}
+
+# Fields whose change is news for the hub at once; everything else waits for the next heartbeat.
+NEWS: Mapping[str, FrozenSet[str]] = {
+    "webhooks": frozenset(("state", "state_message")),
+    "print_stats": frozenset(("state", "filename", "message")),
+    "gcode_move": frozenset(("speed_factor", "extrude_factor")),
+    "extruder": frozenset(("target",)),
+    "heater_bed": frozenset(("target",)),
+    "heater_generic": frozenset(("target",)),
+    "toolhead": frozenset(("extruder",)),
+    "pause_resume": frozenset(("is_paused",)),
+    "fan": frozenset(("speed",)),
+    "filament_switch_sensor": frozenset(("filament_detected",)),
+    "filament_motion_sensor": frozenset(("filament_detected",)),
+}
+
+
+class KlippyState(str, Enum):
+    DISCONNECTED = "disconnected"
+    STARTUP = "startup"
+    READY = "ready"
+    SHUTDOWN = "shutdown"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Heater:
+    name: str
+    temperature: Optional[float]  # °C
+    target: Optional[float]  # °C; 0 is off
+    power: Optional[float]  # 0 to 1
+    min_temp: float = 0.0
+    max_temp: float = 0.0  # of printer.cfg; 0 while unknown
+
+
+@dataclass(frozen=True)
+class Job:
+    """Klipper's print_stats, with the progress that fits the file best."""
+
+    state: str = ""  # standby | printing | paused | complete | cancelled | error; "" while unknown
+    filename: str = ""
+    message: str = ""
+    progress: float = 0.0  # 0 to 1
+    print_duration: float = 0.0  # seconds since the first extrusion, pauses left out
+    total_duration: float = 0.0  # seconds since the start, heating included
+    filament_used: float = 0.0  # mm
+    layer: Optional[int] = None
+    layers: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What Moonraker's metadata knows of the file being printed; zeros where it knows nothing."""
+
+    filename: str = ""
+    estimated_time: float = 0.0  # seconds, the slicer's word
+    gcode_start_byte: int = 0
+    gcode_end_byte: int = 0
+    layer_count: int = 0
+    filament_total: float = 0.0  # mm
+    thumbnail: bool = False
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    klippy: KlippyState = KlippyState.DISCONNECTED
+    message: str = ""  # Klippy's own words about its state
+    job: Job = Job()
+    heaters: Mapping[str, Heater] = field(default_factory=dict)
+    active_extruder: str = "extruder"
+    fan_speed: Optional[float] = None  # the part fan, 0 to 1; None where there is no [fan]
+    fans: Mapping[str, float] = field(default_factory=dict)
+    sensors: Mapping[str, float] = field(default_factory=dict)
+    filament_sensors: Mapping[str, bool] = field(default_factory=dict)
+    speed_factor: float = 1.0
+    extrude_factor: float = 1.0
+    homed_axes: str = ""
+    position: Tuple[float, ...] = ()  # mm: x, y, z, e as G-code sees them
+    macros: FrozenSet[str] = frozenset()  # upper case, hidden ones included
+    display_message: str = ""
+    objects: Objects = field(default_factory=dict)
+    file: FileFacts = FileFacts()
+
+    @property
+    def ready(self) -> bool:
+        return self.klippy is KlippyState.READY
+
+    @property
+    def printing(self) -> bool:
+        return self.ready and self.job.state == "printing"
+
+    @property
+    def paused(self) -> bool:
+        return self.ready and self.job.state == "paused"
+
+    @property
+    def busy(self) -> bool:
+        """A job owns the printer: nothing else may be started on it."""
+        return self.printing or self.paused
+
+    @property
+    def extruder(self) -> Optional[Heater]:
+        return self.heaters.get(self.active_extruder) or self.heaters.get("extruder")
+
+    @property
+    def bed(self) -> Optional[Heater]:
+        return self.heaters.get("heater_bed")
+
+    @property
+    def heating(self) -> bool:
+        return any(
+            h.target and h.temperature is not None and h.temperature < h.target - HEATING_BELOW
+            for h in self.heaters.values()
+        )
+
+
+def subscription(available: List[str]) -> Dict[str, Optional[List[str]]]:
+    """What to subscribe to, of the objects that Klipper lists."""
+    wanted: Dict[str, Optional[List[str]]] = {}
+    for name in available:
+        fields = SUBSCRIPTION.get(family(name))
+        if fields is not None:
+            wanted[name] = list(fields)
+    return wanted
+
+
+def family(name: str) -> str:
+    """The kind of an object: "heater_generic chamber" → "heater_generic", "extruder1" → "extruder"."""
+    first = name.split(" ", 1)[0]
+    if first.startswith("extruder") and first[8:].isdigit():
+        return "extruder"
+    return first
+
+
+def is_news(diff: Objects) -> bool:
+    """Whether a status update of Klipper's holds something that the hub should hear at once."""
+    for name, fields in diff.items():
+        telling = NEWS.get(family(name))
+        if telling is not None and not telling.isdisjoint(fields):
+            return True
+    return False
+
+
+def macros_of(available: List[str]) -> FrozenSet[str]:
+    prefix = "gcode_macro "
+    return frozenset(name[len(prefix):].upper() for name in available if name.startswith(prefix))
+
+
+def heater_limits(settings: Mapping[str, Any]) -> Dict[str, Tuple[float, float]]:
+    """(min_temp, max_temp) in °C by object name, of `configfile.settings`."""
+    limits = {}
+    for section, options in settings.items():
+        if family(section) in ("extruder", "heater_bed", "heater_generic"):
+            known = as_dict(options)
+            limits[section] = (
+                as_float(known.get("min_temp"), 0.0) or 0.0,
+                as_float(known.get("max_temp"), 0.0) or 0.0,
+            )
+    return limits
+
+
+def read_snapshot(
+    klippy: KlippyState,
+    message: str,
+    objects: Objects,
+    limits: Mapping[str, Tuple[float, float]],
+    macros: FrozenSet[str],
+    facts: FileFacts,
+) -> Snapshot:
+    """Make a snapshot of merged status objects; whatever is absent, null or not a number is simply not there."""
+    heaters: Dict[str, Heater] = {}
+    fans: Dict[str, float] = {}
+    sensors: Dict[str, float] = {}
+    filament: Dict[str, bool] = {}
+    for name, status in objects.items():
+        kind = family(name)
+        if kind in ("extruder", "heater_bed", "heater_generic"):
+            low, high = limits.get(name, (0.0, 0.0))
+            heaters[name] = Heater(
+                name,
+                as_float(status.get("temperature")),
+                as_float(status.get("target")),
+                as_float(status.get("power")),
+                low,
+                high,
+            )
+        elif kind in ("fan", "fan_generic", "heater_fan", "controller_fan", "temperature_fan"):
+            speed = as_float(status.get("speed"))
+            if speed is not None:
+                fans[name] = speed
+        elif kind in ("filament_switch_sensor", "filament_motion_sensor"):
+            if status.get("enabled", True) and "filament_detected" in status:
+                filament[name] = as_bool(status.get("filament_detected"))
+        if kind in ("temperature_sensor", "temperature_fan"):
+            value = as_float(status.get("temperature"))
+            if value is not None:
+                sensors[name] = value
+    move = objects.get("gcode_move", {})
+    toolhead = objects.get("toolhead", {})
+    position = move.get("gcode_position") or ()
+    return Snapshot(
+        klippy=klippy,
+        message=message,
+        job=read_job(objects, facts),
+        heaters=heaters,
+        active_extruder=as_text(toolhead.get("extruder")) or "extruder",
+        fan_speed=fans.get("fan"),
+        fans=fans,
+        sensors=sensors,
+        filament_sensors=filament,
+        speed_factor=as_float(move.get("speed_factor"), 1.0) or 0.0,
+        extrude_factor=as_float(move.get("extrude_factor"), 1.0) or 0.0,
+        homed_axes=as_text(toolhead.get("homed_axes")),
+        position=tuple(as_float(p, 0.0) or 0.0 for p in position),
+        macros=macros,
+        display_message=as_text(objects.get("display_status", {}).get("message")),
+        objects=objects,
+        file=facts,
+    )
+
+
+def read_job(objects: Objects, facts: FileFacts) -> Job:
+    stats = objects.get("print_stats", {})
+    filename = as_text(stats.get("filename"))
+    info = as_dict(stats.get("info"))
+    state = as_text(stats.get("state"))
+    known = facts if facts.filename == filename else FileFacts()
+    layers = as_int(info.get("total_layer"))
+    return Job(
+        state=state,
+        filename=filename,
+        message=as_text(stats.get("message")),
+        progress=read_progress(state, objects, known),
+        print_duration=as_float(stats.get("print_duration"), 0.0) or 0.0,
+        total_duration=as_float(stats.get("total_duration"), 0.0) or 0.0,
+        filament_used=as_float(stats.get("filament_used"), 0.0) or 0.0,
+        layer=as_int(info.get("current_layer")),
+        layers=layers if layers is not None else (known.layer_count or None),
+    )
+
+
+def read_progress(state: str, objects: Objects, facts: FileFacts) -> float:
+    """0 to 1: M73's word where the file speaks it, else the place between the first and the last byte of G-code.
+
+    Without M73, Klipper's display_status repeats the virtual_sdcard's progress, which counts thumbnails and the
+    slicer's settings as printing; a value that differs from it in whole percents can only be M73's.
+    """
+    if state == "complete":
+        return 1.0
+    if state not in ("printing", "paused"):
+        return 0.0
+    card = objects.get("virtual_sdcard", {})
+    by_size = as_float(card.get("progress"), 0.0) or 0.0
+    display = as_float(objects.get("display_status", {}).get("progress"))
+    if display is not None and abs(display - by_size) > 1e-6:
+        steps = display / M73_STEP
+        if abs(steps - round(steps)) < 1e-6:
+            return _bounded(display)
+    position = as_float(card.get("file_position"), 0.0) or 0.0
+    span = facts.gcode_end_byte - facts.gcode_start_byte
+    if span > 0:
+        return _bounded((position - facts.gcode_start_byte) / span)
+    return _bounded(by_size)
+
+
+def _bounded(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
