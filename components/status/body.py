@@ -1,0 +1,229 @@
+"""The status body: everything the hub is told about the printer, complete at every update. Pure.
+
+Each field of client v4's README is a row of `FIELDS`; an update replaces all of them at the hub, so none is ever left out.
+What the hub does not know it ignores (`EXTRAS`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from ..hub.protocol import Generation
+from ..printer.gcode_files import GcodeFile
+from ..printer.host import HostStats
+from ..printer.jobs import PastJob
+from ..printer.snapshot import KlippyState, Snapshot
+from ..settings.model import Settings
+
+PACE_TRUSTED_FROM = 0.05  # share of the file after which the measured pace begins to count
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that one status body is made of."""
+
+    settings: Settings
+    generation: Generation
+    version: str
+    now: float  # unix seconds
+    snapshot: Snapshot
+    host: HostStats
+    files: Sequence[GcodeFile]
+    jobs: Sequence[PastJob]
+    last_completed: str
+    bed_status: str
+    job_id: str = ""
+    image: str = ""
+    extras: Mapping[str, Any] = field(default_factory=dict)  # what other rooms add under names of their own
+
+
+def status_word(snapshot: Snapshot, generation: Generation) -> str:
+    """The hub's word for what the printer does.
+
+    Generation 1 has no word for a pause. It gets "printing", since the job still owns the printer, and "idle" would
+    invite the next one; `print_state` tells the difference to whoever reads it.
+    """
+    if snapshot.klippy in (KlippyState.DISCONNECTED, KlippyState.STARTUP):
+        return "offline"
+    if snapshot.klippy is not KlippyState.READY:
+        return "error"
+    state = snapshot.job.state
+    if state == "paused":
+        return "paused" if generation is Generation.TWO else "printing"
+    if state in ("printing", "error"):
+        return state
+    return "idle"
+
+
+def time_remaining(snapshot: Snapshot) -> int:
+    """Minutes until the job ends, rounded; 0 when there is no job or nothing is known.
+
+    The slicer's estimate for what is left of the file, stretched by the pace so far as far as that has been measured:
+    the further the print, the more its own pace counts. Heating is no pace (print_duration starts with the extrusion).
+    """
+    job = snapshot.job
+    if not snapshot.busy:
+        return 0
+    estimate = snapshot.file.estimated_time if snapshot.file.filename == job.filename else 0.0
+    done = job.progress
+    measured = job.print_duration / done if done > 0.01 and job.print_duration > 0 else 0.0
+    if estimate <= 0:
+        total = measured
+    elif measured > 0 and done > PACE_TRUSTED_FROM:
+        total = (1.0 - done) * estimate + done * measured
+    else:
+        total = estimate
+    return _round(total * (1.0 - done) / 60.0)
+
+
+def uptime_text(seconds: float) -> str:
+    """As client v4 wrote it.
+
+    >>> uptime_text(19380), uptime_text(59), uptime_text(90000)
+    ('5h 23m', '0h 0m', '25h 0m')
+    """
+    minutes = int(seconds) // 60
+    return f"{minutes // 60}h {minutes % 60}m"
+
+
+def size_text(size: int) -> str:
+    """Bytes for people, with a dot as client v4 wrote it.
+
+    >>> size_text(2621440), size_text(512), size_text(2048)
+    ('2.5 MB', '512 B', '2.0 KB')
+    """
+    if size < 1024:
+        return f"{size} B"
+    value = float(size)
+    for unit in ("KB", "MB"):
+        value /= 1024
+        if value < 1024:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1024:.1f} GB"
+
+
+def iso_time(now: float) -> str:
+    """ISO 8601 in local time with its offset."""
+    return datetime.datetime.fromtimestamp(now, datetime.timezone.utc).astimezone().isoformat(timespec="seconds")
+
+
+def percent(share: Optional[float]) -> int:
+    """A share as a whole percent, rounded half up (Python's round would make 0.5 % and 2.5 % even)."""
+    return _round((share or 0.0) * 100.0)
+
+
+def _round(value: float) -> int:
+    return int(math.floor(value + 0.5)) if math.isfinite(value) else 0
+
+
+def _celsius(value: Optional[float]) -> float:
+    return round(value, 1) if value is not None and math.isfinite(value) else 0.0
+
+
+def _system(host: HostStats) -> Dict[str, Any]:
+    return {
+        "cpu_usage": round(host.cpu_usage or 0.0, 1),
+        "memory_usage": round(host.memory_used_mb or 0.0, 1),
+        "cpu_temp": _celsius(host.cpu_temp),
+    }
+
+
+def _files(files: Sequence[GcodeFile]) -> List[Dict[str, Any]]:
+    return [{"name": f.name, "size": size_text(f.size), "modified": int(f.modified)} for f in files]
+
+
+def _current_file(s: Snapshot) -> str:
+    return s.job.filename if s.job.state in ("printing", "paused", "complete") else ""
+
+
+Maker = Callable[[Report], Any]
+
+FIELDS: Tuple[Tuple[str, Maker], ...] = (
+    ("action", lambda r: "update_printer"),
+    ("token", lambda r: r.settings.printer_token),
+    ("name", lambda r: r.settings.printer_name),
+    ("client_version", lambda r: r.version),
+    ("timestamp", lambda r: iso_time(r.now)),
+    ("status", lambda r: status_word(r.snapshot, r.generation)),
+    ("temp_hotend", lambda r: _celsius(r.snapshot.extruder.temperature if r.snapshot.extruder else None)),
+    ("temp_bed", lambda r: _celsius(r.snapshot.bed.temperature if r.snapshot.bed else None)),
+    ("temp_hotend_target", lambda r: _celsius(r.snapshot.extruder.target if r.snapshot.extruder else None)),
+    ("temp_bed_target", lambda r: _celsius(r.snapshot.bed.target if r.snapshot.bed else None)),
+    ("print_speed", lambda r: percent(r.snapshot.speed_factor)),
+    ("fan_speed", lambda r: percent(r.snapshot.fan_speed)),
+    ("progress", lambda r: percent(r.snapshot.job.progress)),
+    ("current_file", lambda r: _current_file(r.snapshot)),
+    ("time_remaining", lambda r: time_remaining(r.snapshot)),
+    ("last_completed", lambda r: r.last_completed),
+    ("uptime", lambda r: uptime_text(r.host.uptime)),
+    ("system", lambda r: _system(r.host)),
+    ("files", lambda r: _files(r.files)),
+    ("tags", lambda r: list(r.settings.printer_data.tags)),
+    ("filament", lambda r: dict(r.settings.printer_data.filament)),
+    ("bed_status", lambda r: r.bed_status),
+    ("location", lambda r: r.settings.printer_data.location),
+    ("image", lambda r: r.image),
+)
+
+
+def _job(r: Report) -> Dict[str, Any]:
+    job = r.snapshot.job
+    return {
+        "id": r.job_id,
+        "filename": job.filename,
+        "estimate": _round(r.snapshot.file.estimated_time),
+        "print_duration": _round(job.print_duration),
+        "total_duration": _round(job.total_duration),
+        "filament_used": round(job.filament_used, 1),
+        "filament_total": round(r.snapshot.file.filament_total, 1),
+        "layer": job.layer,
+        "layers": job.layers,
+    }
+
+
+def _heaters(r: Report) -> Dict[str, Dict[str, float]]:
+    return {
+        name: {
+            "temperature": _celsius(heater.temperature),
+            "target": _celsius(heater.target),
+            "power": round(heater.power or 0.0, 2),
+        }
+        for name, heater in r.snapshot.heaters.items()
+    }
+
+
+EXTRAS: Tuple[Tuple[str, Maker], ...] = (
+    ("print_state", lambda r: r.snapshot.job.state),
+    ("klippy_state", lambda r: r.snapshot.klippy.value),
+    ("state_message", lambda r: state_message(r.snapshot)),
+    ("print_flow", lambda r: percent(r.snapshot.extrude_factor)),
+    ("heaters", _heaters),
+    ("fans", lambda r: {name: percent(speed) for name, speed in r.snapshot.fans.items()}),
+    ("sensors", lambda r: {name: _celsius(value) for name, value in r.snapshot.sensors.items()}),
+    ("filament_sensors", lambda r: dict(r.snapshot.filament_sensors)),
+    ("position", lambda r: [round(p, 2) for p in r.snapshot.position]),
+    ("homed_axes", lambda r: r.snapshot.homed_axes),
+    ("job", _job),
+    ("history", lambda r: [job.as_dict() for job in r.jobs]),
+    ("network", lambda r: {name: dict(card) for name, card in r.host.network.items()}),
+    ("disk", lambda r: {"total": r.host.disk_total, "free": r.host.disk_free}),
+)
+
+
+def state_message(snapshot: Snapshot) -> str:
+    """Why the printer is as it is: Klippy's words when it is not ready, else the job's, else what M117 shows."""
+    if not snapshot.ready:
+        return snapshot.message
+    return snapshot.job.message or snapshot.display_message
+
+
+def build_body(report: Report) -> Dict[str, Any]:
+    """The whole body, ready for JSON."""
+    body = {name: make(report) for name, make in FIELDS}
+    for name, make in EXTRAS:
+        body[name] = make(report)
+    body.update(report.extras)
+    return body

@@ -1,0 +1,118 @@
+"""Sends the status: makes a body when one is due, and books what its reply acknowledged.
+
+A retry never carries an old body: after a failure the next one is made anew as soon as the link allows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set
+
+from ..hub.client import HubClient, Reply
+from ..hub.link import Link
+from ..runtime.clock import Clock
+from ..store.journal import Journal
+from .cadence import Cadence
+
+EVENTS_AT_ONCE = 50
+RESULTS_AT_ONCE = 50
+
+Body = Dict[str, Any]
+
+
+class ResultBox:
+    """Where results wait until the hub has them; the commands room's façade has these two methods."""
+
+    def results_due(self) -> Sequence[Mapping[str, Any]]:
+        raise NotImplementedError
+
+    async def results_delivered(self, ids: Sequence[Any]) -> None:
+        raise NotImplementedError
+
+
+class Reporter:
+    def __init__(
+        self,
+        client: HubClient,
+        link: Link,
+        cadence: Cadence,
+        journal: Journal,
+        clock: Clock,
+        make_body: Callable[[], Body],
+        results: "ResultBox",
+    ) -> None:
+        self._client = client
+        self._link = link
+        self._cadence = cadence
+        self._journal = journal
+        self._clock = clock
+        self._make_body = make_body
+        self._results = results
+        self._new_results = asyncio.Event()
+        self._listeners: List[Callable[[Body, Reply], None]] = []
+        self.last_body: Optional[Body] = None
+        self.last_reasons: Set[str] = set()
+
+    def subscribe(self, listener: Callable[[Body, Reply], None]) -> None:
+        """Call `listener(body, reply)` after each status that was sent, successfully or not."""
+        self._listeners.append(listener)
+
+    async def run(self) -> None:
+        """Send a status whenever one is due, for ever."""
+        while True:
+            await self._link.ready("status")
+            self.last_reasons = await self._cadence.due()
+            await self._link.ready("status")
+            reply = await self.send()
+            self._link.ended("status", reply)
+            if not reply.ok:
+                self._cadence.news("retry")  # due again as soon as the link lets us
+
+    async def send(self, **changes: Any) -> Reply:
+        """Send one status now; `changes` replace fields of the body (the last words before leaving)."""
+        events = await self._journal.due(EVENTS_AT_ONCE)
+        results = list(self._results.results_due())[:RESULTS_AT_ONCE]
+        self._cadence.taken()
+        body = self._make_body()
+        body["command_results"] = results
+        body["events"] = events
+        body.update(changes)
+        reply = await self._client.send_status(body)
+        self.last_body = body
+        if reply.ok:
+            if events:
+                await self._journal.delivered(events[-1]["seq"])
+            if results:
+                await self._results.results_delivered([r["id"] for r in results])
+            if len(events) == EVENTS_AT_ONCE:
+                self._cadence.news("more events")
+        for listener in self._listeners:
+            listener(body, reply)
+        return reply
+
+    # Results at once, where the hub takes them
+
+    def new_result(self) -> None:
+        """A command has a result: tell the hub at once if it announced that, else with a status soon."""
+        if self._client.features.command_results:
+            self._new_results.set()
+        else:
+            self._cadence.news("command result")
+
+    async def run_results(self) -> None:
+        """Post new results as they come, for ever; what fails travels in the next status."""
+        while True:
+            await self._new_results.wait()
+            self._new_results.clear()
+            results = list(self._results.results_due())[:RESULTS_AT_ONCE]
+            if not results:
+                continue
+            await self._link.ready("results")
+            reply = await self._client.post_results(results)
+            self._link.ended("results", reply)
+            if reply.ok:
+                await self._results.results_delivered([r["id"] for r in results])
+                if self._results.results_due():
+                    self._new_results.set()
+            else:
+                self._cadence.news("command result")

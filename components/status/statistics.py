@@ -1,0 +1,96 @@
+"""The figures of client v4's `printer_state.json`: counted here, kept across restarts, written atomically.
+
+A damaged or missing file begins the totals anew; a disk that cannot be written costs the totals, nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, Mapping
+
+from ..runtime.clock import Clock
+from ..runtime.loose import as_dict, as_int
+from ..runtime.notices import Notices
+from ..runtime.worker import Worker
+
+FILE_NAME = "printer_state.json"
+MAX_FILE = 65536  # bytes read back
+TOTALS = (
+    "updates_sent",
+    "updates_failed",
+    "commands_executed",
+    "files_downloaded",
+    "errors",
+    "reconnections",
+    "bytes_sent",
+)
+
+
+class Statistics:
+    def __init__(self, folder: Path, worker: Worker, notices: Notices, clock: Clock, version: str) -> None:
+        self._path = folder / FILE_NAME
+        self._worker = worker
+        self._notices = notices
+        self._clock = clock
+        self._version = version
+        self._started = clock.monotonic()
+        self._totals: Dict[str, int] = dict.fromkeys(TOTALS, 0)
+        self._session: Dict[str, int] = dict.fromkeys(TOTALS, 0)
+        self._seconds_before = 0
+        self.last_update: float = 0.0  # unix seconds
+
+    async def load(self) -> None:
+        """Read the totals of former runs."""
+        known = await self._worker.run(_read, self._path)
+        totals = as_dict(known.get("totals"))
+        for name in TOTALS:
+            self._totals[name] += max(as_int(totals.get(name), 0) or 0, 0)
+        self._seconds_before = max(as_int(totals.get("uptime_seconds"), 0) or 0, 0)
+
+    def count(self, name: str, amount: int = 1) -> None:
+        self._totals[name] += amount
+        self._session[name] += amount
+
+    def as_dict(self) -> Dict[str, Any]:
+        """Since this start at the top (v4's names), since the first start under `totals`."""
+        uptime = int(self._clock.monotonic() - self._started)
+        totals: Dict[str, int] = dict(self._totals, uptime_seconds=self._seconds_before + uptime)
+        return {
+            "client_version": self._version,
+            **self._session,
+            "uptime_seconds": uptime,
+            "last_update": self.last_update,
+            "totals": totals,
+        }
+
+    async def save(self) -> None:
+        error = await self._worker.run(write_atomically, self._path, self.as_dict())
+        if error:
+            self._notices.show("statistics", f"{self._path} cannot be written ({error}): free some space or fix its rights.")
+        else:
+            self._notices.clear("statistics")
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        with path.open("rb") as source:
+            return as_dict(json.loads(source.read(MAX_FILE).decode("utf-8", "replace")))
+    except (OSError, ValueError, RecursionError):
+        return {}
+
+
+def write_atomically(path: Path, content: Mapping[str, Any]) -> str:
+    """Write JSON so that a reader, or a power cut, finds either the old file or the new one; "" or what went wrong."""
+    staged = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with staged.open("w", encoding="utf-8") as target:
+            json.dump(content, target, indent=2)
+            target.flush()
+            os.fsync(target.fileno())
+        os.replace(str(staged), str(path))
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return ""

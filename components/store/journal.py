@@ -1,0 +1,132 @@
+"""What happened, on disk, until the hub has heard of it: events with their original times and numbers.
+
+Bounded: beyond `MAX_ROWS` the minute samples are thinned first (every second one), then the oldest go; what was dropped
+is told as one `gap` event, so that the hub can see that something is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any, Dict, List, Mapping
+
+from ..runtime.clock import Clock
+from .database import Database
+
+MAX_ROWS = 10_000
+MAX_DATA = 4096  # characters of JSON of one event
+KEEP_DELIVERED = 200  # rows, for the panel
+SAMPLE = "sample"
+GAP = "gap"
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    at REAL NOT NULL,
+    data TEXT NOT NULL,
+    delivered INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS events_due ON events (delivered, seq);
+"""
+
+
+class Journal:
+    """Events are `{seq, kind, at, data}`: `seq` grows by one and is never used again, `at` is unix seconds."""
+
+    def __init__(self, database: Database, clock: Clock, max_rows: int = MAX_ROWS) -> None:
+        self._database = database
+        self._clock = clock
+        self._max_rows = max_rows
+        self._undelivered = 1  # until counted, there may be some
+        self._recorded = 0
+
+    async def start(self) -> None:
+        self._undelivered = await self._database.run(_count_due)
+
+    def record(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Write an event down, in order, without waiting for the disk."""
+        text = json.dumps(dict(data), ensure_ascii=True, default=str)
+        if len(text) > MAX_DATA:
+            text = json.dumps({"message": "this event was too large to keep"})
+        at = self._clock.time()
+        self._undelivered += 1
+        self._recorded += 1
+        thin = self._recorded % 100 == 0
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT INTO events (kind, at, data) VALUES (?, ?, ?)", (kind, at, text))
+            if thin:
+                bound(connection, self._max_rows, at)
+
+        self._database.post(work)
+
+    async def due(self, limit: int) -> List[Dict[str, Any]]:
+        """The oldest events that the hub has not acknowledged. No disk is touched when there are none."""
+        if self._undelivered <= 0:
+            return []
+        found = await self._database.run(lambda connection: _select(connection, "delivered = 0", "seq ASC", limit))
+        if not found:
+            self._undelivered = 0
+        return found
+
+    async def delivered(self, up_to: int) -> None:
+        """The hub has everything up to this number."""
+        now = self._clock.time()
+
+        def work(connection: sqlite3.Connection) -> int:
+            connection.execute("UPDATE events SET delivered = 1 WHERE delivered = 0 AND seq <= ?", (up_to,))
+            bound(connection, self._max_rows, now)
+            return _count_due(connection)
+
+        self._undelivered = await self._database.run(work)
+
+    async def recent(self, limit: int) -> List[Dict[str, Any]]:
+        """The newest events, newest first, delivered or not."""
+        return await self._database.run(lambda connection: _select(connection, "1", "seq DESC", limit))
+
+    @property
+    def undelivered(self) -> int:
+        return self._undelivered
+
+
+def bound(connection: sqlite3.Connection, max_rows: int, now: float) -> None:
+    """Keep the table within its limit, samples first; say in a `gap` event what went."""
+    connection.execute(
+        "DELETE FROM events WHERE delivered = 1 AND seq <= (SELECT COALESCE(MAX(seq), 0) FROM events) - ?",
+        (KEEP_DELIVERED,),
+    )
+    (rows,) = connection.execute("SELECT COUNT(*) FROM events").fetchone()
+    if rows <= max_rows:
+        return
+    first, last = connection.execute("SELECT MIN(at), MAX(at) FROM events").fetchone()
+    before = rows
+    connection.execute("DELETE FROM events WHERE kind = ? AND delivered = 0 AND seq % 2 = 0", (SAMPLE,))
+    (rows,) = connection.execute("SELECT COUNT(*) FROM events").fetchone()
+    if rows > max_rows - 1:
+        connection.execute(
+            "DELETE FROM events WHERE seq IN (SELECT seq FROM events ORDER BY seq LIMIT ?)", (rows - max_rows + 1,)
+        )
+        (rows,) = connection.execute("SELECT COUNT(*) FROM events").fetchone()
+    data = {"dropped": before - rows, "between": [first, last]}
+    connection.execute("INSERT INTO events (kind, at, data) VALUES (?, ?, ?)", (GAP, now, json.dumps(data)))
+
+
+def _count_due(connection: sqlite3.Connection) -> int:
+    (count,) = connection.execute("SELECT COUNT(*) FROM events WHERE delivered = 0").fetchone()
+    return int(count)
+
+
+def _select(connection: sqlite3.Connection, where: str, order: str, limit: int) -> List[Dict[str, Any]]:
+    rows = connection.execute(
+        f"SELECT seq, kind, at, data FROM events WHERE {where} ORDER BY {order} LIMIT ?", (limit,)
+    ).fetchall()
+    return [{"seq": seq, "kind": kind, "at": round(at, 3), "data": _loads(data)} for seq, kind, at, data in rows]
+
+
+def _loads(text: str) -> Dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
