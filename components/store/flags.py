@@ -1,0 +1,57 @@
+"""Small things to remember across restarts: the bed needs clearing, remote control was switched off at the printer."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any, Dict
+
+from ..runtime.clock import Clock
+from .database import Database
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS flags (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL,      -- JSON
+    changed_at REAL NOT NULL  -- unix seconds
+);
+"""
+
+
+class Flags:
+    """Named JSON values, read from memory and written through."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._values: Dict[str, Any] = {}
+        self._loaded = False
+
+    async def load(self) -> None:
+        """Read them all, once; a value that is no JSON counts as absent."""
+        if self._loaded:
+            return
+        rows = await self._database.run(
+            lambda db: db.execute("SELECT name, value FROM flags").fetchall()
+        )
+        for name, text in rows:
+            try:
+                self._values.setdefault(name, json.loads(text))
+            except ValueError:
+                continue
+        self._loaded = True
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._values.get(name, default)
+
+    async def set(self, name: str, value: Any) -> None:
+        """Remember a JSON value; it is on disk when this returns. In force at once, whatever the disk does."""
+        if name in self._values and self._values[name] == value:
+            return
+        self._values[name] = value
+        text, now = json.dumps(value), self._clock.time()
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO flags VALUES (?, ?, ?)", (name, text, now))
+
+        await self._database.run(write, durable=True)

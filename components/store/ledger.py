@@ -1,0 +1,286 @@
+"""Every command the hub ever handed out, and what became of it: received → executing → one final state.
+
+The hub forgets a command as it hands it out, so this table is the only witness: it decides that an id is run once,
+also across crashes, and keeps each result until the hub has acknowledged it. Knows nothing of printers.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set
+
+from .database import Database
+
+KEEP_SECONDS = 30 * 86400.0
+KEEP_ROWS = 10_000
+KEPT_RECENT = 200  # rows held in memory for the panel
+PRUNE_EVERY = 500  # commands
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS commands (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,            -- what makes two deliveries the same command
+    id TEXT NOT NULL,                    -- the hub's own id, as JSON
+    action TEXT NOT NULL,
+    summary TEXT NOT NULL,               -- for people
+    command TEXT NOT NULL,               -- JSON to run it from after a restart; emptied once it is final
+    status TEXT NOT NULL,
+    message TEXT NOT NULL DEFAULT '',
+    received_at REAL NOT NULL,           -- unix seconds by the hub's clock
+    finished_at REAL,
+    boot TEXT NOT NULL DEFAULT '',       -- the machine's boot id when it began to run
+    acknowledged INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS commands_open ON commands (acknowledged, status);
+"""
+
+_COLUMNS = "seq, key, id, action, summary, command, status, message, received_at, finished_at, boot"
+
+
+class State(str, Enum):
+    RECEIVED = "received"
+    EXECUTING = "executing"
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    INTERRUPTED = "interrupted"
+
+
+FINAL = (State.DONE, State.FAILED, State.REFUSED, State.EXPIRED, State.INTERRUPTED)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command as it is first written down."""
+
+    key: str
+    id: Any  # JSON value
+    action: str
+    summary: str
+    command: str  # JSON
+    received_at: float
+    status: State = State.RECEIVED  # EXECUTING for what cannot wait to be written down first
+
+
+@dataclass(frozen=True)
+class Row:
+    seq: int
+    key: str
+    id: Any
+    action: str
+    summary: str
+    command: str
+    status: State
+    message: str
+    received_at: float
+    finished_at: Optional[float]
+    boot: str
+
+    def result(self) -> Dict[str, Any]:
+        """As the hub is told."""
+        return {
+            "id": self.id,
+            "action": self.action,
+            "status": self.status.value,
+            "message": self.message,
+            "received_at": _seconds(self.received_at),
+            "finished_at": _seconds(self.finished_at or self.received_at),
+        }
+
+
+class Ledger:
+    """Times are given by the caller, in unix seconds by the hub's clock."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._due: "OrderedDict[str, Dict[str, Any]]" = OrderedDict()  # results not acknowledged, by key
+        self._recent: "OrderedDict[str, Dict[str, Any]]" = OrderedDict()  # for people, oldest first
+        self._since_prune = 0
+
+    async def load(self) -> List[Row]:
+        """Read what a former run left; returns the rows that were not final, in the order of their arrival."""
+
+        def read(db: sqlite3.Connection) -> List[List[Row]]:
+            final = ",".join(f"'{state.value}'" for state in FINAL)
+            queries = (
+                f"SELECT {_COLUMNS} FROM commands WHERE status NOT IN ({final}) ORDER BY seq",
+                f"SELECT {_COLUMNS} FROM commands WHERE acknowledged = 0 AND status IN ({final}) ORDER BY seq",
+                f"SELECT {_COLUMNS} FROM commands ORDER BY seq DESC LIMIT {KEPT_RECENT}",
+            )
+            return [[_row(found) for found in db.execute(query)] for query in queries]
+
+        unfinished, due, recent = await self._database.run(read)
+        self._due = OrderedDict((row.key, row.result()) for row in due)
+        self._recent = OrderedDict((row.key, _for_people(row)) for row in reversed(recent))
+        return unfinished
+
+    async def receive(self, entries: Sequence[Entry]) -> Set[str]:
+        """Write the whole batch down, on disk when this returns; the keys that were new.
+
+        A command that was known already is not written again; its result, if it has one, becomes due once more.
+        """
+        if not entries:
+            return set()
+
+        def write(db: sqlite3.Connection) -> List[Any]:
+            new, again = [], []
+            for entry in entries:
+                cursor = db.execute(
+                    "INSERT OR IGNORE INTO commands (key, id, action, summary, command, status, received_at)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        entry.key,
+                        json.dumps(entry.id),
+                        entry.action,
+                        entry.summary,
+                        entry.command,
+                        entry.status.value,
+                        entry.received_at,
+                    ),
+                )
+                if cursor.rowcount:
+                    new.append(entry.key)
+                    continue
+                db.execute("UPDATE commands SET acknowledged = 0 WHERE key = ?", (entry.key,))
+                known = f"SELECT {_COLUMNS} FROM commands WHERE key = ?"
+                again.append(_row(db.execute(known, (entry.key,)).fetchone()))
+            return [new, again]
+
+        new, again = await self._database.run(write, durable=True)
+        fresh = set(new)
+        for row in again:
+            if row.status in FINAL and row.key not in fresh:
+                self._due[row.key] = row.result()
+        for entry in entries:
+            if entry.key in fresh:
+                self._remember(entry.key, _for_people(_row_of(entry)))
+        self._since_prune += len(fresh)
+        if self._since_prune >= PRUNE_EVERY:
+            self._since_prune = 0
+            await self.prune(max(entry.received_at for entry in entries))
+        return fresh
+
+    async def begin(self, key: str, boot: str = "") -> None:
+        """It is about to run; on disk when this returns, so that a crash can never run it a second time."""
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute(
+                "UPDATE commands SET status = ?, boot = ? WHERE key = ?",
+                (State.EXECUTING.value, boot, key),
+            )
+
+        await self._database.run(write, durable=True)
+        if key in self._recent:
+            self._recent[key]["status"] = State.EXECUTING.value
+
+    async def finish(self, key: str, status: State, message: str, now: float) -> Optional[Dict[str, Any]]:
+        """Its final state, once: the result for the hub; None if it has one already, or was never received."""
+
+        def write(db: sqlite3.Connection) -> Optional[Row]:
+            found = db.execute(f"SELECT {_COLUMNS} FROM commands WHERE key = ?", (key,)).fetchone()
+            if found is None or _row(found).status in FINAL:
+                return None
+            db.execute(
+                "UPDATE commands SET status = ?, message = ?, finished_at = ?, command = '' WHERE key = ?",
+                (status.value, message, now, key),
+            )
+            return _row(db.execute(f"SELECT {_COLUMNS} FROM commands WHERE key = ?", (key,)).fetchone())
+
+        row = await self._database.run(write)
+        if row is None:
+            return None
+        result = row.result()
+        self._due[key] = result
+        self._remember(key, _for_people(row))
+        return result
+
+    def due(self, limit: int = 50) -> List[Dict[str, Any]]:
+        """Results that the hub has not acknowledged, oldest first."""
+        return [dict(result) for result, _ in zip(self._due.values(), range(limit))]
+
+    @property
+    def due_count(self) -> int:
+        return len(self._due)
+
+    async def acknowledge(self, results: Iterable[Any]) -> None:
+        """The hub has them: results as `due` gave them, or their ids alone."""
+        taken = set()
+        for item in results:
+            wanted = json.dumps(item["id"] if isinstance(item, dict) and "id" in item else item)
+            taken |= {key for key, result in self._due.items() if json.dumps(result["id"]) == wanted}
+        if not taken:
+            return
+
+        def write(db: sqlite3.Connection) -> None:
+            db.executemany("UPDATE commands SET acknowledged = 1 WHERE key = ?", [(k,) for k in taken])
+
+        await self._database.run(write)
+        for key in taken:
+            self._due.pop(key, None)
+
+    def recent(self, limit: int = 50) -> List[Dict[str, Any]]:
+        """The newest commands with their states, newest first, for people."""
+        return [dict(row) for row, _ in zip(reversed(list(self._recent.values())), range(limit))]
+
+    async def prune(self, now: float) -> None:
+        """Forget final commands older than 30 days, and the oldest beyond 10,000."""
+        final = ",".join(f"'{state.value}'" for state in FINAL)
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute(
+                f"DELETE FROM commands WHERE status IN ({final}) AND received_at < ?",
+                (now - KEEP_SECONDS,),
+            )
+            db.execute(
+                f"DELETE FROM commands WHERE status IN ({final}) AND seq <="
+                " (SELECT seq FROM commands ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+                (KEEP_ROWS,),
+            )
+
+        await self._database.run(write)
+
+    def _remember(self, key: str, shown: Dict[str, Any]) -> None:
+        self._recent[key] = shown
+        while len(self._recent) > KEPT_RECENT:
+            self._recent.popitem(last=False)
+
+
+def _row(found: Sequence[Any]) -> Row:
+    values = list(found)
+    try:
+        values[2] = json.loads(values[2])
+    except ValueError:
+        pass
+    try:
+        values[6] = State(values[6])
+    except ValueError:
+        values[6] = State.INTERRUPTED
+    return Row(*values)
+
+
+def _row_of(entry: Entry) -> Row:
+    return Row(
+        0, entry.key, entry.id, entry.action, entry.summary, entry.command, entry.status, "",
+        entry.received_at, None, "",
+    )  # fmt: skip
+
+
+def _for_people(row: Row) -> Dict[str, Any]:
+    return {
+        "id": row.id,
+        "action": row.action,
+        "summary": row.summary,
+        "status": row.status.value,
+        "message": row.message,
+        "received_at": _seconds(row.received_at),
+        "finished_at": None if row.finished_at is None else _seconds(row.finished_at),
+    }
+
+
+def _seconds(value: float) -> float:
+    return round(value, 3)
