@@ -1,4 +1,6 @@
-"""When to try again: as documented at first, then for ever, at random moments, so that a fleet does not return in step."""
+"""When to try again: as documented at first, then for ever, at random moments, so that a fleet
+does not return in step.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ LONGEST = 60.0  # seconds between attempts at the most, however long the outage
 class Backoff:
     """Counts failures in a row and says how long to wait after each.
 
-    The first `retries.max_attempts` waits are `base_delay` (doubled each time with `exponential_backoff`), each spread by a
-    quarter; from then on a random moment up to `LONGEST`, never nearer than `intervals.reconnect_attempt`. There is no giving up.
+    The first `retries.max_attempts` waits are `base_delay` (doubled each time with
+    `exponential_backoff`), each spread by a quarter; from then on a random moment up to `LONGEST`,
+    never nearer than `intervals.reconnect_attempt`. There is no giving up.
     """
 
     def __init__(self, settings: Callable[[], Settings], rng: random.Random) -> None:

@@ -1,6 +1,8 @@
-"""Conversations with the hub: each request of the protocol as a method that returns a `Reply`, whatever happens.
+"""Conversations with the hub: each request of the protocol as a method that returns a `Reply`,
+whatever happens.
 
-Keeps what the hub said about itself (announced features, its clock); when to call and how often is `link`'s business.
+Keeps what the hub said about itself (announced features, its clock); when to call and how often is
+`link`'s business.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ class HubClient:
         live.subscribe(lambda old, new: self._forget_if_moved(old.server_url, new.server_url))
 
     def deliver_to(self, inbox: Inbox) -> None:
-        """Hand every command, in whichever reply it comes, to `inbox` before that reply is returned.
+        """Hand every command, in whichever reply it comes, to `inbox` before that reply is
+        returned.
 
         The hub forgets what it hands out, so no caller may be in a position to drop it.
         """
@@ -79,7 +82,9 @@ class HubClient:
         return parts.scheme, (parts.hostname or "").lower(), port
 
     def now(self) -> float:
-        """Unix seconds by the hub's clock, known from its Date header: a Raspberry Pi has no clock of its own."""
+        """Unix seconds by the hub's clock, known from its Date header: a Raspberry Pi has no clock
+        of its own.
+        """
         if self._clock_offset is None:
             return self._clock.time()
         return self._clock.monotonic() + self._clock_offset
@@ -95,19 +100,31 @@ class HubClient:
         return await self._post("status", self.where.status, body)
 
     async def fetch_commands(self, wait: float = 0.0) -> Reply:
-        """The commands waiting for this printer. The hub deletes what it returns: the reply is their only copy."""
+        """The commands waiting for this printer. The hub deletes what it returns: the reply is
+        their only copy.
+        """
         url = protocol.commands_url(self.where, self._live.now.printer_token, wait)
         return await self._get("commands", url, extra_time=wait)
 
     async def post_results(self, results: List[Dict[str, Any]]) -> Reply:
-        body = {"action": "command_results", "token": self._live.now.printer_token, "results": results}
+        body = {
+            "action": "command_results",
+            "token": self._live.now.printer_token,
+            "results": results,
+        }
         return await self._post("results", self.where.status, body)
 
     async def upload_image(self, jpeg: bytes, name: str = "image") -> Reply:
-        """Send a JPEG; `data["image_url"]` is where the hub put it. Generation 2 has no such endpoint."""
+        """Send a JPEG; `data["image_url"]` is where the hub put it. Generation 2 has no such
+        endpoint.
+        """
         where = self.where
         if not where.image:
-            return Reply(False, "This hub takes pictures within the status, not as uploads.", failure=Failure.BAD_URL)
+            return Reply(
+                False,
+                "This hub takes pictures within the status, not as uploads.",
+                failure=Failure.BAD_URL,
+            )
         fields = {"token": self._live.now.printer_token}
         if name != "image":
             fields["camera"] = name
@@ -121,7 +138,9 @@ class HubClient:
         return await self._send("timelapse", self.where.timelapse, body, headers, extra_time=120.0)
 
     async def list_files(self) -> Tuple[Reply, Tuple[HubFile, ...]]:
-        reply = await self._get("files", protocol.file_list_url(self.where, self._live.now.printer_token))
+        reply = await self._get(
+            "files", protocol.file_list_url(self.where, self._live.now.printer_token)
+        )
         return reply, protocol.read_files(reply.data) if reply.ok else ()
 
     def file_request(self, name: str) -> Tuple[str, Dict[str, str]]:
@@ -137,7 +156,9 @@ class HubClient:
 
     async def _get(self, kind: str, url: str, extra_time: float = 0.0) -> Reply:
         timeout = self._live.now.timeouts.server + extra_time
-        return await self._read(kind, await self._transport.exchange("GET", url, timeout=timeout), 0)
+        return await self._read(
+            kind, await self._transport.exchange("GET", url, timeout=timeout), 0
+        )
 
     async def _post(self, kind: str, url: str, body: Mapping[str, Any]) -> Reply:
         return await self._send(kind, url, to_json(body), {"Content-Type": "application/json"})
@@ -146,7 +167,9 @@ class HubClient:
         self, kind: str, url: str, body: bytes, headers: Mapping[str, str], extra_time: float = 0.0
     ) -> Reply:
         timeout = self._live.now.timeouts.server + extra_time
-        exchange = await self._transport.exchange("POST", url, timeout=timeout, body=body, headers=headers)
+        exchange = await self._transport.exchange(
+            "POST", url, timeout=timeout, body=body, headers=headers
+        )
         return await self._read(kind, exchange, len(body))
 
     async def _read(self, kind: str, exchange: Exchange, sent: int) -> Reply:
@@ -158,8 +181,17 @@ class HubClient:
         if data is None:
             return _reply(exchange, sent, Failure.NOT_JSON, _not_json(exchange.body, host))
         if not as_bool(data["success"]):
-            said = " ".join(as_text(data.get("message")).split())[:MAX_HUB_MESSAGE] or "no reason given"
-            return _reply(exchange, sent, Failure.REFUSED, f'{host} refuses: "{said}". Check printer_token.', data)
+            said = (
+                " ".join(as_text(data.get("message")).split())[:MAX_HUB_MESSAGE]
+                or "no reason given"
+            )
+            return _reply(
+                exchange,
+                sent,
+                Failure.REFUSED,
+                f'{host} refuses: "{said}". Check printer_token.',
+                data,
+            )
         announced = protocol.read_features(data)
         if announced is None:
             self._announced.pop(kind, None)
@@ -172,7 +204,8 @@ class HubClient:
     def _set_clock(self, exchange: Exchange) -> None:
         if exchange.server_time is None:
             return
-        # The Date was written somewhere within the exchange, and cut to whole seconds: half of each is the best guess.
+        # The Date was written somewhere within the exchange, and cut to whole seconds: half of
+        # each is the best guess.
         offset = exchange.server_time + 0.5 - (self._clock.monotonic() - exchange.seconds / 2)
         if self._clock_offset is None or abs(offset - self._clock_offset) > CLOCK_SMOOTHING:
             self._clock_offset = offset
@@ -186,10 +219,21 @@ class HubClient:
 
 
 def _reply(
-    exchange: Exchange, sent: int, failure: Optional[Failure], sentence: str, data: Optional[Mapping[str, Any]] = None
+    exchange: Exchange,
+    sent: int,
+    failure: Optional[Failure],
+    sentence: str,
+    data: Optional[Mapping[str, Any]] = None,
 ) -> Reply:
     return Reply(
-        failure is None, sentence, data or {}, failure, exchange.status, exchange.retry_after, exchange.seconds, sent
+        failure is None,
+        sentence,
+        data or {},
+        failure,
+        exchange.status,
+        exchange.retry_after,
+        exchange.seconds,
+        sent,
     )
 
 
@@ -198,10 +242,18 @@ def _not_json(body: bytes, host: str) -> str:
     if not text:
         return f"{host} sent an empty answer: look into the server's PHP error log."
     if text.startswith("<"):
-        return f"{host} answered with a web page instead of JSON: check that server_url names the hub's PHP script."
+        return (
+            f"{host} answered with a web page instead of JSON: check that server_url names "
+            "the hub's PHP script."
+        )
     if text.startswith("{"):
-        return f"{host} sent JSON that is cut short or damaged: look into the server's PHP error log."
-    return f"{host} answered with something that is not the hub's JSON: check that server_url names the hub's PHP script."
+        return (
+            f"{host} sent JSON that is cut short or damaged: look into the server's PHP error log."
+        )
+    return (
+        f"{host} answered with something that is not the hub's JSON: check that server_url "
+        "names the hub's PHP script."
+    )
 
 
 def _form(

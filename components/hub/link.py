@@ -1,7 +1,9 @@
-"""Whether the hub can be reached, and who may try it when: the state that all conversations with it share.
+"""Whether the hub can be reached, and who may try it when: the state that all conversations with
+it share.
 
-Each kind of request is a channel with a back-off of its own, so that one stuck endpoint delays nothing else. When no
-word with the server is possible at all (name, connection, TLS), all channels wait together and go on together.
+Each kind of request is a channel with a back-off of its own, so that one stuck endpoint delays
+nothing else. When no word with the server is possible at all (name, connection, TLS), all channels
+wait together and go on together.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ class _Channel:
 
 
 class Link:
-    def __init__(self, live: LiveSettings, notices: Notices, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self, live: LiveSettings, notices: Notices, clock: Clock, rng: random.Random
+    ) -> None:
         self._live = live
         self._notices = notices
         self._clock = clock
@@ -60,11 +64,15 @@ class Link:
         self.since = clock.time()  # of the present state, unix seconds
         self._down_at: Optional[float] = None  # monotonic
         self.reconnections = 0
-        self.latencies: Deque[Tuple[float, float]] = deque(maxlen=LATENCIES_KEPT)  # (unix time, seconds)
+        self.latencies: Deque[Tuple[float, float]] = deque(
+            maxlen=LATENCIES_KEPT
+        )  # (unix time, seconds)
         live.subscribe(self._settings_changed)
 
     def subscribe(self, listener: Callable[[bool, float], None]) -> None:
-        """Call `listener(connected, seconds)` at each change; `seconds` is how long the outage was."""
+        """Call `listener(connected, seconds)` at each change; `seconds` is how long the outage
+        was.
+        """
         self._listeners.append(listener)
 
     async def ready(self, channel: str) -> None:
@@ -99,10 +107,12 @@ class Link:
 
     @property
     def stages(self) -> Dict[str, Optional[bool]]:
-        """The connection as a tree: each stage True (works), False (fails) or None (not reached)."""
+        """The connection as a tree: each stage True (works), False (fails) or None (not
+        reached).
+        """
         worst = self.failing
         if worst is None:
-            return {stage: (True if self.connected else None) for stage in STAGES}
+            return dict.fromkeys(STAGES, True if self.connected else None)
         broken = STAGES.index(_STAGE_OF[worst.failure or Failure.INTERNAL])
         return {
             stage: True if place < broken else (False if place == broken else None)
@@ -125,7 +135,11 @@ class Link:
         if name == "status":
             self.latencies.append((self._clock.time(), reply.seconds))
         for other in self._channels.values():
-            if other.failing is not None and other.failing.failure is not None and other.failing.failure.network:
+            if (
+                other.failing is not None
+                and other.failing.failure is not None
+                and other.failing.failure.network
+            ):
                 other.failing = None
         if self._network.failures:
             self._network.succeeded()
@@ -179,13 +193,19 @@ class Link:
 
 
 class CommandPoller:
-    """Asks for commands: every `intervals.command_check`, sooner after activity, at once again where the hub can wait.
+    """Asks for commands: every `intervals.command_check`, sooner after activity, at once again
+    where the hub can wait.
 
     What a reply carries is delivered by `HubClient` itself.
     """
 
     def __init__(
-        self, live: LiveSettings, client: HubClient, link: Link, clock: Clock, active: Callable[[], bool]
+        self,
+        live: LiveSettings,
+        client: HubClient,
+        link: Link,
+        clock: Clock,
+        active: Callable[[], bool],
     ) -> None:
         self._live = live
         self._client = client
@@ -193,7 +213,7 @@ class CommandPoller:
         self._clock = clock
         self._active = active
         self._hurry = asyncio.Event()
-        self._stopping = False
+        self.stopped = False
         self.polls = 0
 
     def hurry(self) -> None:
@@ -201,9 +221,9 @@ class CommandPoller:
         self._hurry.set()
 
     async def run(self) -> None:
-        while not self._stopping:
+        while True:
             await self._link.ready("commands")
-            if self._stopping:
+            if self.stopped:
                 return
             wait = self._client.features.long_poll
             started = self._clock.monotonic()
@@ -232,5 +252,5 @@ class CommandPoller:
 
     def stop(self) -> None:
         """Ask no more; a request that is under way still delivers what it brings."""
-        self._stopping = True
+        self.stopped = True
         self._hurry.set()

@@ -1,7 +1,8 @@
 """The two server generations, as requests to send and replies to read. Pure: no network, no clock.
 
-Source: the hub's own protocol notes. Generation 1 is one endpoint (`api.php`), generation 2 one file per job
-(`update.php`); the sibling addresses derive from `server_url`, and an option overrides each.
+Source: the hub's own protocol notes. Generation 1 is one endpoint (`api.php`), generation 2 one
+file per job (`update.php`); the sibling addresses derive from `server_url`, and an option
+overrides each.
 """
 
 from __future__ import annotations
@@ -72,7 +73,11 @@ def endpoints(settings: Settings) -> Endpoints:
     else:
         generation = Generation.TWO if path.endswith("update.php") else Generation.ONE
     if generation is Generation.ONE:
-        commands, files, image = url, sibling(url, "api_files.php"), sibling(url, "upload_image.php")
+        commands, files, image = (
+            url,
+            sibling(url, "api_files.php"),
+            sibling(url, "upload_image.php"),
+        )
     else:
         commands, files, image = sibling(url, "commands.php"), sibling(url, "files.php"), ""
     return Endpoints(
@@ -126,7 +131,9 @@ def mark_downloaded(where: Endpoints, token: str, name: str) -> Tuple[str, Dict[
     return where.files, dict(body, action="mark_downloaded")
 
 
-def multipart(boundary: str, fields: Mapping[str, str], name: str, filename: str, kind: str) -> Tuple[bytes, bytes]:
+def multipart(
+    boundary: str, fields: Mapping[str, str], name: str, filename: str, kind: str
+) -> Tuple[bytes, bytes]:
     """What stands before and after the bytes of the one file of a form (RFC 7578)."""
     lines: List[str] = []
     for key, value in fields.items():
@@ -166,7 +173,9 @@ def merge_features(said: Sequence[Features]) -> Features:
 
 
 def read_files(data: Mapping[str, Any]) -> Tuple[HubFile, ...]:
-    """The files of a list reply that are there to be fetched; entries without a name are passed over."""
+    """The files of a list reply that are there to be fetched; entries without a name are passed
+    over.
+    """
     found: List[HubFile] = []
     for item in as_list(data.get("files"))[:MAX_FILES_LISTED]:
         entry = as_dict(item)

@@ -1,8 +1,9 @@
 """One HTTP exchange with the outside, and how it ended: an outcome, never an exception.
 
-It uses the Tornado client that Moonraker's `http_client` component owns, not that component's own methods: those follow
-redirects (a POST answered 301 becomes an empty GET and "succeeds"; a redirect can carry the token elsewhere), cache
-GETs by a key without the query string, and tell a transport failure as status 500. Knows nothing of the hub's vocabulary.
+It uses the Tornado client that Moonraker's `http_client` component owns, not that component's own
+methods: those follow redirects (a POST answered 301 becomes an empty GET and "succeeds"; a
+redirect can carry the token elsewhere), cache GETs by a key without the query string, and tell a
+transport failure as status 500. Knows nothing of the hub's vocabulary.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ class _TooLarge(Exception):
 
 
 class _QuietCut(logging.Filter):
-    """Tornado logs a trace of whatever a streaming callback raises; ours is deliberate and reported by us."""
+    """Tornado logs a trace of whatever a streaming callback raises; ours is deliberate and
+    reported by us.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and record.exc_info[0] is _TooLarge)
@@ -81,7 +84,8 @@ class _QuietCut(logging.Filter):
 class Transport:
     """Exchanges through a given Tornado client, at most `MAX_AT_ONCE` at a time.
 
-    A cancelled request would keep its slot of the shared client until its time is over, so every request has a time limit.
+    A cancelled request would keep its slot of the shared client until its time is over, so every
+    request has a time limit.
     """
 
     def __init__(
@@ -167,11 +171,16 @@ class Transport:
             if received > max_body:
                 return Exchange(
                     Failure.TOO_LARGE,
-                    f"{host} sent more than {max_body // 1024} KiB, which no hub does: check the server URL.",
+                    f"{host} sent more than {max_body // 1024} KiB, which no hub does: check "
+                    "the server URL.",
                 )
             return explain(error, host, timeout)
         return read_response(
-            response.code, dict(response.headers.items()), b"".join(chunks), host, self._clock.time()
+            response.code,
+            dict(response.headers.items()),
+            b"".join(chunks),
+            host,
+            self._clock.time(),
         )
 
 
@@ -189,7 +198,9 @@ def _timed(exchange: Exchange, seconds: float) -> Exchange:
 
 
 def make_client(max_body: int, max_clients: int = 2) -> AsyncHTTPClient:
-    """A Tornado client of our own, for pictures and files: a dead camera must not hold a shared slot."""
+    """A Tornado client of our own, for pictures and files: a dead camera must not hold a shared
+    slot.
+    """
     return AsyncHTTPClient(force_instance=True, max_body_size=max_body, max_clients=max_clients)
 
 
@@ -218,7 +229,8 @@ def read_response(
         target = redact_query(lower.get("location", "nowhere"))
         return ended(
             Failure.REDIRECT,
-            f"{host} redirects to {target}: write the final address into server_url; redirects are not followed "
+            f"{host} redirects to {target}: write the final address into server_url; redirects "
+            "are not followed "
             "because they would carry the token along.",
         )
     if status in (429, 503):
@@ -241,41 +253,62 @@ def explain(error: Exception, host: str, timeout: float) -> Exchange:
     if isinstance(cause, socket.gaierror):
         return Exchange(
             Failure.DNS,
-            f"The name {host} cannot be resolved: check the printer's network and DNS, and the name in server_url.",
+            f"The name {host} cannot be resolved: check the printer's network and DNS, and the "
+            "name in server_url.",
         )
     if isinstance(cause, ssl.SSLError):
-        reason = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or "handshake failed"
+        reason = (
+            getattr(cause, "verify_message", "")
+            or getattr(cause, "reason", "")
+            or "handshake failed"
+        )
         return Exchange(
             Failure.TLS,
-            f"No secure connection to {host} ({reason}): check the server's certificate and this computer's clock.",
+            f"No secure connection to {host} ({reason}): check the server's certificate and "
+            "this computer's clock.",
         )
     if isinstance(error, HTTPTimeoutError):
         phase = str(error).lower()
         if "connect" in phase:
             return Exchange(
-                Failure.UNREACHABLE, f"No connection to {host} within {timeout:g} s: check the network and the server."
+                Failure.UNREACHABLE,
+                f"No connection to {host} within {timeout:g} s: check the network and the server.",
             )
         if "queue" in phase:
             return Exchange(
-                Failure.TIMED_OUT, f"Moonraker's HTTP client had no free slot for {host} within {timeout:g} s."
+                Failure.TIMED_OUT,
+                f"Moonraker's HTTP client had no free slot for {host} within {timeout:g} s.",
             )
         return Exchange(
-            Failure.TIMED_OUT, f"{host} did not answer within {timeout:g} s: it is overloaded, or the network is slow."
+            Failure.TIMED_OUT,
+            f"{host} did not answer within {timeout:g} s: it is overloaded, or the network is "
+            "slow.",
         )
     if isinstance(error, HTTPStreamClosedError):
         return Exchange(
-            Failure.UNREACHABLE, f"{host} closed the connection before its answer was complete: look at the server."
+            Failure.UNREACHABLE,
+            f"{host} closed the connection before its answer was complete: look at the server.",
         )
     if isinstance(cause, ConnectionRefusedError):
         return Exchange(
-            Failure.UNREACHABLE, f"{host} refuses connections: check that the web server runs, and the port in server_url."
+            Failure.UNREACHABLE,
+            f"{host} refuses connections: check that the web server runs, and the port in "
+            "server_url.",
         )
     if isinstance(cause, (OSError, StreamClosedError)):
         reason = getattr(cause, "strerror", "") or type(cause).__name__
-        return Exchange(Failure.UNREACHABLE, f"{host} cannot be reached ({reason}): check the network and the server.")
+        return Exchange(
+            Failure.UNREACHABLE,
+            f"{host} cannot be reached ({reason}): check the network and the server.",
+        )
     if isinstance(error, (ValueError, UnicodeError, KeyError)):
-        return Exchange(Failure.BAD_URL, f"The address of {host} cannot be used ({type(error).__name__}): check server_url.")
-    return Exchange(Failure.UNREACHABLE, f"The exchange with {host} failed ({type(error).__name__}).")
+        return Exchange(
+            Failure.BAD_URL,
+            f"The address of {host} cannot be used ({type(error).__name__}): check server_url.",
+        )
+    return Exchange(
+        Failure.UNREACHABLE, f"The exchange with {host} failed ({type(error).__name__})."
+    )
 
 
 def http_date(text: str) -> Optional[float]:
@@ -291,10 +324,11 @@ def http_date(text: str) -> Optional[float]:
 def read_retry_after(text: str, now: float, server_time: Optional[float]) -> Optional[float]:
     """Seconds to wait, of either form of Retry-After (RFC 9110, 10.2.3), within 1 to 900 s.
 
-    A date is taken against the server's own clock where its Date header is there: the Pi's may be wrong by decades.
+    A date is taken against the server's own clock where its Date header is there: the Pi's may be
+    wrong by decades.
 
-    >>> read_retry_after("120", 0.0, None), read_retry_after("86400", 0.0, None), read_retry_after("soon", 0.0, None)
-    (120.0, 900.0, None)
+    >>> [read_retry_after(text, 0.0, None) for text in ("120", "86400", "soon")]
+    [120.0, 900.0, None]
     """
     low, high = RETRY_AFTER_BOUNDS
     text = text.strip()
@@ -307,7 +341,9 @@ def read_retry_after(text: str, now: float, server_time: Optional[float]) -> Opt
 
 
 def redact_query(url: str) -> str:
-    """A URL fit for people and logs: without credentials, query and fragment, at most 200 characters."""
+    """A URL fit for people and logs: without credentials, query and fragment, at most 200
+    characters.
+    """
     try:
         parts = urllib.parse.urlsplit(url)
         netloc = parts.netloc.rpartition("@")[2]
@@ -323,9 +359,11 @@ def _bounded_int(digits: str) -> Union[int, float]:
 
 
 def read_json_object(body: bytes, key: str) -> Optional[Dict[str, Any]]:
-    """The JSON object with `key` that a reply holds, also behind warnings that PHP printed before it; None if none.
+    """The JSON object with `key` that a reply holds, also behind warnings that PHP printed before
+    it; None if none.
 
-    A reply cut short must not be taken for one of the objects inside it: hence the key, and nothing may follow.
+    A reply cut short must not be taken for one of the objects inside it: hence the key, and
+    nothing may follow.
 
     >>> read_json_object(b"<br /> Warning: {x} in api.php {\\"success\\": true}", "success")
     {'success': True}
@@ -351,12 +389,18 @@ _DECODER = json.JSONDecoder(parse_int=_bounded_int, parse_constant=lambda name: 
 
 
 def to_json(body: Mapping[str, Any]) -> bytes:
-    """JSON that PHP can read: no NaN, no infinity, no lone surrogates (file names from disk can hold them)."""
+    """JSON that PHP can read: no NaN, no infinity, no lone surrogates (file names from disk can
+    hold them).
+    """
     try:
-        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+            "utf-8"
+        )
     except (ValueError, TypeError):
         clean = _presentable(body, 0)
-        return json.dumps(clean, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+        return json.dumps(clean, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+            "utf-8"
+        )
 
 
 def _presentable(value: Any, depth: int) -> Any:
@@ -367,7 +411,10 @@ def _presentable(value: Any, depth: int) -> Any:
     if isinstance(value, float):
         return value if abs(value) < float("inf") else None
     if isinstance(value, Mapping):
-        return {str(_presentable(str(k), depth + 1)): _presentable(v, depth + 1) for k, v in value.items()}
+        return {
+            str(_presentable(str(k), depth + 1)): _presentable(v, depth + 1)
+            for k, v in value.items()
+        }
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_presentable(item, depth + 1) for item in value]
     if value is None or isinstance(value, (bool, int)):

@@ -1,4 +1,6 @@
-"""The newest G-code files, kept by events: a root of 10,000 files is walked once, in a thread, never at an update."""
+"""The newest G-code files, kept by events: a root of 10,000 files is walked once, in a thread,
+never at an update.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ class GcodeFiles:
         return self._shown
 
     def find(self, name: str) -> Optional[GcodeFile]:
-        """A file of the root as it is on disk now, or None; `name` is relative and has been checked."""
+        """A file of the root as it is on disk now, or None; `name` is relative and has been
+        checked.
+        """
         path = self._root / name
         try:
             stat = path.stat()
@@ -69,7 +73,9 @@ class GcodeFiles:
         return GcodeFile(name, stat.st_size, stat.st_mtime)
 
     def _on_change(self, info: Mapping[str, Any]) -> None:
-        """Moonraker's `filelist_changed`: one file, or something larger that only a walk can tell."""
+        """Moonraker's `filelist_changed`: one file, or something larger that only a walk can
+        tell.
+        """
         item, source = as_dict(info.get("item")), as_dict(info.get("source_item"))
         if item.get("root") != "gcodes" and source.get("root") != "gcodes":
             return
@@ -132,7 +138,9 @@ class GcodeFiles:
 
 
 def walk(root: Path, keep: int) -> "tuple[List[GcodeFile], int]":
-    """The `keep` newest G-code files under `root`, and how many there are. Hidden files and folders are left out."""
+    """The `keep` newest G-code files under `root`, and how many there are. Hidden files and
+    folders are left out.
+    """
     found: List[GcodeFile] = []
     total = 0
     seen = set()
@@ -155,7 +163,11 @@ def walk(root: Path, keep: int) -> "tuple[List[GcodeFile], int]":
                 elif entry.name.lower().endswith(EXTENSIONS):
                     stat = entry.stat()
                     total += 1
-                    found.append(GcodeFile(os.path.relpath(entry.path, str(root)), stat.st_size, stat.st_mtime))
+                    found.append(
+                        GcodeFile(
+                            os.path.relpath(entry.path, str(root)), stat.st_size, stat.st_mtime
+                        )
+                    )
             except OSError:
                 continue
         if len(found) > 20 * keep:

@@ -1,4 +1,6 @@
-"""The computer beside the printer: load, memory, temperature, network, uptime, disk. Read from Moonraker's own statistics."""
+"""The computer beside the printer: load, memory, temperature, network, uptime, disk. Read from
+Moonraker's own statistics.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class HostStats:
     memory_total_mb: Optional[float] = None
     cpu_temp: Optional[float] = None  # °C
     uptime: float = 0.0  # seconds since boot
-    network: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # bytes and bytes/s by interface
+    network: Mapping[str, Mapping[str, float]] = field(
+        default_factory=dict
+    )  # bytes and bytes/s by interface
     disk_total: int = 0  # bytes, of the file system of the gcodes
     disk_free: int = 0
 

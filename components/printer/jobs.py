@@ -16,7 +16,9 @@ class PastJob(NamedTuple):
 
     job_id: str
     filename: str
-    status: str  # Moonraker's word: completed | cancelled | error | klippy_shutdown | klippy_disconnect | server_exit
+    # Moonraker's word: completed | cancelled | error | klippy_shutdown | klippy_disconnect |
+    # server_exit
+    status: str
     start_time: float
     end_time: float
     print_duration: float
@@ -44,7 +46,9 @@ class Jobs:
         """Read the last jobs from Moonraker's history, where it has one."""
         transport = self._server.lookup_component("internal_transport")
         try:
-            reply = await transport.call_method("server.history.list", {"limit": KEPT, "order": "desc"})
+            reply = await transport.call_method(
+                "server.history.list", {"limit": KEPT, "order": "desc"}
+            )
         except self._server.error:
             return
         self._jobs.clear()
@@ -63,7 +67,7 @@ class Jobs:
         """As client v4 wrote it: "part.gcode (14:30)", in local time; "" when none."""
         for job in self._jobs:
             if job.status == "completed":
-                moment = datetime.datetime.fromtimestamp(job.end_time)
+                moment = datetime.datetime.fromtimestamp(job.end_time)  # noqa: DTZ006  local time is meant
                 return f"{job.filename} ({moment:%H:%M})"
         return ""
 

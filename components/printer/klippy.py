@@ -1,7 +1,9 @@
-"""The printer, live: one subscription at Klippy, re-made at each `klippy_ready`, merged into snapshots on demand.
+"""The printer, live: one subscription at Klippy, re-made at each `klippy_ready`, merged into
+snapshots on demand.
 
-Other rooms see `Printer` only. Klippy's diffs arrive about four times a second; merging them is all that is done per
-diff, a `Snapshot` is made when somebody looks or when something changed that is news (`snapshot.NEWS`).
+Other rooms see `Printer` only. Klippy's diffs arrive about four times a second; merging them is
+all that is done per diff, a `Snapshot` is made when somebody looks or when something changed that
+is news (`snapshot.NEWS`).
 """
 
 from __future__ import annotations
@@ -114,7 +116,8 @@ class Printer:
                 )
             except self._server.error as error:
                 self._notices.log_once(
-                    f"subscription: {error}", f"Klippy refused the status subscription, asking again: {error}"
+                    f"subscription: {error}",
+                    f"Klippy refused the status subscription, asking again: {error}",
                 )
                 await self._clock.sleep(SUBSCRIBE_RETRY)
                 continue
@@ -171,11 +174,15 @@ class Printer:
         return self._cached
 
     def subscribe(self, listener: Listener) -> None:
-        """Call `listener(old, new)` after each change that is news: Klippy's state, the job, a target, a factor, a fan."""
+        """Call `listener(old, new)` after each change that is news: Klippy's state, the job, a
+        target, a factor, a fan.
+        """
         self._listeners.append(listener)
 
     async def wait_for(self, predicate: Callable[[Snapshot], bool], timeout: float) -> bool:
-        """Wait until `predicate` holds of a snapshot; False when it did not within `timeout` seconds."""
+        """Wait until `predicate` holds of a snapshot; False when it did not within `timeout`
+        seconds.
+        """
         if predicate(self.snapshot):
             return True
         future: "asyncio.Future[bool]" = asyncio.get_event_loop().create_future()
@@ -214,7 +221,9 @@ class Printer:
         await self._ask("run_gcode", script)
 
     async def emergency_stop(self) -> None:
-        """Stop at once, past every queue, through Klippy's own endpoint (never M112, which would wait its turn)."""
+        """Stop at once, past every queue, through Klippy's own endpoint (never M112, which would
+        wait its turn).
+        """
         await self._ask("emergency_stop")
 
     async def pause(self) -> None:
@@ -230,7 +239,9 @@ class Printer:
         await self._ask("do_restart", "FIRMWARE_RESTART")
 
     async def start_print(self, filename: str) -> None:
-        """Start a file of the gcodes root; its name has been checked, since Klippy's call escapes only quotes."""
+        """Start a file of the gcodes root; its name has been checked, since Klippy's call escapes
+        only quotes.
+        """
         if any(ord(c) < 32 or c == '"' for c in filename):
             raise PrinterError(f"The name {filename!r} cannot be printed: rename the file.")
         await self._ask("start_print", filename)

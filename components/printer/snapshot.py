@@ -1,7 +1,9 @@
-"""What the printer is at one moment, read from Klipper's status objects. Pure: no Klippy, no Moonraker, no clock.
+"""What the printer is at one moment, read from Klipper's status objects. Pure: no Klippy, no
+Moonraker, no clock.
 
-Klipper's words are kept: object names are the full names of its status ("extruder1", "heater_generic chamber"),
-temperatures are °C, speeds and powers run from 0 to 1, factors are 1.0 at 100 %.
+Klipper's words are kept: object names are the full names of its status ("extruder1",
+"heater_generic chamber"), temperatures are °C, speeds and powers run from 0 to 1, factors are 1.0
+at 100 %.
 """
 
 from __future__ import annotations
@@ -15,13 +17,22 @@ from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_text
 HEATING_BELOW = 3.0  # °C under its target at which a heater counts as heating
 M73_STEP = 0.01  # M73 gives whole percents (Klipper's display_status.py)
 
+FILAMENT_SENSORS = ("filament_switch_sensor", "filament_motion_sensor")
+
 Objects = Mapping[str, Mapping[str, Any]]
 
-# What is asked of Klipper: object name, or its first word for a family of them → fields. A missing object is skipped.
+# What is asked of Klipper: object name, or its first word for a family of them → fields. A
+# missing object is skipped.
 SUBSCRIPTION: Dict[str, Tuple[str, ...]] = {
     "webhooks": ("state", "state_message"),
     "print_stats": (
-        "state", "filename", "message", "total_duration", "print_duration", "filament_used", "info",
+        "state",
+        "filename",
+        "message",
+        "total_duration",
+        "print_duration",
+        "filament_used",
+        "info",
     ),
     "virtual_sdcard": ("progress", "file_position", "file_size", "is_active", "file_path"),
     "display_status": ("progress", "message"),
@@ -168,7 +179,9 @@ def subscription(available: List[str]) -> Dict[str, Optional[List[str]]]:
 
 
 def family(name: str) -> str:
-    """The kind of an object: "heater_generic chamber" → "heater_generic", "extruder1" → "extruder"."""
+    """The kind of an object: "heater_generic chamber" → "heater_generic", "extruder1" →
+    "extruder".
+    """
     first = name.split(" ", 1)[0]
     if first.startswith("extruder") and first[8:].isdigit():
         return "extruder"
@@ -186,7 +199,7 @@ def is_news(diff: Objects) -> bool:
 
 def macros_of(available: List[str]) -> FrozenSet[str]:
     prefix = "gcode_macro "
-    return frozenset(name[len(prefix):].upper() for name in available if name.startswith(prefix))
+    return frozenset(name[len(prefix) :].upper() for name in available if name.startswith(prefix))
 
 
 def heater_limits(settings: Mapping[str, Any]) -> Dict[str, Tuple[float, float]]:
@@ -210,7 +223,9 @@ def read_snapshot(
     macros: FrozenSet[str],
     facts: FileFacts,
 ) -> Snapshot:
-    """Make a snapshot of merged status objects; whatever is absent, null or not a number is simply not there."""
+    """Make a snapshot of merged status objects; whatever is absent, null or not a number is simply
+    not there.
+    """
     heaters: Dict[str, Heater] = {}
     fans: Dict[str, float] = {}
     sensors: Dict[str, float] = {}
@@ -231,9 +246,8 @@ def read_snapshot(
             speed = as_float(status.get("speed"))
             if speed is not None:
                 fans[name] = speed
-        elif kind in ("filament_switch_sensor", "filament_motion_sensor"):
-            if status.get("enabled", True) and "filament_detected" in status:
-                filament[name] = as_bool(status.get("filament_detected"))
+        elif kind in FILAMENT_SENSORS and status.get("enabled", True):
+            filament[name] = as_bool(status.get("filament_detected"))
         if kind in ("temperature_sensor", "temperature_fan"):
             value = as_float(status.get("temperature"))
             if value is not None:
@@ -283,10 +297,12 @@ def read_job(objects: Objects, facts: FileFacts) -> Job:
 
 
 def read_progress(state: str, objects: Objects, facts: FileFacts) -> float:
-    """0 to 1: M73's word where the file speaks it, else the place between the first and the last byte of G-code.
+    """0 to 1: M73's word where the file speaks it, else the place between the first and the last
+    byte of G-code.
 
-    Without M73, Klipper's display_status repeats the virtual_sdcard's progress, which counts thumbnails and the
-    slicer's settings as printing; a value that differs from it in whole percents can only be M73's.
+    Without M73, Klipper's display_status repeats the virtual_sdcard's progress, which counts
+    thumbnails and the slicer's settings as printing; a value that differs from it in whole
+    percents can only be M73's.
     """
     if state == "complete":
         return 1.0

@@ -1,4 +1,6 @@
-"""The two clocks, as an object: rules take one as a parameter, so that a test turns the hands itself."""
+"""The two clocks, as an object: rules take one as a parameter, so that a test turns the hands
+itself.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ import time
 
 
 class Clock:
-    """Wall time for records and people, monotonic time for every interval (a Raspberry Pi has no RTC)."""
+    """Wall time for records and people, monotonic time for every interval (a Raspberry Pi has no
+    RTC).
+    """
 
     def time(self) -> float:
         """Unix seconds; may jump by decades when NTP arrives."""

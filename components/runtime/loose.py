@@ -1,4 +1,5 @@
-"""Reading what PHP sends: numbers as strings, booleans as 0/1, an empty list for an empty object, null for nothing.
+"""Reading what PHP sends: numbers as strings, booleans as 0/1, an empty list for an empty object,
+null for nothing.
 
 Each reader takes anything and never raises; what it cannot read is the default.
 """
@@ -10,7 +11,9 @@ from typing import Any, Dict, List, Optional
 
 
 def as_text(value: Any, default: str = "") -> str:
-    """A string of a string or number; lone surrogates become '?', since no JSON for PHP may carry them."""
+    """A string of a string or number; lone surrogates become '?', since no JSON for PHP may carry
+    them.
+    """
     if isinstance(value, bool) or value is None:
         return default
     if isinstance(value, (int, float)):

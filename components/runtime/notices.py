@@ -1,7 +1,8 @@
 """One place that tells people what is wrong, and takes it back when it is mended.
 
-A notice has a key and one clear sentence. While it stands it is a Moonraker warning (which Mainsail and Fluidd show),
-a row in the panel and in `GET /server/tecmedhub/status`; it is logged once and then counted, however often it recurs.
+A notice has a key and one clear sentence. While it stands it is a Moonraker warning (which
+Mainsail and Fluidd show), a row in the panel and in `GET /server/tecmedhub/status`; it is logged
+once and then counted, however often it recurs.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ class Notice:
 
 
 class Notices:
-    """`add_warning(text, warn_id)` and `remove_warning(warn_id)` are Moonraker's; `console(line)` writes to its console."""
+    """`add_warning(text, warn_id)` and `remove_warning(warn_id)` are Moonraker's; `console(line)`
+    writes to its console.
+    """
 
     def __init__(
         self,
@@ -101,7 +104,9 @@ class Notices:
         return self._logged.get(identity, 0)
 
     def console(self, line: str) -> None:
-        """Say it to whoever stands at the printer (the console of Mainsail and Fluidd); never reaches Klipper."""
+        """Say it to whoever stands at the printer (the console of Mainsail and Fluidd); never
+        reaches Klipper.
+        """
         clean = " ".join(line.split())
         self._console(f"// TecMedHub: {clean}")
 

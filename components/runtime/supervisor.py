@@ -1,6 +1,8 @@
-"""Tasks that must not die: an exception is logged once with its trace, counted, and the task begins anew.
+"""Tasks that must not die: an exception is logged once with its trace, counted, and the task
+begins anew.
 
-Moonraker forgets a failed task silently, and a timer that raises is dead for ever; every loop of ours runs here.
+Moonraker forgets a failed task silently, and a timer that raises is dead for ever; every loop of
+ours runs here.
 """
 
 from __future__ import annotations
@@ -20,15 +22,15 @@ class Supervisor:
     def __init__(self, notices: Notices, clock: Clock) -> None:
         self._notices = notices
         self._clock = clock
-        self._tasks: Dict[str, asyncio.Task] = {}
-        self._once: Set[asyncio.Task] = set()
+        self._tasks: Dict[str, "asyncio.Task[None]"] = {}
+        self._once: Set["asyncio.Task[None]"] = set()
         self.failures: Dict[str, int] = {}  # by task name, for the statistics
 
     def keep(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
         """Run `body` until `stop`, anew after each failure or return."""
         self._tasks[name] = asyncio.ensure_future(self._keep(name, body))
 
-    def spawn(self, name: str, work: Awaitable[None]) -> asyncio.Task:
+    def spawn(self, name: str, work: Awaitable[None]) -> "asyncio.Task[None]":
         """Run `work` once, apart from its caller; a failure is reported, never lost."""
         task = asyncio.ensure_future(self._once_guarded(name, work))
         self._once.add(task)

@@ -1,6 +1,7 @@
 """A thread of our own for blocking work (disk, hashing, pictures): bounded, and gone when we leave.
 
-Moonraker's default executor is shared and, left busy, delays its exit; so nothing of ours runs there.
+Moonraker's default executor is shared and, left busy, delays its exit; so nothing of ours runs
+there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""What the operator decided, as frozen values: the shape of `printer_config.json` (client v4) with its additions.
+"""What the operator decided, as frozen values: the shape of `printer_config.json` (client v4) with
+its additions.
 
-A room reads `LiveSettings.now` each time it needs a value, so that a change of the JSON override takes effect
-without a restart. Nothing here reads a file; see `loader` for how values come to be, `options` for their bounds.
-All durations are seconds unless a name says otherwise.
+A room reads `LiveSettings.now` each time it needs a value, so that a change of the JSON override
+takes effect without a restart. Nothing here reads a file; see `loader` for how values come to be,
+`options` for their bounds. All durations are seconds unless a name says otherwise.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The status body: everything the hub is told about the printer, complete at every update. Pure.
 
-Each field of client v4's README is a row of `FIELDS`; an update replaces all of them at the hub, so none is ever left out.
-What the hub does not know it ignores (`EXTRAS`).
+Each field of client v4's README is a row of `FIELDS`; an update replaces all of them at the hub,
+so none is ever left out. What the hub does not know it ignores (`EXTRAS`).
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ class Report:
     bed_status: str
     job_id: str = ""
     image: str = ""
-    extras: Mapping[str, Any] = field(default_factory=dict)  # what other rooms add under names of their own
+    extras: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what other rooms add under names of their own
 
 
 def status_word(snapshot: Snapshot, generation: Generation) -> str:
     """The hub's word for what the printer does.
 
-    Generation 1 has no word for a pause. It gets "printing", since the job still owns the printer, and "idle" would
-    invite the next one; `print_state` tells the difference to whoever reads it.
+    Generation 1 has no word for a pause. It gets "printing", since the job still owns the printer,
+    and "idle" would invite the next one; `print_state` tells the difference to whoever reads it.
     """
     if snapshot.klippy in (KlippyState.DISCONNECTED, KlippyState.STARTUP):
         return "offline"
@@ -61,8 +63,9 @@ def status_word(snapshot: Snapshot, generation: Generation) -> str:
 def time_remaining(snapshot: Snapshot) -> int:
     """Minutes until the job ends, rounded; 0 when there is no job or nothing is known.
 
-    The slicer's estimate for what is left of the file, stretched by the pace so far as far as that has been measured:
-    the further the print, the more its own pace counts. Heating is no pace (print_duration starts with the extrusion).
+    The slicer's estimate for what is left of the file, stretched by the pace so far as far as that
+    has been measured: the further the print, the more its own pace counts. Heating is no pace
+    (print_duration starts with the extrusion).
     """
     job = snapshot.job
     if not snapshot.busy:
@@ -107,16 +110,20 @@ def size_text(size: int) -> str:
 
 def iso_time(now: float) -> str:
     """ISO 8601 in local time with its offset."""
-    return datetime.datetime.fromtimestamp(now, datetime.timezone.utc).astimezone().isoformat(timespec="seconds")
+    return (
+        datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
+        .astimezone()
+        .isoformat(timespec="seconds")
+    )
 
 
 def percent(share: Optional[float]) -> int:
-    """A share as a whole percent, rounded half up (Python's round would make 0.5 % and 2.5 % even)."""
+    """A share as a whole percent, rounded half up."""
     return _round((share or 0.0) * 100.0)
 
 
 def _round(value: float) -> int:
-    return int(math.floor(value + 0.5)) if math.isfinite(value) else 0
+    return math.floor(value + 0.5) if math.isfinite(value) else 0
 
 
 def _celsius(value: Optional[float]) -> float:
@@ -148,9 +155,15 @@ FIELDS: Tuple[Tuple[str, Maker], ...] = (
     ("client_version", lambda r: r.version),
     ("timestamp", lambda r: iso_time(r.now)),
     ("status", lambda r: status_word(r.snapshot, r.generation)),
-    ("temp_hotend", lambda r: _celsius(r.snapshot.extruder.temperature if r.snapshot.extruder else None)),
+    (
+        "temp_hotend",
+        lambda r: _celsius(r.snapshot.extruder.temperature if r.snapshot.extruder else None),
+    ),
     ("temp_bed", lambda r: _celsius(r.snapshot.bed.temperature if r.snapshot.bed else None)),
-    ("temp_hotend_target", lambda r: _celsius(r.snapshot.extruder.target if r.snapshot.extruder else None)),
+    (
+        "temp_hotend_target",
+        lambda r: _celsius(r.snapshot.extruder.target if r.snapshot.extruder else None),
+    ),
     ("temp_bed_target", lambda r: _celsius(r.snapshot.bed.target if r.snapshot.bed else None)),
     ("print_speed", lambda r: percent(r.snapshot.speed_factor)),
     ("fan_speed", lambda r: percent(r.snapshot.fan_speed)),
@@ -214,7 +227,9 @@ EXTRAS: Tuple[Tuple[str, Maker], ...] = (
 
 
 def state_message(snapshot: Snapshot) -> str:
-    """Why the printer is as it is: Klippy's words when it is not ready, else the job's, else what M117 shows."""
+    """Why the printer is as it is: Klippy's words when it is not ready, else the job's, else what
+    M117 shows.
+    """
     if not snapshot.ready:
         return snapshot.message
     return snapshot.job.message or snapshot.display_message

@@ -1,4 +1,6 @@
-"""When the next status is due, and why: the heartbeat, and news at once. Pure but for the event that wakes the sender."""
+"""When the next status is due, and why: the heartbeat, and news at once. Pure but for the event
+that wakes the sender.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,18 @@ MIN_SPACING = 0.25  # seconds between two updates: at most four a second
 def next_due(
     now: float, last_sent: float, first_news: float, intervals: Intervals, idle: bool
 ) -> float:
-    """The moment (monotonic) at which the next status goes out; `first_news` is `inf` while there is none.
+    """The moment (monotonic) at which the next status goes out; `first_news` is `inf` while there
+    is none.
 
     >>> from components.settings.model import Intervals
-    >>> next_due(10.0, 9.0, float("inf"), Intervals(), False), next_due(10.0, 9.0, 10.0, Intervals(), False)
-    (14.0, 10.05)
+    >>> next_due(10.0, 9.0, float("inf"), Intervals(), False)
+    14.0
+    >>> next_due(10.0, 9.0, 10.0, Intervals(), False)
+    10.05
     """
-    heartbeat = last_sent + (max(intervals.status_idle, intervals.status_update) if idle else intervals.status_update)
+    heartbeat = last_sent + (
+        max(intervals.status_idle, intervals.status_update) if idle else intervals.status_update
+    )
     news = max(first_news + COALESCE, last_sent + MIN_SPACING)
     return min(heartbeat, news)
 
@@ -29,7 +36,9 @@ def next_due(
 class Cadence:
     """Waits for the next moment to send; `news(reason)` brings it forward."""
 
-    def __init__(self, clock: Clock, intervals: Callable[[], Intervals], idle: Callable[[], bool]) -> None:
+    def __init__(
+        self, clock: Clock, intervals: Callable[[], Intervals], idle: Callable[[], bool]
+    ) -> None:
         self._clock = clock
         self._intervals = intervals
         self._idle = idle
@@ -53,7 +62,10 @@ class Cadence:
         """Wait until a status is to be sent; the reasons, empty for a heartbeat."""
         while True:
             now = self._clock.monotonic()
-            left = next_due(now, self._last_sent, self._first_news, self._intervals(), self._idle()) - now
+            left = (
+                next_due(now, self._last_sent, self._first_news, self._intervals(), self._idle())
+                - now
+            )
             if left <= 0:
                 break
             self._wake.clear()

@@ -1,4 +1,6 @@
-"""Turns what happens to the printer, the link and the commands into journal events, and samples while cut off."""
+"""Turns what happens to the printer, the link and the commands into journal events, and samples
+while cut off.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Chronicle:
             self._job_changed(old, new)
 
     def job_ended(self, job: PastJob) -> None:
-        """A listener for `Jobs.subscribe`: the figures of a job, once Moonraker's history has them."""
+        """A listener for `Jobs.subscribe`: the figures of a job, once Moonraker's history has
+        them.
+        """
         self._journal.record("job_record", job.as_dict())
 
     def link_changed(self, connected: bool, seconds: float) -> None:
@@ -62,7 +66,9 @@ class Chronicle:
 
     def _klippy_changed(self, old: Snapshot, new: Snapshot) -> None:
         if new.klippy in (KlippyState.SHUTDOWN, KlippyState.ERROR):
-            self._journal.record("klippy_error", {"state": new.klippy.value, "message": new.message[:500]})
+            self._journal.record(
+                "klippy_error", {"state": new.klippy.value, "message": new.message[:500]}
+            )
         elif new.klippy is KlippyState.DISCONNECTED:
             self._journal.record("klippy_disconnected", {})
         elif new.klippy is KlippyState.READY:

@@ -1,12 +1,13 @@
 """Sends the status: makes a body when one is due, and books what its reply acknowledged.
 
-A retry never carries an old body: after a failure the next one is made anew as soon as the link allows it.
+A retry never carries an old body: after a failure the next one is made anew as soon as the link
+allows it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ..hub.client import HubClient, Reply
 from ..hub.link import Link
@@ -21,9 +22,11 @@ Body = Dict[str, Any]
 
 
 class ResultBox:
-    """Where results wait until the hub has them; the commands room's façade has these two methods."""
+    """Where results wait until the hub has them; the commands room's façade has these two
+    methods.
+    """
 
-    def results_due(self) -> Sequence[Mapping[str, Any]]:
+    def results_due(self) -> List[Dict[str, Any]]:
         raise NotImplementedError
 
     async def results_delivered(self, ids: Sequence[Any]) -> None:
@@ -69,9 +72,11 @@ class Reporter:
                 self._cadence.news("retry")  # due again as soon as the link lets us
 
     async def send(self, **changes: Any) -> Reply:
-        """Send one status now; `changes` replace fields of the body (the last words before leaving)."""
+        """Send one status now; `changes` replace fields of the body (the last words before
+        leaving).
+        """
         events = await self._journal.due(EVENTS_AT_ONCE)
-        results = list(self._results.results_due())[:RESULTS_AT_ONCE]
+        results = self._results.results_due()[:RESULTS_AT_ONCE]
         self._cadence.taken()
         body = self._make_body()
         body["command_results"] = results
@@ -93,7 +98,9 @@ class Reporter:
     # Results at once, where the hub takes them
 
     def new_result(self) -> None:
-        """A command has a result: tell the hub at once if it announced that, else with a status soon."""
+        """A command has a result: tell the hub at once if it announced that, else with a status
+        soon.
+        """
         if self._client.features.command_results:
             self._new_results.set()
         else:
@@ -104,7 +111,7 @@ class Reporter:
         while True:
             await self._new_results.wait()
             self._new_results.clear()
-            results = list(self._results.results_due())[:RESULTS_AT_ONCE]
+            results = self._results.results_due()[:RESULTS_AT_ONCE]
             if not results:
                 continue
             await self._link.ready("results")

@@ -1,6 +1,8 @@
-"""The figures of client v4's `printer_state.json`: counted here, kept across restarts, written atomically.
+"""The figures of client v4's `printer_state.json`: counted here, kept across restarts, written
+atomically.
 
-A damaged or missing file begins the totals anew; a disk that cannot be written costs the totals, nothing else.
+A damaged or missing file begins the totals anew; a disk that cannot be written costs the totals,
+nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ TOTALS = (
 
 
 class Statistics:
-    def __init__(self, folder: Path, worker: Worker, notices: Notices, clock: Clock, version: str) -> None:
+    def __init__(
+        self, folder: Path, worker: Worker, notices: Notices, clock: Clock, version: str
+    ) -> None:
         self._path = folder / FILE_NAME
         self._worker = worker
         self._notices = notices
@@ -68,7 +72,10 @@ class Statistics:
     async def save(self) -> None:
         error = await self._worker.run(write_atomically, self._path, self.as_dict())
         if error:
-            self._notices.show("statistics", f"{self._path} cannot be written ({error}): free some space or fix its rights.")
+            self._notices.show(
+                "statistics",
+                f"{self._path} cannot be written ({error}): free some space or fix its rights.",
+            )
         else:
             self._notices.clear("statistics")
 
@@ -82,7 +89,9 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def write_atomically(path: Path, content: Mapping[str, Any]) -> str:
-    """Write JSON so that a reader, or a power cut, finds either the old file or the new one; "" or what went wrong."""
+    """Write JSON so that a reader, or a power cut, finds either the old file or the new one; "" or
+    what went wrong.
+    """
     staged = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

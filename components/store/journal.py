@@ -1,7 +1,8 @@
-"""What happened, on disk, until the hub has heard of it: events with their original times and numbers.
+"""What happened, on disk, until the hub has heard of it: events with their original times and
+numbers.
 
-Bounded: beyond `MAX_ROWS` the minute samples are thinned first (every second one), then the oldest go; what was dropped
-is told as one `gap` event, so that the hub can see that something is missing.
+Bounded: beyond `MAX_ROWS` the minute samples are thinned first (every second one), then the oldest
+go; what was dropped is told as one `gap` event, so that the hub can see that something is missing.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ CREATE INDEX IF NOT EXISTS events_due ON events (delivered, seq);
 
 
 class Journal:
-    """Events are `{seq, kind, at, data}`: `seq` grows by one and is never used again, `at` is unix seconds."""
+    """Events are `{seq, kind, at, data}`: `seq` grows by one and is never used again, `at` is unix
+    seconds.
+    """
 
     def __init__(self, database: Database, clock: Clock, max_rows: int = MAX_ROWS) -> None:
         self._database = database
@@ -55,17 +58,23 @@ class Journal:
         thin = self._recorded % 100 == 0
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT INTO events (kind, at, data) VALUES (?, ?, ?)", (kind, at, text))
+            connection.execute(
+                "INSERT INTO events (kind, at, data) VALUES (?, ?, ?)", (kind, at, text)
+            )
             if thin:
                 bound(connection, self._max_rows, at)
 
         self._database.post(work)
 
     async def due(self, limit: int) -> List[Dict[str, Any]]:
-        """The oldest events that the hub has not acknowledged. No disk is touched when there are none."""
+        """The oldest events that the hub has not acknowledged. No disk is touched when there are
+        none.
+        """
         if self._undelivered <= 0:
             return []
-        found = await self._database.run(lambda connection: _select(connection, "delivered = 0", "seq ASC", limit))
+        found = await self._database.run(
+            lambda connection: _select(connection, "delivered = 0", "seq ASC", limit)
+        )
         if not found:
             self._undelivered = 0
         return found
@@ -75,7 +84,9 @@ class Journal:
         now = self._clock.time()
 
         def work(connection: sqlite3.Connection) -> int:
-            connection.execute("UPDATE events SET delivered = 1 WHERE delivered = 0 AND seq <= ?", (up_to,))
+            connection.execute(
+                "UPDATE events SET delivered = 1 WHERE delivered = 0 AND seq <= ?", (up_to,)
+            )
             bound(connection, self._max_rows, now)
             return _count_due(connection)
 
@@ -83,7 +94,9 @@ class Journal:
 
     async def recent(self, limit: int) -> List[Dict[str, Any]]:
         """The newest events, newest first, delivered or not."""
-        return await self._database.run(lambda connection: _select(connection, "1", "seq DESC", limit))
+        return await self._database.run(
+            lambda connection: _select(connection, "1", "seq DESC", limit)
+        )
 
     @property
     def undelivered(self) -> int:
@@ -93,7 +106,8 @@ class Journal:
 def bound(connection: sqlite3.Connection, max_rows: int, now: float) -> None:
     """Keep the table within its limit, samples first; say in a `gap` event what went."""
     connection.execute(
-        "DELETE FROM events WHERE delivered = 1 AND seq <= (SELECT COALESCE(MAX(seq), 0) FROM events) - ?",
+        "DELETE FROM events WHERE delivered = 1 AND seq <= (SELECT COALESCE(MAX(seq), 0) FROM "
+        "events) - ?",
         (KEEP_DELIVERED,),
     )
     (rows,) = connection.execute("SELECT COUNT(*) FROM events").fetchone()
@@ -101,15 +115,20 @@ def bound(connection: sqlite3.Connection, max_rows: int, now: float) -> None:
         return
     first, last = connection.execute("SELECT MIN(at), MAX(at) FROM events").fetchone()
     before = rows
-    connection.execute("DELETE FROM events WHERE kind = ? AND delivered = 0 AND seq % 2 = 0", (SAMPLE,))
+    connection.execute(
+        "DELETE FROM events WHERE kind = ? AND delivered = 0 AND seq % 2 = 0", (SAMPLE,)
+    )
     (rows,) = connection.execute("SELECT COUNT(*) FROM events").fetchone()
     if rows > max_rows - 1:
         connection.execute(
-            "DELETE FROM events WHERE seq IN (SELECT seq FROM events ORDER BY seq LIMIT ?)", (rows - max_rows + 1,)
+            "DELETE FROM events WHERE seq IN (SELECT seq FROM events ORDER BY seq LIMIT ?)",
+            (rows - max_rows + 1,),
         )
         (rows,) = connection.execute("SELECT COUNT(*) FROM events").fetchone()
     data = {"dropped": before - rows, "between": [first, last]}
-    connection.execute("INSERT INTO events (kind, at, data) VALUES (?, ?, ?)", (GAP, now, json.dumps(data)))
+    connection.execute(
+        "INSERT INTO events (kind, at, data) VALUES (?, ?, ?)", (GAP, now, json.dumps(data))
+    )
 
 
 def _count_due(connection: sqlite3.Connection) -> int:
@@ -117,11 +136,15 @@ def _count_due(connection: sqlite3.Connection) -> int:
     return int(count)
 
 
-def _select(connection: sqlite3.Connection, where: str, order: str, limit: int) -> List[Dict[str, Any]]:
-    rows = connection.execute(
-        f"SELECT seq, kind, at, data FROM events WHERE {where} ORDER BY {order} LIMIT ?", (limit,)
-    ).fetchall()
-    return [{"seq": seq, "kind": kind, "at": round(at, 3), "data": _loads(data)} for seq, kind, at, data in rows]
+def _select(
+    connection: sqlite3.Connection, where: str, order: str, limit: int
+) -> List[Dict[str, Any]]:
+    query = f"SELECT seq, kind, at, data FROM events WHERE {where} ORDER BY {order} LIMIT ?"  # noqa: S608
+    rows = connection.execute(query, (limit,)).fetchall()
+    return [
+        {"seq": seq, "kind": kind, "at": round(at, 3), "data": _loads(data)}
+        for seq, kind, at, data in rows
+    ]
 
 
 def _loads(text: str) -> Dict[str, Any]:
