@@ -16,8 +16,10 @@ from ..runtime.clock import Clock
 from ..runtime.loose import as_bool, as_text
 from ..settings.model import LiveSettings
 from . import protocol
+from .json_body import read_json_object, to_json
+from .outcomes import Exchange, Failure, host_of
 from .protocol import Endpoints, Features, Generation, HubFile
-from .transport import Exchange, Failure, Transport, host_of, read_json_object, to_json
+from .transport import Transport
 
 MAX_HUB_MESSAGE = 200  # characters of the hub's own words in a sentence
 CLOCK_SMOOTHING = 2.0  # seconds; a Date header has whole seconds, so smaller steps are noise

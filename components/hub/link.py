@@ -18,7 +18,7 @@ from ..runtime.notices import Notices
 from ..settings.model import LiveSettings, Settings
 from .backoff import Backoff
 from .client import HubClient, Reply
-from .transport import Failure
+from .outcomes import Failure
 
 WARN_AFTER = 2  # failures in a row: one lost packet is no news
 LATENCIES_KEPT = 720  # an hour at one every five seconds

@@ -1,0 +1,77 @@
+"""JSON as PHP writes it and as PHP can read it. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, Mapping, Optional, Union
+
+MAX_NUMBER_LENGTH = 400  # digits; int() of a million digits would hold the event loop for seconds
+JSON_STARTS = 8  # places where the JSON of a reply is looked for, after PHP warnings
+
+
+def _bounded_int(digits: str) -> Union[int, float]:
+    return int(digits) if len(digits) <= MAX_NUMBER_LENGTH else float("inf")
+
+
+def read_json_object(body: bytes, key: str) -> Optional[Dict[str, Any]]:
+    """The JSON object with `key` that a reply holds, also behind warnings that PHP printed before
+    it; None if none.
+
+    A reply cut short must not be taken for one of the objects inside it: hence the key, and
+    nothing may follow.
+
+    >>> read_json_object(b"<br /> Warning: {x} in api.php {\\"success\\": true}", "success")
+    {'success': True}
+    >>> read_json_object(b'{"success": true, "commands": [{"success": 1}', "success")
+    """
+    text = body.decode("utf-8", "replace").strip("\ufeff \t\r\n")
+    start = text.find("{")
+    for _ in range(JSON_STARTS if start > 0 else 1):
+        if start < 0:
+            return None
+        try:
+            value, end = _DECODER.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            start = text.find("{", start + 1)
+            continue
+        if isinstance(value, dict) and key in value and text[end : end + 1] in ("", "<", "\n"):
+            return value
+        start = text.find("{", start + 1)
+    return None
+
+
+_DECODER = json.JSONDecoder(parse_int=_bounded_int, parse_constant=lambda name: None)
+
+
+def to_json(body: Mapping[str, Any]) -> bytes:
+    """JSON that PHP can read: no NaN, no infinity, no lone surrogates (file names from disk can
+    hold them).
+    """
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+            "utf-8"
+        )
+    except (ValueError, TypeError):
+        clean = _presentable(body, 0)
+        return json.dumps(clean, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+            "utf-8"
+        )
+
+
+def _presentable(value: Any, depth: int) -> Any:
+    if depth > 20:
+        return None
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    if isinstance(value, Mapping):
+        return {
+            str(_presentable(str(k), depth + 1)): _presentable(v, depth + 1)
+            for k, v in value.items()
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_presentable(item, depth + 1) for item in value]
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    return str(value)

@@ -1,0 +1,202 @@
+"""How an exchange with a server can end, each with a sentence for people. Pure: no network."""
+
+from __future__ import annotations
+
+import email.utils
+import socket
+import ssl
+import urllib.parse
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Mapping, Optional
+
+from tornado.iostream import StreamClosedError
+from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
+
+RETRY_AFTER_BOUNDS = (1.0, 900.0)  # seconds
+
+
+class Failure(str, Enum):
+    """How an exchange can fail, in the order in which a connection is made."""
+
+    BAD_URL = "bad_url"
+    DNS = "dns"
+    UNREACHABLE = "unreachable"
+    TLS = "tls"
+    TIMED_OUT = "timed_out"
+    REDIRECT = "redirect"
+    BUSY = "busy"
+    STATUS = "status"
+    TOO_LARGE = "too_large"
+    NOT_JSON = "not_json"
+    REFUSED = "refused"
+    INTERNAL = "internal"
+
+    @property
+    def network(self) -> bool:
+        """No word with the server was possible at all: every other request would fail alike."""
+        return self in (Failure.DNS, Failure.UNREACHABLE, Failure.TLS)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """How one request ended. `failure` is None when a 2xx reply came in whole."""
+
+    failure: Optional[Failure]
+    sentence: str  # for people; empty when all is well
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    seconds: float = 0.0
+    retry_after: Optional[float] = None  # seconds, bounded
+    server_time: Optional[float] = None  # unix seconds, of the Date header
+
+
+def host_of(url: str) -> str:
+    """The host of a URL, for sentences; never its query, which holds the token."""
+    try:
+        return urllib.parse.urlsplit(url).hostname or "the server"
+    except ValueError:
+        return "the server"
+
+
+def read_response(
+    status: int, headers: Mapping[str, str], body: bytes, host: str, now: float
+) -> Exchange:
+    """What a complete HTTP response means, before anyone looks into its body."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    server_time = http_date(lower.get("date", ""))
+    retry_after = read_retry_after(lower.get("retry-after", ""), now, server_time)
+
+    def ended(failure: Optional[Failure], sentence: str) -> Exchange:
+        return Exchange(failure, sentence, status, lower, body, 0.0, retry_after, server_time)
+
+    if 200 <= status < 300:
+        return ended(None, "")
+    if 300 <= status < 400:
+        target = redact_query(lower.get("location", "nowhere"))
+        return ended(
+            Failure.REDIRECT,
+            f"{host} redirects to {target}: write the final address into server_url; redirects "
+            "are not followed "
+            "because they would carry the token along.",
+        )
+    if status in (429, 503):
+        wait = f" in {retry_after:.0f} s" if retry_after is not None else ""
+        return ended(Failure.BUSY, f"{host} is busy (HTTP {status}) and is asked again{wait}.")
+    hint = {
+        401: "check the token",
+        403: "check the token and the server's access rules",
+        404: "check the path in server_url",
+        413: "the server's upload limit is too small (upload_max_filesize, post_max_size)",
+    }.get(status, "look into the server's PHP error log" if status >= 500 else "check server_url")
+    return ended(Failure.STATUS, f"{host} answered HTTP {status}: {hint}.")
+
+
+def explain(error: Exception, host: str, timeout: float) -> Exchange:
+    """The outcome of an exception from Tornado's client."""
+    cause: Optional[BaseException] = error
+    if isinstance(error, (StreamClosedError, HTTPStreamClosedError)):
+        cause = getattr(error, "real_error", None) or error
+    if isinstance(cause, socket.gaierror):
+        return Exchange(
+            Failure.DNS,
+            f"The name {host} cannot be resolved: check the printer's network and DNS, and the "
+            "name in server_url.",
+        )
+    if isinstance(cause, ssl.SSLError):
+        reason = (
+            getattr(cause, "verify_message", "")
+            or getattr(cause, "reason", "")
+            or "handshake failed"
+        )
+        return Exchange(
+            Failure.TLS,
+            f"No secure connection to {host} ({reason}): check the server's certificate and "
+            "this computer's clock.",
+        )
+    if isinstance(error, HTTPTimeoutError):
+        phase = str(error).lower()
+        if "connect" in phase:
+            return Exchange(
+                Failure.UNREACHABLE,
+                f"No connection to {host} within {timeout:g} s: check the network and the server.",
+            )
+        if "queue" in phase:
+            return Exchange(
+                Failure.TIMED_OUT,
+                f"Moonraker's HTTP client had no free slot for {host} within {timeout:g} s.",
+            )
+        return Exchange(
+            Failure.TIMED_OUT,
+            f"{host} did not answer within {timeout:g} s: it is overloaded, or the network is "
+            "slow.",
+        )
+    if isinstance(error, HTTPStreamClosedError):
+        return Exchange(
+            Failure.UNREACHABLE,
+            f"{host} closed the connection before its answer was complete: look at the server.",
+        )
+    if isinstance(cause, ConnectionRefusedError):
+        return Exchange(
+            Failure.UNREACHABLE,
+            f"{host} refuses connections: check that the web server runs, and the port in "
+            "server_url.",
+        )
+    if isinstance(cause, (OSError, StreamClosedError)):
+        reason = getattr(cause, "strerror", "") or type(cause).__name__
+        return Exchange(
+            Failure.UNREACHABLE,
+            f"{host} cannot be reached ({reason}): check the network and the server.",
+        )
+    if isinstance(error, (ValueError, UnicodeError, KeyError)):
+        return Exchange(
+            Failure.BAD_URL,
+            f"The address of {host} cannot be used ({type(error).__name__}): check server_url.",
+        )
+    return Exchange(
+        Failure.UNREACHABLE, f"The exchange with {host} failed ({type(error).__name__})."
+    )
+
+
+def http_date(text: str) -> Optional[float]:
+    """Unix seconds of an HTTP date (RFC 9110, 5.6.7), or None."""
+    if not text or len(text) > 64:
+        return None
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+
+
+def read_retry_after(text: str, now: float, server_time: Optional[float]) -> Optional[float]:
+    """Seconds to wait, of either form of Retry-After (RFC 9110, 10.2.3), within 1 to 900 s.
+
+    A date is taken against the server's own clock where its Date header is there: the Pi's may be
+    wrong by decades.
+
+    >>> [read_retry_after(text, 0.0, None) for text in ("120", "86400", "soon")]
+    [120.0, 900.0, None]
+    """
+    low, high = RETRY_AFTER_BOUNDS
+    text = text.strip()
+    if text.isdigit() and len(text) < 10:
+        return min(max(float(text), low), high)
+    moment = http_date(text)
+    if moment is None:
+        return None
+    return min(max(moment - (now if server_time is None else server_time), low), high)
+
+
+def redact_query(url: str) -> str:
+    """A URL fit for people and logs: without credentials, query and fragment, at most 200
+    characters.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        netloc = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "an unreadable address"
+    clean = urllib.parse.urlunsplit((parts.scheme, netloc, parts.path, "", ""))
+    printable = "".join(c if c.isprintable() else "?" for c in clean)
+    return printable[:200] or "nowhere"
