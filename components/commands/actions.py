@@ -1,0 +1,83 @@
+"""Every action the hub may ask for, as data: parameters with their bounds, lane, age limit, danger.
+
+Source of names and bounds: the documentation of client v4 and the hub's protocol notes. What an action does is told in
+`orders` (G-code) and `runner` (everything else).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Dict, Tuple
+
+from ..settings.model import RemoteControl
+
+
+class Lane(str, Enum):
+    """Commands of one lane run one after the other; lanes do not wait for each other."""
+
+    STOP = "stop"  # at once, past everything
+    CONTROL = "control"  # the running job
+    GCODE = "gcode"  # whatever needs Klippy's queue, spaced by rate_limit_seconds
+    PRINT = "print"  # fetch a file, then start it
+    CAMERA = "camera"
+    MACHINE = "machine"  # reboot and shutdown, once the G-code before them is over
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number with its bounds, both included; `high` None is set by the heater's own max_temp."""
+
+    name: str
+    low: float
+    high: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Action:
+    name: str
+    lane: Lane
+    expiry: str  # the field of settings.Expiry
+    needs_klippy: bool = True
+    level: RemoteControl = RemoteControl.FULL  # the least `remote_control` that allows it
+    dangerous: bool = False  # asks for `confirm: true` while a job is printing or paused
+    numbers: Tuple[Parameter, ...] = ()
+    main: str = ""  # the parameter that generation 2 writes behind a colon: SET_SPEED:120
+
+
+SPEED = Parameter("speed", 50, 200, "%")
+FLOW = Parameter("flow", 75, 125, "%")
+FAN = Parameter("speed", 0, 255, "")
+
+_JOB = RemoteControl.PRINT
+_ALL = (
+    Action("emergency_stop", Lane.STOP, "emergency_stop", False, RemoteControl.MONITOR),
+    Action("pause", Lane.CONTROL, "control", level=_JOB),
+    Action("resume", Lane.CONTROL, "control", level=_JOB),
+    Action("cancel", Lane.CONTROL, "control", level=_JOB),
+    Action("cancel_download", Lane.CONTROL, "control", False, _JOB, main="file"),
+    Action("home", Lane.GCODE, "gcode", dangerous=True),
+    Action("home_x", Lane.GCODE, "gcode", dangerous=True),
+    Action("home_y", Lane.GCODE, "gcode", dangerous=True),
+    Action("home_z", Lane.GCODE, "gcode", dangerous=True),
+    Action("heat", Lane.GCODE, "gcode", main="hotend_temp"),
+    Action("cool_down", Lane.GCODE, "gcode", dangerous=True),
+    Action("set_speed", Lane.GCODE, "gcode", numbers=(SPEED,), main="speed"),
+    Action("set_flow", Lane.GCODE, "gcode", numbers=(FLOW,), main="flow"),
+    Action("toggle_fan", Lane.GCODE, "gcode"),
+    Action("set_fan", Lane.GCODE, "gcode", numbers=(FAN,), main="speed"),
+    Action("fan_off", Lane.GCODE, "gcode"),
+    Action("gcode", Lane.GCODE, "gcode", main="gcode"),
+    Action("macro", Lane.GCODE, "gcode", main="macro_name"),
+    Action("firmware_restart", Lane.GCODE, "control", False, dangerous=True),
+    Action("print", Lane.PRINT, "print", level=_JOB, main="file"),
+    Action("print_local", Lane.PRINT, "print", level=_JOB, main="file"),
+    Action("snapshot", Lane.CAMERA, "control", False),
+    Action("timelapse_now", Lane.CAMERA, "control", False),
+    Action("reboot", Lane.MACHINE, "control", False, dangerous=True),
+    Action("shutdown", Lane.MACHINE, "control", False, dangerous=True),
+)
+ACTIONS: Dict[str, Action] = {action.name: action for action in _ALL}
+EMERGENCY_STOP = "emergency_stop"
+PRINTS = ("print", "print_local")
