@@ -1,1 +1,1 @@
-"""What the operator wrote, typed and bounded."""
+"""What the operator wrote, and keeps on writing: moonraker.conf, `tecmedhub.json`, every option."""

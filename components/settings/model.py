@@ -119,7 +119,7 @@ class PrinterData:
 @dataclass(frozen=True)
 class Settings:
     server_url: str = ""
-    printer_token: str = ""
+    printer_token: str = field(default="", repr=False)  # not in a log by way of a repr()
     printer_name: str = ""
     protocol: str = "auto"  # auto | 1 | 2
     commands_url: str = ""

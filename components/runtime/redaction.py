@@ -1,0 +1,85 @@
+"""No secret leaves by way of a text: known ones in every form they take, and what looks like one.
+
+Masking what is *known* (the token) is cheap and runs over everything that Moonraker logs; masking
+what *looks* like a secret (credentials in a URL, `token=…`) runs over our own texts only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import List, Optional, Pattern, Tuple
+from urllib.parse import quote, quote_plus
+
+MASK = "********"
+MAX_SECRETS = 32  # the oldest goes: a token replaced long ago is no secret any more
+PLAIN_LENGTH = 8  # a shorter one is masked as a whole word only, or "5" would blacken figures
+
+_CREDENTIALS = re.compile(r"(\w://)[^/?#\s@\"'<>]+@")
+_NAMES = r"(?:[a-z]+[_-])?token|api[_-]?key|passw(?:or)?d|passwd|pwd|secret|authorization"
+_QUERY = re.compile(r"(?i)\b(%s)(=|%%3d)[^&\s\"'<>\\]+" % _NAMES)
+_FIELD = re.compile(r"(?i)([\"'](?:%s)\\*[\"']\s*:\s*\\*)([\"'])(?:[^\"'\\]|\\.)*" % _NAMES)
+
+
+def forms(secret: str) -> Tuple[str, ...]:
+    """Every way in which `secret` may stand in a log: plain, percent-encoded, JSON, repr()."""
+    encoded = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    encoded.update(text.replace("/", "\\/") for text in list(encoded))  # as PHP writes JSON
+    encoded.add(repr(secret)[1:-1])
+    encoded.add(repr(secret.encode("utf-8", "replace"))[2:-1])
+    for percent in (quote(secret, ""), quote(secret), quote_plus(secret)):
+        encoded.add(percent)
+        encoded.add(re.sub(r"%[0-9A-F]{2}", lambda match: match.group().lower(), percent))
+    return tuple(sorted(encoded, key=len, reverse=True))
+
+
+def mask_url(text: str) -> str:
+    """Any text with the user names, passwords and secret query values of its URLs masked.
+
+    >>> mask_url("GET http://me:pw@cam/?action=get&token=abc")
+    'GET http://********@cam/?action=get&token=********'
+    """
+    if "@" in text:
+        text = _CREDENTIALS.sub(r"\g<1>%s@" % MASK, text)
+    if "=" in text or "%3" in text:
+        text = _QUERY.sub(r"\g<1>\g<2>%s" % MASK, text)
+    return text
+
+
+class Redactor:
+    """Masks the secrets it was told; safe to call from any thread."""
+
+    def __init__(self) -> None:
+        self._secrets: List[str] = []
+        self._pattern: Optional[Pattern[str]] = None
+        self._needles: Tuple[str, ...] = ()
+
+    def add(self, secret: str) -> None:
+        if not secret or secret in self._secrets:
+            return
+        self._secrets = [*self._secrets[-MAX_SECRETS + 1 :], secret]
+        needles = {form for known in self._secrets for form in forms(known)}
+        ordered = sorted(needles, key=len, reverse=True)
+        self._pattern = re.compile("|".join(_whole(needle) for needle in ordered))
+        self._needles = tuple(ordered)
+
+    def known(self, text: str) -> str:
+        """`text` without the secrets we were told; costs a substring search where there is none."""
+        pattern = self._pattern
+        if pattern is None or not any(needle in text for needle in self._needles):
+            return text
+        return pattern.sub(MASK, text)
+
+    def __call__(self, text: str) -> str:
+        """`text` without known secrets and without anything that looks like one."""
+        text = mask_url(self.known(text))
+        if ":" in text:
+            text = _FIELD.sub(r"\g<1>\g<2>%s" % MASK, text)
+        return text
+
+
+def _whole(needle: str) -> str:
+    escaped = re.escape(needle)
+    if len(needle) >= PLAIN_LENGTH:
+        return escaped
+    return r"(?<![^\W_])%s(?![^\W_])" % escaped

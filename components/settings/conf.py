@@ -1,0 +1,122 @@
+"""Reads `[tecmedhub]` of moonraker.conf through Moonraker's `ConfigHelper`, and never fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from .model import Origin
+from .options import BY_PATH, CONFIG_FILE, OPTIONS, SECTION
+from .problems import MAX_PROBLEMS, Problem, no_longer_needed, unknown
+from .values import BadValue, Kind, Option, is_secrets_template, read
+
+FILAMENT = BY_PATH["printer_data.filament"]
+_SECRET = '{"%s": {"token": "…"}}' % SECTION
+_IN_CLEAR = (
+    "%s stands in clear in moonraker.conf, which Moonraker copies into its log. Better: write "
+    f"{_SECRET} into the file moonraker.secrets, and here %s: {{secrets.{SECTION}.token}}"
+)
+_NO_SECRET = (
+    "moonraker.conf [%s]: %s refers to a secret that is not there; write it into the file "
+    f"moonraker.secrets in Moonraker's data folder, for example {_SECRET}, and restart Moonraker"
+)
+
+
+@dataclass(frozen=True)
+class ConfValues:
+    """What the section says, unchecked: strings by JSON path (the filament: a dict)."""
+
+    values: Mapping[str, Any]
+    problems: Tuple[Problem, ...] = ()
+
+    @property
+    def config_file(self) -> str:
+        """The JSON file, relative to the config root; the default if no plain name is written."""
+        option = BY_PATH["config_file"]
+        try:
+            return str(read(option, self.values.get(option.path, option.default)).value)
+        except BadValue:
+            return CONFIG_FILE
+
+
+def read_conf(config: Any) -> ConfValues:
+    """Every option of the section, unknown ones too: never raises.
+
+    What is left unread Moonraker reports together with its value: a token under a misspelt name
+    would stand in the log and on the screen.
+    """
+    values: Dict[str, Any] = {}
+    filament: Dict[str, Any] = {}
+    problems: List[Problem] = []
+    names = {option.name: option for option in OPTIONS if option.kind is not Kind.MAP}
+    prefix = FILAMENT.name + "_"
+    place = f"moonraker.conf [{SECTION}]"
+    for name in _written(config, problems):
+        raw = _get(config, name)
+        option = names.get(name)
+        if raw is None:
+            continue
+        if option is not None:
+            text = _rendered(config, option, raw, problems)
+            if text is not None:
+                values[option.path] = text
+        elif name.startswith(prefix):
+            filament[name[len(prefix) :]] = _figure_or_text(raw)
+        else:
+            problem = no_longer_needed(name, Origin.MOONRAKER_CONF, place)
+            problems.append(problem or unknown(name, Origin.MOONRAKER_CONF, place))
+    if filament:
+        values[FILAMENT.path] = filament
+    return ConfValues(values, tuple(problems[:MAX_PROBLEMS]))
+
+
+def _written(config: Any, problems: List[Problem]) -> List[str]:
+    try:
+        return [str(name) for name in config.get_options()]
+    except Exception as error:
+        text = f"moonraker.conf [{SECTION}] cannot be read ({type(error).__name__})"
+        problems.append(Problem("", Origin.MOONRAKER_CONF, text))
+        return []
+
+
+def _get(config: Any, name: str) -> Optional[str]:
+    try:
+        raw = config.get(name, None)
+    except Exception:
+        return None
+    return raw if isinstance(raw, str) else None
+
+
+def _rendered(config: Any, option: Option, raw: str, problems: List[Problem]) -> Optional[str]:
+    """`raw`, or what Moonraker's template engine makes of it; None if that fails.
+
+    Only references to secrets go there: a literal value may hold braces of its own, and Moonraker
+    logs the source of a template that it cannot parse.
+    """
+    if not is_secrets_template(raw):
+        if option.kind is Kind.TOKEN and raw.strip():
+            text = _IN_CLEAR % (option.name, option.name)
+            problems.append(Problem(option.path, Origin.MOONRAKER_CONF, text, explained=True))
+        return raw
+    if option.kind not in (Kind.TOKEN, Kind.URL, Kind.URLS):
+        return raw
+    try:
+        text = str(config.gettemplate(option.name).render()).strip()
+    except Exception:
+        text = ""  # not quoted: it could show the secrets file
+    if text and text != "None":
+        return text
+    missing = _NO_SECRET % (SECTION, option.name)
+    problems.append(Problem(option.path, Origin.MOONRAKER_CONF, missing))
+    return None
+
+
+def _figure_or_text(text: str) -> Any:
+    try:
+        number = float(read(_ANY_NUMBER, text).value)
+    except BadValue:
+        return text
+    return int(number) if number.is_integer() else number
+
+
+_ANY_NUMBER = Option("", Kind.NUMBER, "", low=-1e9, high=1e9)

@@ -1,0 +1,362 @@
+"""The table of every option; reading, bounds, example, JSON template and documents follow from it.
+
+`path` is the place in the JSON file; the option of the same meaning in moonraker.conf has `_` for
+`.`. Defaults come from `model`, Spanish texts from `spanish`; the tests hold them all in step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Dict, Tuple
+
+from .model import RemoteControl, Settings
+from .values import Kind, Option
+
+SECTION = "tecmedhub"
+CONFIG_FILE = "tecmedhub.json"
+V4_CONFIG_FILE = "printer_config.json"
+
+_S = "seconds"
+_HEARTBEAT = 55.0  # the hub lists a printer as offline after 60 s without a status
+
+
+def _seconds(path: str, low: float, high: float, text: str) -> Option:
+    return Option(path, Kind.NUMBER, text, unit=_S, low=low, high=high)
+
+
+def _default(path: str) -> Any:
+    value: Any = Settings()
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value.value if isinstance(value, RemoteControl) else value
+
+
+_CONFIG_FILE = Option(
+    "config_file",
+    Kind.FILE,
+    "The JSON file in Moonraker's config folder: applied live, it wins over moonraker.conf.",
+    default=CONFIG_FILE,
+    in_json=False,
+)
+
+_TABLE: Tuple[Option, ...] = (
+    Option(
+        "server_url",
+        Kind.URL,
+        "Address of the hub: …/api.php (generation 1) or …/update.php (generation 2). "
+        "Without it nothing is sent.",
+        example="https://tmeduca.org/printerhub/api.php",
+    ),
+    Option(
+        "printer_token",
+        Kind.TOKEN,
+        "The token by which the hub knows this printer; unique. Best kept in moonraker.secrets.",
+        limit=512,
+        example="{secrets.tecmedhub.token}",
+    ),
+    Option(
+        "printer_name",
+        Kind.TEXT,
+        "The name shown at the hub; empty: the host's name.",
+        example="🦄 Mi Impresora 3D",
+    ),
+    Option(
+        "protocol",
+        Kind.CHOICE,
+        "Generation of the hub; auto tells it from server_url.",
+        choices=("auto", "1", "2"),
+    ),
+    Option("commands_url", Kind.URL, "Where commands are fetched; empty: derived from server_url."),
+    Option(
+        "files_url", Kind.URL, "Where G-code files are fetched; empty: derived from server_url."
+    ),
+    Option(
+        "image_url",
+        Kind.URL,
+        "Where pictures are uploaded (generation 1); empty: derived from server_url.",
+    ),
+    # Cameras and timelapse
+    Option("camera.enabled", Kind.BOOLEAN, "Send camera pictures."),
+    Option(
+        "camera.urls",
+        Kind.URLS,
+        "Snapshot addresses, one a line; empty: the webcams set up in Mainsail or Fluidd.",
+        items=8,
+        example="http://127.0.0.1:8080/?action=snapshot",
+    ),
+    _seconds("camera.capture_interval", 1, 3600, "Between two pictures while printing or heating."),
+    Option("camera.timelapse_enabled", Kind.BOOLEAN, "Make a timelapse video of each print."),
+    _seconds("camera.timelapse_interval", 1, 3600, "Between two frames of the timelapse."),
+    Option(
+        "camera.resolution",
+        Kind.CHOICE,
+        "Width of the pictures: low 640 px, high 1280 px, original as the camera gives them.",
+        choices=("low", "high", "original"),
+    ),
+    Option(
+        "camera.timelapse_keep",
+        Kind.INTEGER,
+        "Timelapse videos kept; older ones are deleted.",
+        unit="videos",
+        low=1,
+        high=1000,
+    ),
+    Option(
+        "camera.timelapse_max_mb",
+        Kind.INTEGER,
+        "Disk space for timelapse frames and videos together.",
+        unit="MB",
+        low=50,
+        high=1048576,
+    ),
+    Option(
+        "camera.timelapse_fps",
+        Kind.INTEGER,
+        "Speed of the timelapse video.",
+        unit="frames a second",
+        low=1,
+        high=60,
+    ),
+    # Intervals
+    _seconds(
+        "intervals.status_update",
+        0.5,
+        _HEARTBEAT,
+        "Between two status reports; changes are reported at once in any case.",
+    ),
+    _seconds(
+        "intervals.status_idle",
+        0.5,
+        _HEARTBEAT,
+        "The same while the printer is idle; default: as intervals.status_update.",
+    ),
+    _seconds("intervals.command_check", 0.5, 60, "Between two requests for commands."),
+    _seconds(
+        "intervals.command_check_active",
+        0.5,
+        60,
+        "The same for a minute after a command and while a job starts or ends.",
+    ),
+    _seconds(
+        "intervals.health_check",
+        1,
+        3600,
+        "Between two self-checks; printer_state.json is written then.",
+    ),
+    _seconds(
+        "intervals.reconnect_attempt",
+        1,
+        300,
+        "Pause before trying again, once retries.max_attempts have failed.",
+    ),
+    # Timeouts
+    _seconds("timeouts.moonraker", 0.5, 60, "Waiting for an answer of Klipper to a query."),
+    _seconds("timeouts.server", 0.5, 120, "Waiting for the hub."),
+    _seconds("timeouts.camera", 0.5, 60, "Waiting for a camera."),
+    _seconds(
+        "timeouts.file_download", 1, 3600, "A download ends when no byte has come for so long."
+    ),
+    # Retries
+    Option(
+        "retries.max_attempts",
+        Kind.INTEGER,
+        "Quick attempts before the pauses of intervals.reconnect_attempt; it never gives up.",
+        low=1,
+        high=100,
+    ),
+    Option("retries.exponential_backoff", Kind.BOOLEAN, "Double the pause after each failure."),
+    _seconds("retries.base_delay", 0.1, 60, "The first pause."),
+    # Files
+    Option("file_management.auto_cleanup", Kind.BOOLEAN, "Delete old G-code files."),
+    Option(
+        "file_management.max_age_days",
+        Kind.NUMBER,
+        "Not printed or touched for so long counts as old.",
+        unit="days",
+        low=0.01,
+        high=3650,
+    ),
+    Option(
+        "file_management.cleanup_scope",
+        Kind.CHOICE,
+        "What may be deleted: only what this plugin downloaded, or all G-code files (as "
+        "client v4 did).",
+        choices=("downloaded", "all"),
+        cautious="downloaded",
+    ),
+    Option(
+        "file_management.verify_checksums",
+        Kind.BOOLEAN,
+        "Refuse a download whose checksum differs from the hub's.",
+    ),
+    Option(
+        "file_management.max_size_mb",
+        Kind.INTEGER,
+        "Refuse larger downloads.",
+        unit="MB",
+        low=1,
+        high=65536,
+    ),
+    Option(
+        "file_management.folder",
+        Kind.FOLDER,
+        "Folder inside the gcodes folder for downloads; empty: the gcodes folder itself.",
+        example="tecmedhub",
+    ),
+    Option(
+        "file_management.allowed_hosts",
+        Kind.HOSTS,
+        "Hosts besides the hub's own from which files may be downloaded.",
+        items=32,
+        example="files.example.org",
+    ),
+    # Log
+    Option(
+        "logging.level",
+        Kind.CHOICE,
+        "What is written to tecmedhub.log.",
+        choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    ),
+    Option(
+        "logging.max_size_mb",
+        Kind.NUMBER,
+        "Size at which the log is rotated.",
+        unit="MB",
+        low=0.1,
+        high=1000,
+    ),
+    Option(
+        "logging.backup_count", Kind.INTEGER, "Rotated logs kept.", unit="files", low=1, high=100
+    ),
+    Option(
+        "logging.verbose", Kind.BOOLEAN, "Also write each exchange with the hub, secrets masked."
+    ),
+    # Security
+    Option(
+        "security.remote_control",
+        Kind.CHOICE,
+        "What the hub may do: full; print (pause, resume, cancel, print, stop); monitor "
+        "(emergency stop only); off.",
+        choices=("full", "print", "monitor", "off"),
+        cautious="monitor",
+    ),
+    Option(
+        "security.validate_dangerous_commands",
+        Kind.BOOLEAN,
+        "Refuse commands that would spoil a running print unless they carry confirm.",
+        cautious=True,
+    ),
+    _seconds(
+        "security.rate_limit_seconds",
+        0,
+        60,
+        "Least time between two commands; an emergency stop never waits.",
+    ),
+    Option(
+        "security.allowed_gcode_patterns",
+        Kind.PATTERNS,
+        "G-code commands the hub may send; * and ? stand for any characters; empty: none.",
+        limit=60,
+        items=100,
+        cautious=(),
+    ),
+    Option(
+        "security.allowed_macros",
+        Kind.PATTERNS,
+        "Macros the hub may call; * and ? stand for any characters; empty: none.",
+        limit=60,
+        items=100,
+        cautious=(),
+    ),
+    Option(
+        "security.denied_actions",
+        Kind.ACTIONS,
+        "Actions always refused.",
+        limit=60,
+        items=64,
+        example="reboot, shutdown",
+    ),
+    Option(
+        "security.require_clear_bed",
+        Kind.BOOLEAN,
+        "After a job, refuse remote prints until someone has declared the bed clear.",
+        cautious=True,
+    ),
+    # Age of commands
+    _seconds(
+        "expiry.emergency_stop",
+        0,
+        86400,
+        "An emergency stop older than this is not carried out; 0: never too old.",
+    ),
+    _seconds(
+        "expiry.control",
+        0,
+        86400,
+        "The same for pause, resume, cancel, speed, fan and system commands; 0: never too old.",
+    ),
+    _seconds(
+        "expiry.gcode",
+        0,
+        86400,
+        "The same for heating, homing, G-code and macros; 0: never too old.",
+    ),
+    _seconds("expiry.print", 0, 604800, "The same for starting a print; 0: never too old."),
+    # About the printer
+    Option(
+        "printer_data.tags",
+        Kind.TEXTS,
+        "Labels by which the hub groups printers.",
+        limit=100,
+        items=32,
+        example="Prusa, PLA",
+    ),
+    Option(
+        "printer_data.filament",
+        Kind.MAP,
+        "The filament loaded: material, color, remaining (any further name is sent too).",
+        keys=("material", "color", "remaining"),
+    ),
+    Option(
+        "printer_data.bed_status",
+        Kind.TEXT,
+        "State of the bed as shown at the hub; with security.require_clear_bed the "
+        "plugin sets it itself.",
+        limit=100,
+        example="limpia",
+    ),
+    Option(
+        "printer_data.location", Kind.TEXT, "Where the printer stands.", example="Lab Principal"
+    ),
+)
+
+OPTIONS: Tuple[Option, ...] = (
+    _CONFIG_FILE,
+    *(replace(option, default=_default(option.path)) for option in _TABLE),
+)
+BY_PATH: Dict[str, Option] = {option.path: option for option in OPTIONS}
+
+# The first part of a path ("" at the top level) → its headline.
+SECTIONS: Dict[str, str] = {
+    "": "Connection",
+    "camera": "Cameras and timelapse",
+    "intervals": "Intervals",
+    "timeouts": "Timeouts",
+    "retries": "Retries",
+    "file_management": "Files",
+    "logging": "Log",
+    "security": "Security",
+    "expiry": "Age of commands",
+    "printer_data": "About the printer",
+}
+
+# What client v4 needed and a component of Moonraker does not; with anything below it.
+NO_LONGER_NEEDED: Dict[str, str] = {
+    "moonraker_url": "the plugin runs inside Moonraker and needs no address for it",
+    "file_management.gcode_directory": "downloads go to Moonraker's own gcodes folder",
+    "auto_update": "Moonraker's update manager updates the plugin",
+}
+
+
+def section_of(option: Option) -> str:
+    return option.path.partition(".")[0] if "." in option.path else ""

@@ -1,0 +1,58 @@
+"""What there is to tell about what was written: one sentence each, naming option, value, remedy."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Optional
+
+from .model import Origin
+from .options import NO_LONGER_NEEDED, OPTIONS
+from .values import Option
+
+MAX_PROBLEMS = 20  # sentences for one reading; a file of rubbish must not flood the log
+MAX_NAME = 60  # characters of a name in a sentence
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`explained` ones are for the log only; all others are warnings."""
+
+    path: str
+    origin: Origin
+    text: str
+    explained: bool = False
+
+
+def no_longer_needed(path: str, origin: Origin, place: str) -> Optional[Problem]:
+    """The explanation if `path` is one that client v4 needed, or lies below one."""
+    for known, why in NO_LONGER_NEEDED.items():
+        name = known if origin is Origin.JSON else known.replace(".", "_")
+        if path == name or path.startswith((name + ".", name + "_")):
+            text = f"{place}: {name} is no longer needed: {why}; it can be deleted"
+            return Problem(known, origin, text, explained=True)
+    return None
+
+
+def unknown(path: str, origin: Origin, place: str) -> Problem:
+    near = nearest(path, origin)
+    hint = f"did you mean {near}?" if near else "it is ignored"
+    written = "".join(c if c.isprintable() else "?" for c in path[:MAX_NAME])
+    return Problem(path[:MAX_NAME], origin, f'{place}: there is no option "{written}"; {hint}')
+
+
+def nearest(path: str, origin: Origin = Origin.JSON) -> str:
+    """The known option that `path` most resembles, or "".
+
+    >>> nearest("intervals.statusupdate"), nearest("status_update"), nearest("timeout.servers")
+    ('intervals.status_update', 'intervals.status_update', 'timeouts.server')
+    """
+    wanted = path[:MAX_NAME].lower().replace(".", "_").replace("-", "_")
+    by_name = {option.name: option for option in OPTIONS}
+    by_leaf = {option.path.rpartition(".")[2]: option for option in reversed(OPTIONS)}
+    for table in (by_name, by_leaf):
+        close = difflib.get_close_matches(wanted, table, n=1, cutoff=0.75)
+        if close:
+            option: Option = table[close[0]]
+            return option.path if origin is Origin.JSON else option.name
+    return ""

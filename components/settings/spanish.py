@@ -1,0 +1,151 @@
+"""The table's texts in Spanish, for the JSON template and `docs/es/`."""
+
+from __future__ import annotations
+
+from typing import Dict
+
+OPTIONS: Dict[str, str] = {
+    "config_file": (
+        "El archivo JSON de la carpeta de configuración de Moonraker que se aplica en vivo y "
+        "prevalece sobre moonraker.conf."
+    ),
+    "server_url": (
+        "Dirección del hub: …/api.php (generación 1) o …/update.php (generación 2). Sin ella "
+        "no se envía nada."
+    ),
+    "printer_token": (
+        "El token con el que el hub reconoce esta impresora; único. Mejor guardado en "
+        "moonraker.secrets."
+    ),
+    "printer_name": ("El nombre que muestra el hub; vacío: el nombre del equipo."),
+    "protocol": "Generación del hub; auto la deduce de server_url.",
+    "commands_url": ("De dónde se piden las órdenes; vacío: se deduce de server_url."),
+    "files_url": ("De dónde se descargan los archivos G-code; vacío: se deduce de server_url."),
+    "image_url": ("Adónde se suben las imágenes (generación 1); vacío: se deduce de server_url."),
+    "camera.enabled": "Enviar imágenes de las cámaras.",
+    "camera.urls": (
+        "Direcciones de captura, una por línea; vacío: las webcams configuradas en Mainsail o "
+        "Fluidd."
+    ),
+    "camera.capture_interval": ("Entre dos imágenes mientras imprime o calienta."),
+    "camera.timelapse_enabled": "Hacer un vídeo timelapse de cada impresión.",
+    "camera.timelapse_interval": "Entre dos fotogramas del timelapse.",
+    "camera.resolution": (
+        "Ancho de las imágenes: low 640 px, high 1280 px, original como las da la cámara."
+    ),
+    "camera.timelapse_keep": ("Vídeos timelapse que se conservan; los más antiguos se borran."),
+    "camera.timelapse_max_mb": ("Espacio en disco para fotogramas y vídeos juntos."),
+    "camera.timelapse_fps": "Velocidad del vídeo timelapse.",
+    "intervals.status_update": (
+        "Entre dos informes de estado; los cambios se informan al instante en todo caso."
+    ),
+    "intervals.status_idle": (
+        "Lo mismo con la impresora inactiva; por defecto: como intervals.status_update."
+    ),
+    "intervals.command_check": "Entre dos consultas de órdenes.",
+    "intervals.command_check_active": (
+        "Lo mismo durante un minuto tras una orden y mientras un trabajo empieza o termina."
+    ),
+    "intervals.health_check": (
+        "Entre dos autocomprobaciones; entonces se escribe printer_state.json."
+    ),
+    "intervals.reconnect_attempt": (
+        "Pausa antes de reintentar, agotados los retries.max_attempts."
+    ),
+    "timeouts.moonraker": "Espera de la respuesta de Klipper a una consulta.",
+    "timeouts.server": "Espera del hub.",
+    "timeouts.camera": "Espera de una cámara.",
+    "timeouts.file_download": ("Una descarga termina si no llega ningún byte durante este tiempo."),
+    "retries.max_attempts": (
+        "Intentos rápidos antes de las pausas de intervals.reconnect_attempt; nunca se rinde."
+    ),
+    "retries.exponential_backoff": "Duplicar la pausa tras cada fallo.",
+    "retries.base_delay": "La primera pausa.",
+    "file_management.auto_cleanup": "Borrar archivos G-code antiguos.",
+    "file_management.max_age_days": (
+        "Sin imprimir ni tocar durante este tiempo cuenta como antiguo."
+    ),
+    "file_management.cleanup_scope": (
+        "Qué se puede borrar: solo lo que descargó este plugin, o todos los archivos G-code "
+        "(como el cliente v4)."
+    ),
+    "file_management.verify_checksums": (
+        "Rechazar una descarga cuya suma de comprobación no sea la del hub."
+    ),
+    "file_management.max_size_mb": "Rechazar descargas mayores.",
+    "file_management.folder": (
+        "Carpeta dentro de gcodes para las descargas; vacío: la propia carpeta gcodes."
+    ),
+    "file_management.allowed_hosts": (
+        "Servidores, además del hub, desde los que se pueden descargar archivos."
+    ),
+    "logging.level": "Qué se escribe en tecmedhub.log.",
+    "logging.max_size_mb": "Tamaño al que se rota el registro.",
+    "logging.backup_count": "Registros rotados que se conservan.",
+    "logging.verbose": ("Escribir además cada intercambio con el hub, con los secretos ocultos."),
+    "security.remote_control": (
+        "Qué puede hacer el hub: full (todo); print (pausar, reanudar, cancelar, imprimir, "
+        "parar); monitor (solo parada de emergencia); off (nada)."
+    ),
+    "security.validate_dangerous_commands": (
+        "Rechazar órdenes que arruinarían una impresión en curso si no llevan confirm."
+    ),
+    "security.rate_limit_seconds": (
+        "Tiempo mínimo entre dos órdenes; una parada de emergencia nunca espera."
+    ),
+    "security.allowed_gcode_patterns": (
+        "Órdenes G-code que el hub puede enviar; * y ? valen por cualquier carácter; vacío: "
+        "ninguna."
+    ),
+    "security.allowed_macros": (
+        "Macros que el hub puede llamar; * y ? valen por cualquier carácter; vacío: ninguna."
+    ),
+    "security.denied_actions": "Acciones que siempre se rechazan.",
+    "security.require_clear_bed": (
+        "Tras un trabajo, rechazar impresiones remotas hasta que alguien declare libre la cama."
+    ),
+    "expiry.emergency_stop": (
+        "Una parada de emergencia más antigua no se ejecuta; 0: nunca caduca."
+    ),
+    "expiry.control": (
+        "Lo mismo para pausa, reanudar, cancelar, velocidad, ventilador y sistema; 0: nunca caduca."
+    ),
+    "expiry.gcode": ("Lo mismo para calentar, home, G-code y macros; 0: nunca caduca."),
+    "expiry.print": "Lo mismo para empezar una impresión; 0: nunca caduca.",
+    "printer_data.tags": "Etiquetas con las que el hub agrupa impresoras.",
+    "printer_data.filament": (
+        "El filamento cargado: material, color, remaining (también se envía cualquier otro nombre)."
+    ),
+    "printer_data.bed_status": (
+        "Estado de la cama que muestra el hub; con security.require_clear_bed lo pone el plugin."
+    ),
+    "printer_data.location": "Dónde está la impresora.",
+}
+
+SECTIONS: Dict[str, str] = {
+    "": "Conexión",
+    "camera": "Cámaras y timelapse",
+    "intervals": "Intervalos",
+    "timeouts": "Tiempos de espera",
+    "retries": "Reintentos",
+    "file_management": "Archivos",
+    "logging": "Registro",
+    "security": "Seguridad",
+    "expiry": "Caducidad de las órdenes",
+    "printer_data": "Datos de la impresora",
+}
+
+UNITS: Dict[str, str] = {
+    "seconds": "segundos",
+    "days": "días",
+    "videos": "vídeos",
+    "files": "archivos",
+    "frames a second": "fotogramas por segundo",
+    "MB": "MB",
+}
+
+NO_LONGER_NEEDED: Dict[str, str] = {
+    "moonraker_url": "el plugin corre dentro de Moonraker y no necesita su dirección",
+    "file_management.gcode_directory": "las descargas van a la carpeta gcodes de Moonraker",
+    "auto_update": "el gestor de actualizaciones de Moonraker actualiza el plugin",
+}

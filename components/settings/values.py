@@ -1,0 +1,399 @@
+"""What an option may hold, and the one reader that checks it, for moonraker.conf and JSON alike.
+
+A reader returns the typed value or raises `BadValue`, whose text completes the sentence "… must
+be". It never raises anything else, whatever it is given.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from urllib.parse import urlsplit
+
+from ..runtime.redaction import mask_url
+
+MAX_URL = 2048  # what servers and proxies reliably take
+MAX_MAP_KEYS = 20
+MAX_SHOWN = 60
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
+_WORDS = {"true": True, "yes": True, "on": True, "1": True}
+_WORDS.update({"false": False, "no": False, "off": False, "0": False})
+_HOST = re.compile(r"[\w.\-]+\Z|\[[0-9A-Fa-f:.]+\]\Z")
+_SECRETS_TEMPLATE = re.compile(r"\{[^{}]*\bsecrets\b[^{}]*\}")
+
+
+class BadValue(ValueError):
+    """The text says what the value must be."""
+
+
+class Kind(str, Enum):
+    TEXT = "text"
+    TOKEN = "token"  # noqa: S105 - the name of a kind
+    URL = "URL"
+    BOOLEAN = "true or false"
+    INTEGER = "integer"
+    NUMBER = "number"
+    CHOICE = "choice"
+    FOLDER = "folder"
+    FILE = "file name"
+    TEXTS = "list of texts"
+    URLS = "list of URLs"
+    PATTERNS = "list of patterns"
+    ACTIONS = "list of actions"
+    HOSTS = "list of hosts"
+    MAP = "texts by name"
+
+
+LISTS = (Kind.TEXTS, Kind.URLS, Kind.PATTERNS, Kind.ACTIONS, Kind.HOSTS)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: `path` is its place in JSON; `name` the same in moonraker.conf."""
+
+    path: str
+    kind: Kind
+    text: str
+    default: Any = None
+    unit: str = ""
+    low: float = 0.0
+    high: float = 0.0
+    choices: Tuple[str, ...] = ()
+    limit: int = 200  # characters of a text, or of each item of a list
+    items: int = 0  # at most so many in a list
+    keys: Tuple[str, ...] = ()  # the documented ones of a map; others are kept too
+    example: str = ""  # as written in moonraker.conf, where the default explains nothing
+    cautious: Any = None  # replaces the default where what is written cannot be read; None: none
+    in_json: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.path.replace(".", "_")
+
+    @property
+    def secret(self) -> bool:
+        return self.kind is Kind.TOKEN
+
+
+@dataclass(frozen=True)
+class Reading:
+    value: Any
+    left_out: Tuple[str, ...] = ()  # a sentence for each item of a list or map that was not taken
+
+
+def is_secrets_template(text: str) -> bool:
+    """Whether Moonraker's template engine has to fill it in, as in `{secrets.tecmedhub.token}`."""
+    return _SECRETS_TEMPLATE.search(text) is not None
+
+
+def read(option: Option, raw: Any) -> Reading:
+    """The value of `option` as written `raw`, a string of moonraker.conf or any JSON value."""
+    if option.kind in LISTS:
+        return _read_list(option, raw)
+    if option.kind is Kind.MAP:
+        return _read_map(option, raw)
+    return Reading(_SCALARS[option.kind](option, raw))
+
+
+def allowed(option: Option) -> str:
+    """What may be written, for people: completes "must be"."""
+    kind = option.kind
+    unit = f" {option.unit}" if option.unit else ""
+    if kind in (Kind.INTEGER, Kind.NUMBER):
+        whole = "a whole number" if kind is Kind.INTEGER else "a number"
+        return f"{whole} from {figure(option.low)} to {figure(option.high)}{unit}"
+    if kind is Kind.CHOICE:
+        return "one of " + ", ".join(option.choices)
+    if kind is Kind.TEXT:
+        return f"one line of text, at most {option.limit} characters"
+    if kind is Kind.MAP:
+        return f"at most {MAX_MAP_KEYS} names, each with a text or number"
+    return {
+        Kind.BOOLEAN: "true or false",
+        Kind.TOKEN: f"1 to {option.limit} characters without spaces",
+        Kind.URL: "an http:// or https:// address with a host and without user name or password",
+        Kind.FOLDER: "empty or a plain folder name such as tecmedhub (no .., no leading / or dot)",
+        Kind.FILE: "a plain file name ending in .json, inside Moonraker's config folder",
+        Kind.TEXTS: f"a list of at most {option.items} texts of at most {option.limit} characters",
+        Kind.URLS: f"a list of at most {option.items} http:// or https:// addresses with a host",
+        Kind.PATTERNS: f"a list of at most {option.items} names such as M117 or G*",
+        Kind.ACTIONS: f"a list of at most {option.items} action names such as reboot",
+        Kind.HOSTS: f"a list of at most {option.items} hosts such as files.example.org:8080",
+    }[kind]
+
+
+def figure(number: Any) -> str:
+    """
+    >>> figure(5.0), figure(0.5), figure(65536)
+    ('5', '0.5', '65536')
+    """
+    return str(int(number)) if float(number).is_integer() else f"{number:g}"
+
+
+def shown(raw: Any) -> str:
+    """A value in a sentence: short, in one line, without credentials."""
+    if isinstance(raw, Mapping):
+        return "an object {…}"
+    if isinstance(raw, (list, tuple)):
+        if len(raw) != 1:
+            return f"a list of {len(raw)}"
+        return f"[{shown(raw[0])}]"
+    if isinstance(raw, str):
+        text = json.dumps(mask_url(raw[: 4 * MAX_SHOWN]), ensure_ascii=False)
+        text = "".join(c if c.isprintable() else "?" for c in text)
+        return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 2] + '…"'
+    if raw is None or isinstance(raw, bool):
+        return json.dumps(raw)
+    if isinstance(raw, int) and raw.bit_length() > 64:
+        return "a huge number"
+    return str(raw)[:MAX_SHOWN]
+
+
+# Scalars
+
+
+def _text(option: Option, raw: Any) -> str:
+    return _one_line(raw, option.limit, allowed(option))
+
+
+def _one_line(raw: Any, limit: int, wanted: str) -> str:
+    if isinstance(raw, bool) or not isinstance(raw, (str, int, float)):
+        raise BadValue(wanted)
+    if not isinstance(raw, str):
+        raw = figure(raw) if _finite(raw) else ""
+        if not raw:
+            raise BadValue(wanted)
+    text = raw.strip()
+    if len(text) > limit or any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
+        raise BadValue(wanted)
+    return text
+
+
+def _finite(number: float) -> bool:
+    try:
+        return math.isfinite(float(number))
+    except OverflowError:
+        return False
+
+
+def _token(option: Option, raw: Any) -> str:
+    text = _text(option, raw)
+    if not text or any(c.isspace() for c in text):
+        raise BadValue(allowed(option))
+    if is_secrets_template(text):
+        raise BadValue("the token itself: {secrets…} is read in moonraker.conf only")
+    return text
+
+
+def _url(option: Option, raw: Any) -> str:
+    wanted = allowed(option)
+    text = _one_line(raw, MAX_URL, wanted)
+    if text:
+        check_url(text, wanted)
+    return text
+
+
+def check_url(text: str, wanted: str, *, credentials: bool = False) -> None:
+    """Raise `BadValue(wanted)` unless `text` is an absolute http(s) URL with a possible host."""
+    if any(c.isspace() or c in '\\"<>' for c in text) or "#" in text:
+        raise BadValue(wanted)
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise BadValue(wanted) from None
+    if parts.scheme not in ("http", "https") or port == 0 or not _is_host(host):
+        raise BadValue(wanted)
+    if "@" in parts.netloc and not credentials:
+        raise BadValue(wanted)
+
+
+def _is_host(host: str) -> bool:
+    if not host or len(host) > 253:
+        return False
+    if ":" in host:  # IPv6, as urlsplit gives it: without brackets
+        host = f"[{host}]"
+    if not _HOST.match(host):
+        return False
+    if host.isascii():
+        return not host.startswith((".", "-")) and ".." not in host
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
+def _boolean(option: Option, raw: Any) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    if isinstance(raw, int) and raw in (0, 1):
+        return bool(raw)
+    if isinstance(raw, str) and raw.strip().lower() in _WORDS:
+        return _WORDS[raw.strip().lower()]
+    raise BadValue(allowed(option))
+
+
+def _number(option: Option, raw: Any) -> float:
+    if isinstance(raw, str):
+        text = raw.strip()
+        raw = float(text) if len(text) <= 40 and _NUMBER.match(text) else None
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)):
+        raise BadValue(allowed(option))
+    if not _finite(raw) or not option.low <= raw <= option.high:
+        raise BadValue(allowed(option))
+    return float(raw)
+
+
+def _integer(option: Option, raw: Any) -> int:
+    number = _number(option, raw)
+    if not number.is_integer():
+        raise BadValue(allowed(option))
+    return int(number)
+
+
+def _choice(option: Option, raw: Any) -> str:
+    text = _one_line(raw, 60, allowed(option)).lower()
+    for choice in option.choices:
+        if choice.lower() == text:
+            return choice
+    raise BadValue(allowed(option))
+
+
+def is_plain_path(text: str) -> bool:
+    """Relative, downwards only, nothing hidden, nothing that a file system or shell dislikes."""
+    if not text or len(text.encode("utf-8", "replace")) > 200 or not text.isprintable():
+        return False
+    if any(c in '\\:*?"<>|' for c in text):
+        return False
+    parts = text.split("/")
+    return all(part and not part.startswith(".") and part == part.strip() for part in parts)
+
+
+def _folder(option: Option, raw: Any) -> str:
+    text = _text(option, raw)
+    if text.endswith("/") and text != "/":
+        text = text[:-1]
+    if text and not is_plain_path(text):
+        raise BadValue(allowed(option))
+    return text
+
+
+def _file(option: Option, raw: Any) -> str:
+    text = _text(option, raw)
+    if not is_plain_path(text) or not text.lower().endswith((".json", ".jsonc")):
+        raise BadValue(allowed(option))
+    return text
+
+
+_SCALARS: Dict[Kind, Callable[[Option, Any], Any]] = {
+    Kind.TEXT: _text,
+    Kind.TOKEN: _token,
+    Kind.URL: _url,
+    Kind.BOOLEAN: _boolean,
+    Kind.INTEGER: _integer,
+    Kind.NUMBER: _number,
+    Kind.CHOICE: _choice,
+    Kind.FOLDER: _folder,
+    Kind.FILE: _file,
+}
+
+
+# Lists and maps
+
+
+def _read_list(option: Option, raw: Any) -> Reading:
+    """One a line, or (except URLs, which may hold commas) separated by commas; or a JSON list.
+
+    An item that cannot be taken is left out and named; where none is left, the whole value is bad.
+    """
+    if isinstance(raw, str):
+        lines = raw.split("\n") if option.kind is Kind.URLS else re.split(r"[,\n]", raw)
+        raw = [line for line in lines if line.strip()]
+    if not isinstance(raw, (list, tuple)):
+        raise BadValue(allowed(option))
+    taken: List[str] = []
+    left_out: List[str] = []
+    for index, item in enumerate(raw):
+        if len(taken) == option.items:
+            left_out.append(f"only the first {option.items} of {len(raw)} items are taken")
+            break
+        try:
+            value = _item(option, item)
+        except BadValue as error:
+            if len(left_out) < 3:
+                left_out.append(f"item {index + 1}, {shown(item)}, is left out: it must be {error}")
+            continue
+        if value and value not in taken:
+            taken.append(value)
+    if raw and not taken:
+        raise BadValue(allowed(option))
+    return Reading(tuple(taken), tuple(left_out))
+
+
+def _item(option: Option, raw: Any) -> str:
+    if option.kind is Kind.URLS:
+        wanted = "an http:// or https:// address with a host"
+        text = _one_line(raw, MAX_URL, wanted)
+        if text.startswith("/"):
+            wanted = f"a whole address, such as http://127.0.0.1{text[:100]}"
+        check_url(text, wanted, credentials=True)  # cameras do ask for a user name and password
+        return text
+    text = _one_line(raw, option.limit, f"one line of text, at most {option.limit} characters")
+    if option.kind is Kind.PATTERNS and not re.match(r"[\w*?\-.\[\]]+\Z", text):
+        raise BadValue("a name such as M117 or G*")
+    if option.kind is Kind.ACTIONS:
+        text = re.sub(r"[\s-]+", "_", text).lower()
+        if not re.match(r"[a-z0-9_]+\Z", text):
+            raise BadValue("an action name such as reboot")
+    if option.kind is Kind.HOSTS:
+        check_url(text if "://" in text else f"http://{text}", "a host such as files.example.org")
+    return text
+
+
+def _read_map(option: Option, raw: Any) -> Reading:
+    if isinstance(raw, (list, tuple)) and not raw:
+        raw = {}  # PHP's empty array
+    if not isinstance(raw, Mapping):
+        raise BadValue(allowed(option))
+    taken: Dict[str, Any] = {}
+    left_out: List[str] = []
+    for key, value in raw.items():
+        name = _name(key)
+        if name.startswith("_") or value is None:
+            continue
+        if len(taken) == MAX_MAP_KEYS:
+            left_out.append(f"only the first {MAX_MAP_KEYS} of {len(raw)} names are taken")
+            break
+        checked = _scalar(value, option.limit)
+        if name and checked is not None:
+            taken[name] = checked
+        elif len(left_out) < 3:
+            left_out.append(
+                f"{shown(key)} is left out: it must be a short name with a text or number"
+            )
+    return Reading(taken, tuple(left_out))
+
+
+def _name(key: Any) -> str:
+    try:
+        return _one_line(key, 60, "")
+    except BadValue:
+        return ""
+
+
+def _scalar(value: Any, limit: int) -> Optional[Any]:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float)):
+        return value if _finite(value) and abs(value) < 1e15 else None
+    try:
+        return _one_line(value, limit, "")
+    except BadValue:
+        return None
