@@ -34,6 +34,7 @@ class Jobs:
         self._server = server
         self._jobs: Deque[PastJob] = deque(maxlen=KEPT)  # newest first
         self._listeners: List[Callable[[PastJob], None]] = []
+        self.current_id = ""  # Moonraker's id of the job that runs now
 
     def register(self) -> None:
         self._server.register_event_handler("history:history_changed", self._on_history)
@@ -72,9 +73,11 @@ class Jobs:
         return ""
 
     def _on_history(self, event: Mapping[str, Any]) -> None:
-        if event.get("action") != "finished":
-            return
         job = read_job(as_dict(event.get("job")))
+        if event.get("action") != "finished":
+            self.current_id = job.job_id
+            return
+        self.current_id = ""
         self._jobs.appendleft(job)
         for listener in self._listeners:
             listener(job)

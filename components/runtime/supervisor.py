@@ -27,7 +27,7 @@ class Supervisor:
         self.failures: Dict[str, int] = {}  # by task name, for the statistics
 
     def keep(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
-        """Run `body` until `stop`, anew after each failure or return."""
+        """Run `body` until it returns or `stop`, anew after each failure."""
         self._tasks[name] = asyncio.ensure_future(self._keep(name, body))
 
     def spawn(self, name: str, work: Awaitable[None]) -> "asyncio.Task[None]":
@@ -40,6 +40,15 @@ class Supervisor:
     @property
     def running(self) -> Dict[str, bool]:
         return {name: not task.done() for name, task in self._tasks.items()}
+
+    async def finish(self, name: str, timeout: float) -> None:
+        """Give a kept task `timeout` seconds to return by itself, then cancel it."""
+        task = self._tasks.pop(name, None)
+        if task is None or task.done():
+            return
+        done, _pending = await asyncio.wait([task], timeout=timeout)
+        if not done:
+            task.cancel()
 
     async def stop(self) -> None:
         """Cancel everything and wait until it has gone (at most two seconds)."""
@@ -58,6 +67,7 @@ class Supervisor:
             started = self._clock.monotonic()
             try:
                 await body()
+                return
             except asyncio.CancelledError:
                 raise
             except Exception as error:
