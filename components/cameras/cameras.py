@@ -1,0 +1,269 @@
+"""The cameras: each in a loop of its own, its last good picture at hand, what is worth sending
+sent.
+
+No camera waits for another, and nothing outside waits for a camera: the status body takes what is
+there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
+
+from ..printer.snapshot import Job, Snapshot
+from ..runtime.clock import Clock
+from ..runtime.notices import Notices
+from ..runtime.supervisor import Supervisor
+from ..runtime.worker import Worker
+from ..settings.model import LiveSettings, Settings
+from .cadence import Reason, active, event_between, is_change
+from .camera import Camera
+from .fetch import Fetched, Fetcher, Trouble
+from .finale import Finale
+from .pictures import Shape
+from .publish import Publisher, Shot, byte_limit
+from .sources import Source, find_sources
+from .watch import WIDTHS, Watch, shape_for
+
+if TYPE_CHECKING:
+    from ..hub.client import HubClient
+    from ..printer.klippy import Printer
+
+ASKED_TIMEOUT = 20.0  # seconds that `snapshot` waits for all cameras together
+
+Webcams = Callable[[], Iterable[Mapping[str, Any]]]
+
+
+class Cameras:
+    """`webcams()` gives Moonraker's webcam entries as mappings (`WebCam.as_dict`)."""
+
+    def __init__(
+        self,
+        *,
+        live: LiveSettings,
+        printer: "Printer",
+        hub: "HubClient",
+        webcams: Webcams,
+        notices: Notices,
+        supervisor: Supervisor,
+        clock: Clock,
+        worker: Worker,
+        user_agent: str = "TecMedHub",
+    ) -> None:
+        self._live = live
+        self._printer = printer
+        self._hub = hub
+        self._webcams = webcams
+        self._notices = notices
+        self._supervisor = supervisor
+        self._clock = clock
+        self._worker = worker
+        self._fetcher = Fetcher(worker, user_agent)
+        self._watches: List[Watch] = []
+        self._loops: Dict[Watch, "asyncio.Task[None]"] = {}
+        self._changed_at: Optional[float] = None
+        self._listeners: List[Callable[[Shot], None]] = []
+        self._running = False
+        self._publisher = Publisher(
+            live=live, hub=hub, notices=notices, clock=clock, shots=self._shots, on_new=self._tell
+        )
+        self._finale = Finale(
+            look=lambda: printer.snapshot, grab=lambda: self.grab(self.best), clock=clock
+        )
+        printer.subscribe(self._on_printer)
+        live.subscribe(self._on_settings)
+
+    async def start(self) -> None:
+        self._running = True
+        self._supervisor.keep("camera uploads", self._publisher.run)
+        self._supervisor.keep("camera at the end of prints", self._finale.run)
+        self._rebuild()
+
+    async def stop(self) -> None:
+        self._running = False
+        watches, self._watches = self._watches, []
+        for watch in watches:
+            self._close(watch)
+        self._fetcher.close()
+
+    # What other rooms ask for
+
+    def webcams_changed(self, *_event: Any) -> None:
+        """Moonraker's `webcam:webcams_changed`: somebody edited them in the web interface."""
+        if self._running:
+            self._rebuild()
+
+    def on_new(self, listener: Callable[[Shot], None]) -> None:
+        """Call `listener(shot)` when the status body has a new picture to carry."""
+        self._listeners.append(listener)
+
+    def image_fields(self) -> Dict[str, Any]:
+        """What the status body carries: `image`, `images`, and where it is not fresh `image_age`
+        (seconds) and `image_state`.
+        """
+        return self._publisher.image_fields()
+
+    def picture(self, name: str = "") -> Optional[Shot]:
+        """The last good picture of the camera `name` (empty: of the first that has one)."""
+        for shot in self._shots():
+            if not name or shot.camera == name:
+                return shot
+        return None
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        return tuple(watch.camera.name for watch in self._watches)
+
+    def overview(self) -> List[Dict[str, Any]]:
+        """Every camera for the panel, the doctor and the statistics; ages in seconds."""
+        now = self._clock.monotonic()
+        return [
+            {
+                "name": watch.camera.name,
+                "state": watch.camera.state,
+                "message": watch.camera.trouble.sentence if watch.camera.failures else "",
+                "age": None if watch.shot is None else round(now - watch.shot.taken_at, 1),
+                "attempts": watch.camera.attempts,
+                "bytes": watch.bytes_taken,
+            }
+            for watch in self._watches
+        ]
+
+    @property
+    def bytes_uploaded(self) -> int:
+        return self._publisher.bytes_uploaded
+
+    async def snapshot(self, reason: Reason = Reason.ASKED) -> str:
+        """Take a picture with every camera now; one sentence on how it went. Raises nothing."""
+        if not self._watches:
+            return "There is no camera: add one in the web interface, or set camera.urls."
+        wishes = {watch.camera.name: watch.wish(reason) for watch in self._watches}
+        await asyncio.wait(set(wishes.values()), timeout=ASKED_TIMEOUT)
+        failed = [
+            name
+            for name, wish in wishes.items()
+            if not wish.done() or wish.cancelled() or not wish.result()
+        ]
+        if not failed:
+            return f"Pictures taken: {', '.join(wishes)}."
+        good = len(wishes) - len(failed)
+        return f"No picture from {', '.join(failed)}; {good} of {len(wishes)} cameras gave one."
+
+    # What the timelapse asks for
+
+    async def grab(self, name: str) -> Fetched:
+        """The bytes that the camera `name` gives at this moment; shares requests with the looks."""
+        for watch in self._watches:
+            if watch.camera.name == name:
+                return await watch.camera.grab()
+        return Fetched(trouble=Trouble.RESTING, sentence="it is no longer configured.")
+
+    def shape(self, name: str, max_bytes: int) -> Shape:
+        """How pictures of the camera `name` are turned and scaled."""
+        resolution = self._live.now.camera.resolution
+        for watch in self._watches:
+            if watch.camera.name == name:
+                return shape_for(watch.camera.source, resolution, max_bytes)
+        return Shape(WIDTHS.get(resolution, WIDTHS["high"]), max_bytes)
+
+    @property
+    def best(self) -> str:
+        """The camera to film with: the first that works, or else the first; "" without cameras."""
+        for watch in self._watches:
+            if watch.shot is not None and watch.camera.state == "ok":
+                return watch.camera.name
+        return self._watches[0].camera.name if self._watches else ""
+
+    def finale_picture(self, job: Job) -> Optional[Fetched]:
+        """What the camera `best` saw last before the head parked after `job`, if it looked."""
+        return self._finale.picture(job)
+
+    # Following the configuration
+
+    def _rebuild(self) -> None:
+        """Make the watches fit the configuration; a camera that stays goes on undisturbed."""
+        sources: Tuple[Source, ...] = ()
+        if self._live.now.camera.enabled:
+            sources = find_sources(self._live.now.camera.urls, self._entries())
+        before = {watch.camera.source: watch for watch in self._watches}
+        self._watches = []
+        for index, source in enumerate(sources):
+            watch = before.pop(source, None) or self._open(source)
+            watch.first = index == 0
+            if watch.shot is not None:
+                watch.shot = replace(watch.shot, first=watch.first)
+            self._watches.append(watch)
+        for watch in before.values():
+            self._close(watch)
+
+    def _entries(self) -> List[Mapping[str, Any]]:
+        try:
+            return list(self._webcams())
+        except Exception as error:
+            fault = f"{type(error).__name__}: {error}"
+            self._notices.log_once(
+                f"webcams {fault}", f"Moonraker's list of cameras cannot be read ({fault})."
+            )
+            return []
+
+    def _open(self, source: Source) -> Watch:
+        camera = Camera(
+            source,
+            fetcher=self._fetcher,
+            notices=self._notices,
+            clock=self._clock,
+            timeout=lambda: self._live.now.timeouts.camera,
+        )
+        watch = Watch(
+            camera,
+            live=self._live,
+            look_at_printer=lambda: self._printer.snapshot,
+            is_active=self._is_active,
+            byte_limit=lambda first: byte_limit(self._live.now, self._hub.generation, first),
+            on_shot=self._publisher.shot_taken,
+            worker=self._worker,
+            notices=self._notices,
+            clock=self._clock,
+        )
+        self._loops[watch] = self._supervisor.spawn(f"camera {source.name}", watch.run())
+        return watch
+
+    def _close(self, watch: Watch) -> None:
+        self._loops.pop(watch).cancel()
+        watch.close()
+
+    def _on_settings(self, old: Settings, new: Settings) -> None:
+        if not self._running:
+            return
+        if old.camera != new.camera:
+            self._rebuild()
+        for watch in self._watches:
+            watch.wake()
+
+    # Following the printer
+
+    def _is_active(self) -> bool:
+        return active(self._printer.snapshot, self._clock.monotonic(), self._changed_at)
+
+    def _on_printer(self, old: Snapshot, new: Snapshot) -> None:
+        if is_change(old, new):
+            self._changed_at = self._clock.monotonic()
+        event = event_between(old, new)
+        if event is None:
+            return
+        finale = self.finale_picture(new.job) if event is Reason.FINISHED else None
+        best = self.best
+        for watch in self._watches:
+            watch.wish(event, finale if watch.camera.name == best else None)
+
+    def _shots(self) -> List[Shot]:
+        return [
+            replace(watch.shot, state=watch.camera.state)
+            for watch in self._watches
+            if watch.shot is not None
+        ]
+
+    def _tell(self, shot: Shot) -> None:
+        for listener in self._listeners:
+            listener(shot)
