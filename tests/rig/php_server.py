@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -73,7 +74,7 @@ class PhpServer:
             time.sleep(_POLL_SECONDS)
 
     def kill(self) -> None:
-        """End it at once, requests in progress included."""
+        """End it at once, requests in progress included; return once the port refuses."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -84,6 +85,9 @@ class PhpServer:
         process.wait()
         if process.stdin is not None:
             process.stdin.close()
+        deadline = time.monotonic() + _PORT_SECONDS  # its workers are nobody's children now
+        while self.port and _accepts(self.port) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
 
     def signal(self, number: int) -> None:
         """Signal all its processes (SIGSTOP: connections are accepted, nothing answers)."""
@@ -120,3 +124,13 @@ class PhpServer:
             if any(word in said for word in ended) or time.monotonic() > deadline:
                 return said
             time.sleep(_POLL_SECONDS)
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        pass
+    return True
