@@ -11,15 +11,16 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..runtime.loose import as_bool, as_dict, as_float, as_text
 from .actions import ACTIONS, EMERGENCY_STOP, PRINTS
 from .gcode import Refused, read_macro_call
 
-MAX_PER_REPLY = 1000  # entries of one reply that are looked at beyond the search for emergency stops
+MAX_PER_REPLY = 1000  # entries of one reply that are read; emergency stops are found beyond it too
 MAX_STORED = 16_384  # bytes of one command as JSON; a script may have 4 KiB
 MAX_ID = 200  # characters
+MAX_ACTION = 60  # characters of an action's name
 MAX_DEPTH = 3  # lists within lists
 SHOWN = 100  # characters of a summary
 
@@ -113,26 +114,19 @@ class Reader:
         self._token = token
         self._new_id = new_id
 
-    def read(self, raw: Any, generation: int, received_at: float) -> Tuple[List[Command], int]:
-        """The commands of one reply in their order, and how many entries were left out as too many."""
-        commands: List[Command] = []
-        left_out = 0
-        for item in _entries(raw, 0):
-            if len(commands) >= MAX_PER_REPLY and not looks_like_stop(item):
-                left_out += 1
-                continue
-            try:
-                command = self._read(item, generation, received_at)
-            except Exception as error:  # whatever a hostile entry does to the reading, its neighbours are read
-                command = self._unreadable(None, generation, received_at, f"{type(error).__name__}")
-            commands.append(command)
-        return commands, left_out
+    def read(self, item: Any, generation: int, received_at: float) -> Command:
+        """The command of one entry; what cannot be read has a `problem`."""
+        try:
+            return self._read(item, generation, received_at)
+        except Exception as error:  # whatever a hostile entry does to the reading, its neighbours are read
+            return self._unreadable(None, generation, received_at, type(error).__name__)
 
     def _read(self, item: Any, generation: int, received_at: float) -> Command:
         if not isinstance(item, dict):
             kind = type(item).__name__
             return self._unreadable(None, generation, received_at, f"it is a {kind}, not an object")
         action, params, problem = _read_order(item)
+        action = action[:MAX_ACTION]
         identity = _identity(item.get("id"))
         if identity is None:
             shown = text = self._new_id()
@@ -198,24 +192,26 @@ def looks_like_stop(item: Any) -> bool:
     """Whether an entry of a reply asks for an emergency stop, in either form."""
     if not isinstance(item, dict):
         return False
-    try:
-        action, _, problem = _read_order(item)
-    except Exception:
-        return False
-    return action == EMERGENCY_STOP and not problem
+    for name in ("action", "command"):
+        text = item.get(name)
+        if isinstance(text, str) and EMERGENCY_STOP in text.lower():
+            try:
+                action, _, problem = _read_order(item)
+            except Exception:
+                return False
+            return action == EMERGENCY_STOP and not problem
+    return False
 
 
-def _entries(raw: Any, depth: int) -> Iterator[Any]:
-    """The entries of `commands`: PHP makes a list with gaps an object, and nothing at all null."""
-    if raw is None:
-        return
+def entries(raw: Any, depth: int = 0) -> List[Any]:
+    """The entries of a reply's `commands`: PHP makes a list with gaps an object, and nothing at all null."""
+    if raw is None or raw == [] or raw == {}:
+        return []
     if isinstance(raw, dict) and not any(name in raw for name in ("action", "command", "type", "id")):
         raw = list(raw.values())
     if isinstance(raw, list) and depth < MAX_DEPTH:
-        for item in raw:
-            yield from _entries(item, depth + 1)
-    elif raw != [] and raw != {}:
-        yield raw
+        return [entry for item in raw for entry in entries(item, depth + 1)]
+    return [raw]
 
 
 def _read_order(item: Mapping[str, Any]) -> Tuple[str, Dict[str, Any], str]:

@@ -165,6 +165,15 @@ class Ledger:
             await self.prune(max(entry.received_at for entry in entries))
         return fresh
 
+    async def received_by_action(self, action: str) -> Dict[str, float]:
+        """When each known command of this action was received, by key."""
+
+        def read(db: sqlite3.Connection) -> Dict[str, float]:
+            query = "SELECT key, received_at FROM commands WHERE action = ? ORDER BY seq"
+            return dict(db.execute(query, (action,)).fetchall())
+
+        return await self._database.run(read)
+
     async def begin(self, key: str, boot: str = "") -> None:
         """It is about to run; on disk when this returns, so that a crash can never run it a second time."""
 

@@ -1,0 +1,393 @@
+"""The room's façade: takes replies from the hub, hands results back, and owns what the operator can switch.
+
+A reply's emergency stop is sent before anything else is looked at or written down. Everything else in the reply is
+committed to the ledger as one batch before the first of it runs: the hub has forgotten it by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import re
+import urllib.parse
+from dataclasses import replace
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+from ..printer.klippy import Printer, PrinterError
+from ..runtime.clock import Clock
+from ..runtime.notices import Notices
+from ..runtime.supervisor import Supervisor
+from ..settings.model import LiveSettings, Settings
+from ..store.flags import Flags
+from ..store.ledger import Entry, Ledger, Row, State
+from . import policy
+from .actions import EMERGENCY_STOP
+from .bed import Bed
+from .execution import Executor, Fetch, Hook
+from .halt import Halts
+from .runner import MAX_MESSAGE, Runner
+from .wire import MAX_PER_REPLY, Command, Reader, entries, from_json, looks_like_stop
+
+REMOTE_OFF = "remote_off_by"
+STOP_REPEATED = 86_400.0  # seconds in which the same id is the same emergency stop; later it stops again, for safety
+STOP_CONFIRM = 5.0  # seconds until Klippy must show that it has stopped
+BOOT_ID = "/proc/sys/kernel/random/boot_id"  # Linux: new at each boot (man 4 random)
+
+Listener = Callable[[Dict[str, Any]], None]
+
+
+class Commands:
+    """`hub_now()` is unix seconds by the hub's clock, `hub_time_known()` whether that is more than our own guess."""
+
+    def __init__(
+        self,
+        *,
+        live: LiveSettings,
+        printer: Printer,
+        ledger: Ledger,
+        flags: Flags,
+        notices: Notices,
+        supervisor: Supervisor,
+        clock: Clock,
+        hub_now: Callable[[], float],
+        fetch: Optional[Fetch] = None,
+        hooks: Optional[Mapping[str, Hook]] = None,
+        hub_time_known: Callable[[], bool] = lambda: True,
+        boot_id: Optional[Callable[[], str]] = None,
+    ) -> None:
+        self._live = live
+        self._printer = printer
+        self._ledger = ledger
+        self._flags = flags
+        self._notices = notices
+        self._supervisor = supervisor
+        self._clock = clock
+        self._hub_now = hub_now
+        self._boot_id = boot_id or _boot_id
+        self._halts = Halts()
+        self._bed = Bed(live, flags, notices, supervisor)
+        self._listeners: List[Listener] = []
+        self._made_ids = 0
+        self._stops_seen: Dict[str, float] = {}
+        self.last_activity = float("-inf")  # monotonic seconds
+        self._executor = Executor(
+            printer=printer,
+            live=live,
+            clock=clock,
+            halts=self._halts,
+            fetch=fetch,
+            hooks=hooks or {},
+            recheck=lambda command: policy.refusal(command, self._situation()),
+        )
+        self._runner = Runner(
+            printer=printer,
+            live=live,
+            ledger=ledger,
+            notices=notices,
+            supervisor=supervisor,
+            clock=clock,
+            halts=self._halts,
+            executor=self._executor,
+            hub_now=hub_now,
+            hub_time_known=hub_time_known,
+            situation=self._situation,
+            finish=self._finish,
+        )
+
+    # Life cycle
+
+    async def start(self) -> None:
+        """Read the ledger: what was still waiting waits again, what was running is reported and never run again."""
+        await self._flags.load()
+        boot = self._boot_id()
+        unfinished = await self._ledger.load()
+        seen = await self._ledger.received_by_action(EMERGENCY_STOP)
+        self._stops_seen = {_RENEWED.sub("", key): at for key, at in seen.items()}
+        self._bed.start(self._printer.snapshot)
+        self._show_switch()
+        self._printer.subscribe(self._halts.note_change)
+        self._printer.subscribe(self._bed.note_change)
+        self._runner.start(boot)
+        for row in unfinished:
+            if row.status is State.RECEIVED:
+                await self._recover(row)
+            else:
+                await self._report_interrupted(row, boot)
+
+    async def stop(self) -> None:
+        """Give up waiting for Klippy; the lanes themselves end with the supervisor."""
+        self._executor.close()
+
+    async def _recover(self, row: Row) -> None:
+        command = _command_of(row)
+        refused = policy.refusal_on_arrival(command, self._situation())
+        if refused:
+            await self._finish(command, State.REFUSED, refused)
+        else:
+            self._runner.enqueue(command, self._halts.now, recovered=True)
+
+    async def _report_interrupted(self, row: Row, boot: str) -> None:
+        command = _command_of(row)
+        if row.action in ("reboot", "shutdown") and row.boot and boot and row.boot != boot:
+            told = "the computer was restarted" if row.action == "reboot" else "the computer has been started again"
+            await self._finish(command, State.DONE, told)
+            return
+        await self._finish(
+            command,
+            State.INTERRUPTED,
+            "Moonraker was stopped while this ran: whether the printer finished it is unknown, and it was not run"
+            " again. Look at the printer, then send it again if it is still wanted.",
+        )
+
+    # The hub
+
+    async def take(self, raw: Any, generation: int) -> int:
+        """The `commands` of one reply, in whatever shape; how many of them were new. Never raises for what they hold.
+
+        When it returns, each is on disk, refused, or (an emergency stop) sent to Klippy.
+        """
+        now = self._hub_now()
+        reader = Reader(_scope(self._live.now), self._live.now.printer_token, self._make_id)
+        found = entries(raw)
+        read: Dict[int, Command] = {}
+        for index, item in enumerate(found):
+            if looks_like_stop(item):
+                read[index] = self._renewed(reader.read(item, int(generation), now), now)
+        stops = [command for command in read.values() if self._may_stop(command, now)]
+        sent = self._send_stop(stops, now) if stops else None
+        try:
+            for index, item in enumerate(found[:MAX_PER_REPLY]):
+                if index not in read:
+                    read[index] = reader.read(item, int(generation), now)
+                if index % 100 == 99:
+                    await asyncio.sleep(0)  # a reply of hundreds must not hold up Moonraker
+            if len(found) > len(read):
+                self._notices.log_once(
+                    "commands left out",
+                    f"The hub sent {len(found)} commands in one reply: {MAX_PER_REPLY} of them were taken.",
+                )
+            return await self._write_down([read[index] for index in sorted(read)], stops, now)
+        finally:
+            if sent is not None:
+                self._supervisor.spawn("emergency stop", self._report_stop(sent, stops))
+
+    async def _write_down(
+        self, commands: Sequence[Command], stops: Sequence[Command], now: float
+    ) -> int:
+        """Commit a batch, then let it wait for its turn; refusals come last, so that they delay nothing."""
+        stopped = {command.key for command in stops}
+        new = await self._ledger.receive(
+            [_entry(c, State.EXECUTING if c.key in stopped else State.RECEIVED) for c in commands]
+        )
+        if not new:
+            return 0
+        self.last_activity = self._clock.monotonic()
+        last_stop = max((commands.index(stop) for stop in stops), default=-1)
+        ended: List[Tuple[Command, State, str]] = []
+        waiting = set(new) - stopped
+        for index, command in enumerate(commands):
+            if command.key not in waiting:
+                continue
+            waiting.discard(command.key)  # once, also when the reply holds it twice
+            expired = policy.expiry(command, self._live.now.expiry, now) if command.is_stop else ""
+            reason = policy.refusal_on_arrival(command, self._situation())
+            if expired:
+                ended.append((command, State.EXPIRED, expired))
+            elif reason:
+                ended.append((command, State.REFUSED, reason))
+            elif index < last_stop:
+                ended.append((command, State.REFUSED, _STOPPED))
+            else:
+                full = self._runner.enqueue(command, self._halts.now)
+                if full:
+                    ended.append((command, State.REFUSED, full))
+        for command, state, message in ended:
+            await self._finish(command, state, message)
+        return len(new)
+
+    def results_due(self, limit: int = 50) -> List[Dict[str, Any]]:
+        """`{id, action, status, message, received_at, finished_at}`, oldest first, until `results_delivered`."""
+        return self._ledger.due(limit)
+
+    async def results_delivered(self, results: Iterable[Any]) -> None:
+        """The hub has acknowledged these: results as `results_due` gave them, or their ids."""
+        await self._ledger.acknowledge(list(results))
+
+    def recent(self, limit: int = 50) -> List[Dict[str, Any]]:
+        """The newest commands and what became of them, newest first."""
+        return self._ledger.recent(limit)
+
+    def on_result(self, listener: Listener) -> None:
+        """Call `listener(result)` for each command that has ended."""
+        self._listeners.append(listener)
+
+    @property
+    def waiting(self) -> int:
+        """Commands whose turn has not come."""
+        return self._runner.waiting
+
+    # Emergency stop
+
+    def _renewed(self, command: Command, now: float) -> Command:
+        """An id that stopped the printer long ago is a new stop: better one too many than one too few."""
+        before = self._stops_seen.get(command.key)
+        if before is None or now - before < STOP_REPEATED:
+            return command
+        return replace(command, key=f"{command.key}@{now:.0f}")
+
+    def _may_stop(self, command: Command, now: float) -> bool:
+        if not command.is_stop or command.key in self._stops_seen:
+            return False
+        if policy.expiry(command, self._live.now.expiry, now):
+            return False
+        return not policy.refusal_on_arrival(command, self._situation())
+
+    def _send_stop(
+        self, stops: Sequence[Command], now: float
+    ) -> "asyncio.Task[Tuple[State, str]]":
+        for command in stops:
+            self._stops_seen[command.key] = now
+        self._halts.note_stop()
+        sent = asyncio.ensure_future(self._stop_printer())
+        self._notices.console(f"Hub: {EMERGENCY_STOP}")
+        return sent
+
+    async def _stop_printer(self) -> Tuple[State, str]:
+        try:
+            await self._printer.emergency_stop()
+        except PrinterError as error:
+            return State.FAILED, str(error)
+        if await self._printer.wait_for(lambda now: not now.ready, STOP_CONFIRM):
+            return State.DONE, "the printer is stopped"
+        return State.FAILED, (
+            f"Klippy took it, but reports ready after {STOP_CONFIRM:.0f} s: go to the printer and switch it off."
+        )
+
+    async def _report_stop(
+        self, sent: "asyncio.Task[Tuple[State, str]]", stops: Sequence[Command]
+    ) -> None:
+        state, message = await sent
+        for command in stops:
+            await self._finish(command, state, message)
+
+    # The operator
+
+    @property
+    def remote_on(self) -> bool:
+        return not self._switched_off_by
+
+    async def set_remote(self, on: bool, by: str) -> None:
+        """The kill switch, thrown by `by` (for people); it stays so across restarts."""
+        name = "" if on else (_printable(by) or "somebody at the printer")
+        if name == self._switched_off_by:
+            return
+        self._notices.console(f"Remote control is {'on' if on else 'off'} ({_printable(by)}).")
+        await self._flags.set(REMOTE_OFF, name)
+        self._show_switch()
+
+    async def bed_clear(self, by: str) -> None:
+        """`by` says that the bed is clear: the hub may print again."""
+        self._notices.console(f"The bed is clear ({_printable(by)}).")
+        await self._bed.clear()
+
+    @property
+    def bed_status(self) -> str:
+        """For the status body."""
+        return self._bed.status
+
+    @property
+    def bed_needs_clearing(self) -> bool:
+        """Whether a job has ended since the bed was last declared clear."""
+        return self._bed.needs_clearing
+
+    # Inside
+
+    @property
+    def _switched_off_by(self) -> str:
+        return str(self._flags.get(REMOTE_OFF, "") or "")
+
+    def _show_switch(self) -> None:
+        if self.remote_on:
+            self._notices.clear("remote_off", "Remote control is on again.")
+            return
+        self._notices.show(
+            "remote_off",
+            f"Remote control was switched off at the printer ({self._switched_off_by}): commands of the hub are"
+            " refused until tecmedhub_remote_on is called.",
+            warning=False,
+            level=logging.INFO,
+        )
+
+    def _situation(self) -> policy.Situation:
+        return policy.Situation(
+            security=self._live.now.security,
+            snapshot=self._printer.snapshot,
+            switched_off_by=self._switched_off_by,
+            bed_needs_clearing=self._bed.needs_clearing,
+        )
+
+    async def _finish(self, command: Command, state: State, message: str) -> None:
+        result = await self._ledger.finish(
+            command.key, state, message[:MAX_MESSAGE], self._hub_now()
+        )
+        if result is None:
+            return
+        self.last_activity = self._clock.monotonic()
+        line = f"{command.action or 'a command'} {state.value}" + (f": {message}" if message else "")
+        self._notices.console(f"Hub: {line}")
+        self._notices.logger.info("Command %s of the hub: %s", json.dumps(command.id), line)
+        for listener in self._listeners:
+            try:
+                listener(dict(result))
+            except Exception as error:
+                self._notices.log_once(
+                    f"result listener {type(error).__name__} {error}",
+                    f"A listener for results failed: {type(error).__name__}: {error}",
+                    level=logging.ERROR,
+                    exc_info=error,
+                )
+
+    def _make_id(self) -> str:
+        self._made_ids += 1
+        return f"no-id-{self._hub_now():.0f}-{self._made_ids}"
+
+
+_STOPPED = "An emergency stop came with it: send it again if it is still wanted."
+_RENEWED = re.compile(r"@[0-9]+$")
+
+
+def _entry(command: Command, state: State) -> Entry:
+    return Entry(
+        key=command.key,
+        id=command.id,
+        action=command.action,
+        summary=command.summary(),
+        command=command.to_json(),
+        received_at=command.received_at,
+        status=state,
+    )
+
+
+def _command_of(row: Row) -> Command:
+    return from_json(row.key, row.id, row.action, row.received_at, row.command)
+
+
+def _scope(settings: Settings) -> str:
+    """Tells hubs apart: ids are unique within one hub only, and small integers on generation 2."""
+    host = urllib.parse.urlsplit(settings.server_url).hostname or ""
+    text = f"{host}\n{settings.printer_token}"
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in text if c.isprintable())[:60]
+
+
+def _boot_id() -> str:
+    try:
+        with open(BOOT_ID, encoding="ascii") as file:
+            return file.read().strip()
+    except (OSError, ValueError):
+        return ""
