@@ -1,0 +1,80 @@
+"""What people can do from outside: the same few verbs for the endpoints, the panel's buttons and
+the macros.
+
+Each returns one sentence; `Refused` carries the sentence of what could not be done.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Dict, List
+
+from ..settings.loader import missing
+from .views import features_view
+
+if TYPE_CHECKING:
+    from .rooms import Rooms
+
+
+class Refused(Exception):
+    """The text is for people."""
+
+
+class Actions:
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+
+    async def bed_clear(self, by: str) -> str:
+        await self._rooms.commands.bed_clear(by)
+        return "The bed is declared clear."
+
+    async def set_remote(self, on: bool, by: str) -> str:
+        """The kill switch: off refuses everything from the hub but the emergency stop, across
+        restarts.
+        """
+        await self._rooms.commands.set_remote(on, by)
+        return f"Remote control is {'on' if on else 'off'}."
+
+    async def snapshot(self) -> str:
+        said: str = await self._rooms.cameras.snapshot()
+        return said
+
+    async def timelapse_now(self) -> str:
+        said: str = await self._rooms.timelapse.render_now()
+        return said
+
+    async def cancel_download(self, name: str) -> str:
+        if not await self._rooms.transfers.cancel(name):
+            raise Refused(
+                "There is no such download." if name else "There is no download to cancel."
+            )
+        return "The download is cancelled."
+
+    async def test_connection(self) -> Dict[str, Any]:
+        """Send a status now, whatever the back-off says, and tell how it went."""
+        rooms = self._rooms
+        settings = rooms.live.now
+        if not settings.complete:
+            raise Refused(missing(settings))
+        reply = await rooms.reporter.send()
+        rooms.link.ended("status", reply)
+        skew = rooms.client.clock_skew
+        return {
+            "ok": reply.ok,
+            "message": reply.sentence or "The hub took a status.",
+            "failure": None if reply.failure is None else reply.failure.value,
+            "http_status": reply.status,
+            "milliseconds": round(reply.seconds * 1000, 1),
+            "sent_bytes": reply.sent_bytes,
+            "generation": int(rooms.client.generation),
+            "clock_skew": None if skew is None or not math.isfinite(skew) else round(skew, 1),
+            "features": features_view(rooms.client.features),
+        }
+
+    async def cleanup_plan(self) -> List[Dict[str, Any]]:
+        plan: List[Dict[str, Any]] = await self._rooms.cleanup.plan()
+        return plan
+
+    async def cleanup(self) -> List[Dict[str, Any]]:
+        done: List[Dict[str, Any]] = await self._rooms.cleanup.run_once()
+        return done

@@ -1,0 +1,42 @@
+"""Blocking calls that may hang (name resolution, a dead disk), each in a thread that nobody has to
+wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any, Callable, Optional, TypeVar
+
+T = TypeVar("T")
+
+
+async def aside(function: Callable[..., T], *args: Any) -> T:
+    """Await `function(*args)` in a daemon thread of its own: giving up on it delays no exit, as an
+    executor's would.
+    """
+    loop = asyncio.get_event_loop()
+    future: "asyncio.Future[T]" = loop.create_future()
+
+    def settle(result: Optional[T], error: Optional[BaseException]) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def work() -> None:
+        result: Optional[T] = None
+        error: Optional[BaseException] = None
+        try:
+            result = function(*args)
+        except Exception as caught:
+            error = caught
+        try:
+            loop.call_soon_threadsafe(settle, result, error)
+        except RuntimeError:
+            pass  # the loop has ended meanwhile
+
+    threading.Thread(target=work, name="tecmedhub-doctor", daemon=True).start()
+    return await future

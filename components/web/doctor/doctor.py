@@ -1,0 +1,80 @@
+"""Runs all checks at the same time, each within its limit; callers at the same time share one
+examination.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Awaitable, Callable, List, NamedTuple, Optional
+
+from .host import HostChecks
+from .hub import HubChecks
+from .report import Finding, Report, State
+
+if TYPE_CHECKING:
+    from ..rooms import Rooms
+
+
+class Check(NamedTuple):
+    name: str
+    work: Callable[[], Awaitable[List[Finding]]]
+    limit: float  # seconds
+
+
+class Doctor:
+    def __init__(
+        self,
+        rooms: Rooms,
+        hub: Optional[HubChecks] = None,
+        host: Optional[HostChecks] = None,
+    ) -> None:
+        self._rooms = rooms
+        hub = hub or HubChecks(rooms)
+        host = host or HostChecks(rooms)
+        self.checks = (
+            Check("hub", hub.run, 45.0),  # three sockets of 5 s, three exchanges
+            Check("cameras", host.cameras, 25.0),
+            Check("ffmpeg", host.ffmpeg, 10.0),
+            Check("disk", host.disk, 10.0),
+            Check("permissions", host.permissions, 10.0),
+            Check("link", host.link, 10.0),
+            Check("moonraker", host.moonraker, 5.0),
+            Check("klipper", host.klipper, 5.0),
+            Check("tasks", host.tasks, 5.0),
+        )
+        self._under_way: "Optional[asyncio.Task[Report]]" = None
+
+    async def examine(self) -> Report:
+        """Look at everything; takes as long as its slowest check."""
+        if self._under_way is None or self._under_way.done():
+            self._under_way = asyncio.ensure_future(self._examine())
+        return await asyncio.shield(self._under_way)
+
+    def close(self) -> None:
+        if self._under_way is not None:
+            self._under_way.cancel()
+
+    async def _examine(self) -> Report:
+        started = self._rooms.clock.monotonic()
+        found = await asyncio.gather(*(self._one(check) for check in self.checks))
+        findings = [finding for part in found for finding in part]
+        return Report(findings, self._rooms.clock.monotonic() - started)
+
+    async def _one(self, check: Check) -> List[Finding]:
+        try:
+            return await asyncio.wait_for(check.work(), check.limit)
+        except asyncio.CancelledError:
+            raise
+        except asyncio.TimeoutError:
+            return [
+                Finding(check.name, State.FAILED, "check_timeout", {"seconds": round(check.limit)})
+            ]
+        except Exception as error:
+            self._rooms.notices.log_once(
+                f"doctor {check.name}: {type(error).__name__}: {error}",
+                f"The doctor's check '{check.name}' failed: {type(error).__name__}: {error}",
+                exc_info=error,
+            )
+            return [
+                Finding(check.name, State.SKIPPED, "check_broken", {"error": type(error).__name__})
+            ]

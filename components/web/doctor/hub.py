@@ -1,0 +1,249 @@
+"""The way to the hub, stage by stage: name, connection, TLS, HTTP, JSON, token; then the clock and
+the sibling scripts.
+
+The first three are tried here with plain sockets, since a failed request alone does not tell which
+of them it was; the rest are real exchanges through `HubClient`, which are harmless: a status, a
+poll whose commands are taken as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence
+
+from ...hub.outcomes import Failure
+from .aside import aside
+from .report import Finding, State
+
+if TYPE_CHECKING:
+    from ...hub.client import Reply
+    from ..rooms import Rooms
+
+CONNECT_WITHIN = 5.0  # seconds, for each of name, connection and TLS
+ADDRESSES_TRIED = 3
+CERTIFICATE_DAYS = 14  # Let's Encrypt renews at 30
+SKEW_TOLERATED = 10.0  # seconds; a Date header alone is good for one or two
+STAGES = ("http", "redirect", "json", "token")
+
+Resolve = Callable[[str, int], Sequence[str]]
+
+_STAGE_OF: Dict[Failure, str] = {
+    Failure.REDIRECT: "redirect",
+    Failure.NOT_JSON: "json",
+    Failure.REFUSED: "token",
+}
+
+
+def resolve(host: str, port: int) -> Sequence[str]:
+    """Addresses of a name, by the system's resolver. Blocks, for half a minute where no name server
+    answers.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+@dataclass
+class _Way:
+    """What one stage leaves to the next."""
+
+    scheme: str
+    host: str
+    port: int
+    addresses: Sequence[str] = ()
+    address: str = ""
+
+
+class HubChecks:
+    def __init__(
+        self,
+        rooms: Rooms,
+        resolver: Resolve = resolve,
+        trust: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+    ) -> None:
+        self._rooms = rooms
+        self._resolve = resolver
+        self._trust = trust
+
+    async def run(self) -> List[Finding]:
+        settings = self._rooms.live.now
+        if not settings.complete:
+            missing = [n for n in ("server_url", "printer_token") if not getattr(settings, n)]
+            unset = Finding(
+                "settings", State.FAILED, "settings_missing", {"names": ", ".join(missing)}
+            )
+            return [unset, *_skipped(("dns", "tcp", "tls", *STAGES), "no_hub")]
+        way = _Way(*self._rooms.client.origin)
+        findings: List[Finding] = []
+        for name, check in (("dns", self._dns), ("tcp", self._tcp), ("tls", self._tls)):
+            finding = await check(way)
+            findings.append(finding)
+            if finding.state is State.FAILED:
+                left = ("dns", "tcp", "tls", *STAGES)
+                return findings + _skipped(left[left.index(name) + 1 :], "not_reached")
+        return findings + await self._talk()
+
+    # Sockets
+
+    async def _dns(self, way: _Way) -> Finding:
+        if _is_address(way.host):
+            way.addresses = (way.host,)
+            return Finding("dns", State.OK, "dns_not_needed", {"host": way.host})
+        started = time.monotonic()
+        try:
+            way.addresses = await asyncio.wait_for(
+                aside(self._resolve, way.host, way.port), CONNECT_WITHIN
+            )
+        except asyncio.TimeoutError:
+            return Finding(
+                "dns", State.FAILED, "dns_timeout", {"host": way.host, "seconds": CONNECT_WITHIN}
+            )
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", "") or type(error).__name__
+            return Finding("dns", State.FAILED, "dns_failed", {"host": way.host, "reason": reason})
+        if not way.addresses:
+            return Finding(
+                "dns", State.FAILED, "dns_failed", {"host": way.host, "reason": "no address"}
+            )
+        values = {
+            "host": way.host,
+            "addresses": ", ".join(way.addresses[:ADDRESSES_TRIED]),
+            "ms": _milliseconds(started),
+        }
+        return Finding("dns", State.OK, "dns_ok", values)
+
+    async def _tcp(self, way: _Way) -> Finding:
+        code, reason = "tcp_unreachable", ""
+        for address in way.addresses[:ADDRESSES_TRIED]:
+            started = time.monotonic()
+            try:
+                _, writer = await asyncio.wait_for(
+                    asyncio.open_connection(address, way.port), CONNECT_WITHIN
+                )
+            except asyncio.TimeoutError:
+                code = "tcp_timeout"
+            except ConnectionRefusedError:
+                code = "tcp_refused"
+            except OSError as error:
+                code, reason = "tcp_unreachable", error.strerror or type(error).__name__
+            else:
+                writer.close()
+                way.address = address
+                values = {"address": address, "port": way.port, "ms": _milliseconds(started)}
+                return Finding("tcp", State.OK, "tcp_ok", values)
+        values = {"host": way.host, "port": way.port, "reason": reason, "seconds": CONNECT_WITHIN}
+        return Finding("tcp", State.FAILED, code, values)
+
+    async def _tls(self, way: _Way) -> Finding:
+        if way.scheme != "https":
+            if _is_near(way.address):
+                return Finding("tls", State.OK, "tls_not_used_near", {"address": way.address})
+            return Finding("tls", State.WARNING, "tls_not_used", {"host": way.host})
+        context = await aside(self._trust)  # reads the certificates of the system
+        values: Dict[str, Any] = {"host": way.host, "seconds": CONNECT_WITHIN}
+        try:
+            _, writer = await asyncio.wait_for(
+                asyncio.open_connection(
+                    way.address, way.port, ssl=context, server_hostname=way.host
+                ),
+                CONNECT_WITHIN,
+            )
+        except asyncio.TimeoutError:
+            return Finding("tls", State.FAILED, "tls_timeout", values)
+        except ssl.SSLError as error:
+            reason = getattr(error, "verify_message", "") or error.reason or "handshake failed"
+            return Finding("tls", State.FAILED, "tls_failed", dict(values, reason=reason))
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            return Finding("tls", State.FAILED, "tls_failed", dict(values, reason=reason))
+        certificate = writer.get_extra_info("peercert") or {}
+        writer.close()
+        days = _days_left(certificate, self._rooms.clock.time())
+        if days is not None and days < CERTIFICATE_DAYS:
+            return Finding("tls", State.WARNING, "tls_ends_soon", dict(values, days=days))
+        return Finding("tls", State.OK, "tls_ok", dict(values, days="?" if days is None else days))
+
+    # Exchanges
+
+    async def _talk(self) -> List[Finding]:
+        rooms = self._rooms
+        reply = await rooms.reporter.send()
+        rooms.link.ended("status", reply)
+        findings = list(self._stages(reply))
+        findings.append(self._clock())
+        if reply.ok:
+            poll = await rooms.client.fetch_commands()
+            rooms.link.ended("commands", poll)
+            listing, files = await rooms.client.list_files()
+            findings.append(_sibling("commands", poll, {}))
+            findings.append(_sibling("files", listing, {"count": len(files)}))
+        return findings
+
+    def _stages(self, reply: Reply) -> List[Finding]:
+        values: Dict[str, Any] = {
+            "host": self._rooms.client.origin[1],
+            "ms": round(reply.seconds * 1000),
+            "status": reply.status,
+            "sentence": reply.sentence,
+            "generation": int(self._rooms.client.generation),
+        }
+        broken = None if reply.failure is None else _STAGE_OF.get(reply.failure, "http")
+        found: List[Finding] = []
+        for stage in STAGES:
+            if stage == broken and reply.failure is not None:
+                found.append(Finding(stage, State.FAILED, f"reply_{reply.failure.value}", values))
+                break
+            found.append(Finding(stage, State.OK, f"{stage}_ok", values))
+        return found + _skipped(STAGES[len(found) :], "not_reached")
+
+    def _clock(self) -> Finding:
+        skew = self._rooms.client.clock_skew
+        if skew is None:
+            return Finding("clock", State.SKIPPED, "clock_unknown")
+        values = {"seconds": round(abs(skew))}
+        if abs(skew) <= SKEW_TOLERATED:
+            return Finding("clock", State.OK, "clock_ok", values)
+        return Finding(
+            "clock", State.WARNING, "clock_behind" if skew > 0 else "clock_ahead", values
+        )
+
+
+def _sibling(check: str, reply: Reply, values: Mapping[str, Any]) -> Finding:
+    if reply.ok:
+        return Finding(check, State.OK, f"{check}_ok", values)
+    return Finding(check, State.FAILED, f"{check}_failed", {"sentence": reply.sentence})
+
+
+def _skipped(checks: Sequence[str], code: str) -> List[Finding]:
+    return [Finding(check, State.SKIPPED, code) for check in checks]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_near(address: str) -> bool:
+    """Whether it is this computer or its own network."""
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_private
+    except ValueError:
+        return False
+
+
+def _days_left(certificate: Mapping[str, Any], now: float) -> Optional[int]:
+    try:
+        return int((ssl.cert_time_to_seconds(str(certificate["notAfter"])) - now) // 86400)
+    except (KeyError, ValueError):
+        return None
+
+
+def _milliseconds(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

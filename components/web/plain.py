@@ -1,0 +1,46 @@
+"""What leaves for a browser: JSON that every reader takes, and without secrets, whatever a room put
+in.
+
+This is the one filter behind all endpoints and notifications: no handler masks anything by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import Any, Callable, Mapping
+
+MAX_DEPTH = 12
+LONGEST_DATA_URI = 100  # characters; longer ones are pictures, which nobody reads as text
+SECRET_KEYS = frozenset(("token", "printer_token"))
+
+
+def plain(value: Any, redact: Callable[[str], str], depth: int = 0) -> Any:
+    """`value` as JSON can carry it: finite numbers, text without lone surrogates or secrets,
+    bounded depth.
+
+    >>> plain({"t": float("nan"), "token": "abc", "names": ("a",)}, lambda text: text)
+    {'t': None, 'token': '********', 'names': ['a']}
+    """
+    if isinstance(value, Enum):  # before its other base: a str or an int
+        return plain(value.value, redact, depth)
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        if value.startswith("data:") and len(value) > LONGEST_DATA_URI:
+            return f"{value[:30]}… ({len(value) * 3 // 4096} KiB)"
+        return redact(value.encode("utf-8", "replace").decode("utf-8"))
+    if depth >= MAX_DEPTH:
+        return None
+    if isinstance(value, Mapping):
+        return {
+            plain(str(key), redact): "********"
+            if key in SECRET_KEYS and isinstance(inner, str) and inner
+            else plain(inner, redact, depth + 1)
+            for key, inner in value.items()
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(inner, redact, depth + 1) for inner in value]
+    return redact(str(value))

@@ -1,0 +1,69 @@
+"""What macros in printer.cfg can call: `{action_call_remote_method("tecmedhub_bed_clear")}` and the
+others of the table.
+
+Klippy does not wait for an answer; what there is to say goes to the console.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict
+
+from ..runtime.loose import as_text
+
+if TYPE_CHECKING:
+    from .actions import Actions
+    from .doctor import Doctor
+    from .rooms import Rooms
+
+BY = "a macro"
+
+
+class RemoteMethods:
+    def __init__(self, rooms: Rooms, actions: Actions, doctor: Doctor) -> None:
+        self._rooms = rooms
+        self._actions = actions
+        self._doctor = doctor
+        self.table: Dict[str, Callable[[Dict[str, Any]], Awaitable[str]]] = {
+            "tecmedhub_bed_clear": lambda _: actions.bed_clear(BY),
+            "tecmedhub_remote_off": lambda _: actions.set_remote(False, BY),
+            "tecmedhub_remote_on": lambda _: actions.set_remote(True, BY),
+            "tecmedhub_snapshot": lambda _: actions.snapshot(),
+            "tecmedhub_timelapse_now": lambda _: actions.timelapse_now(),
+            "tecmedhub_doctor": self._examine,
+        }
+
+    def register(self) -> None:
+        for name, work in self.table.items():
+            self._rooms.server.register_remote_method(name, self._guarded(name, work))
+
+    def _guarded(
+        self, name: str, work: Callable[[Dict[str, Any]], Awaitable[str]]
+    ) -> Callable[..., Awaitable[None]]:
+        async def call(**params: Any) -> None:
+            try:
+                said = await work(params)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                said = f"{name} failed: {type(error).__name__}; see tecmedhub.log."
+                self._rooms.notices.log_once(
+                    f"remote method {name}: {type(error).__name__}: {error}",
+                    f"The remote method {name} failed: {type(error).__name__}: {error}",
+                    level=logging.ERROR,
+                    exc_info=error,
+                )
+            if said:
+                self._rooms.notices.console(said)
+
+        return call
+
+    async def _examine(self, params: Dict[str, Any]) -> str:
+        """One console line a check: `LANG=es` for Spanish."""
+        language = as_text(params.get("lang") or params.get("LANG")).lower()[:2] or "en"
+        self._rooms.notices.console("Examining; this takes some seconds.")
+        report = await self._doctor.examine()
+        for line in report.lines(language):
+            self._rooms.notices.console(line)
+        return ""

@@ -1,0 +1,56 @@
+"""The rooms below, as the web sees them; filled in by the wiring (`tecmedhub.py`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..hub.client import HubClient
+    from ..hub.link import Link
+    from ..printer.gcode_files import GcodeFiles
+    from ..printer.host import Host
+    from ..printer.jobs import Jobs
+    from ..printer.klippy import Printer
+    from ..runtime.clock import Clock
+    from ..runtime.notices import Notices
+    from ..runtime.redaction import Redactor
+    from ..runtime.supervisor import Supervisor
+    from ..runtime.worker import Worker
+    from ..settings.model import LiveSettings
+    from ..status.reporter import Reporter
+    from ..status.statistics import Statistics
+    from ..store.database import Database
+    from ..store.journal import Journal
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """Nothing here is copied or owned: whoever made a room also stops it."""
+
+    server: Any  # Moonraker's
+    version: str  # of the plugin
+    folder: Path  # <data_path>/tecmedhub
+    live: LiveSettings
+    override: Any
+    redactor: Redactor
+    notices: Notices
+    supervisor: Supervisor
+    clock: Clock
+    worker: Worker
+    printer: Printer
+    files: GcodeFiles
+    jobs: Jobs
+    host: Host
+    client: HubClient
+    link: Link
+    reporter: Reporter
+    commands: Any
+    transfers: Any
+    cleanup: Any
+    cameras: Any
+    timelapse: Any
+    database: Database
+    journal: Journal
+    statistics: Statistics

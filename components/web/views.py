@@ -1,0 +1,187 @@
+"""What the rooms know, as dictionaries for people: the overview that is pushed, the status, the
+configuration in force.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Set
+
+from ..hub.outcomes import host_of
+from ..hub.protocol import Features
+from ..settings import spanish
+from ..settings.loader import missing, value_of
+from ..settings.options import OPTIONS, section_of
+from ..status.body import time_remaining
+
+if TYPE_CHECKING:
+    from ..hub.client import Reply
+    from ..printer.snapshot import Snapshot
+    from .rooms import Rooms
+
+MASK = "********"
+TOPICS = ("commands", "events", "pictures", "settings", "downloads")
+
+
+class Views:
+    """Reads rooms only; the single thing kept here is how the last status went and what has changed
+    how often.
+    """
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._sent: Dict[str, Any] = {}
+        self._sent_whole: Dict[str, Any] = {}
+        self.revisions: Dict[str, int] = dict.fromkeys(TOPICS, 0)
+
+    def status_sent(self, body: Mapping[str, Any], reply: Reply) -> None:
+        """A listener for `Reporter.subscribe`."""
+        self._sent = {
+            "at": self._rooms.clock.time(),
+            "ok": reply.ok,
+            "sentence": reply.sentence,
+            "bytes": reply.sent_bytes,
+            "seconds": round(reply.seconds, 4),
+            "reasons": sorted(_words(self._rooms.reporter.last_reasons)),
+        }
+
+    def overview(self) -> Dict[str, Any]:
+        """All that changes while one watches, in some two kilobytes."""
+        rooms = self._rooms
+        snapshot = rooms.printer.snapshot
+        settings = rooms.live.now
+        return {
+            "version": rooms.version,
+            "time": rooms.clock.time(),
+            "printer_name": settings.printer_name,
+            "hub": self.hub(),
+            "last_sent": self._sent or None,
+            "printer": printer_view(snapshot),
+            "remote": {
+                "on": rooms.commands.remote_on,
+                "level": settings.security.remote_control.value,
+            },
+            "bed": {
+                "status": rooms.commands.bed_status,
+                "required": settings.security.require_clear_bed,
+            },
+            "download": rooms.transfers.progress,
+            "cameras": rooms.cameras.overview(),
+            "notices": self.notices(),
+            "revisions": dict(self.revisions),
+        }
+
+    def status(self) -> Dict[str, Any]:
+        """The overview, and what is worth a look when one asks for it."""
+        rooms = self._rooms
+        return dict(
+            self.overview(),
+            last_body=rooms.reporter.last_body,
+            statistics=rooms.statistics.as_dict(),
+            tasks=rooms.supervisor.running,
+            task_failures=dict(rooms.supervisor.failures),
+            undelivered={
+                "events": rooms.journal.undelivered,
+                "command_results": len(rooms.commands.results_due()),
+            },
+            jobs=[job.as_dict() for job in rooms.jobs.recent],
+            timelapse=rooms.timelapse.overview(),
+        )
+
+    def hub(self) -> Dict[str, Any]:
+        rooms = self._rooms
+        link, client, settings = rooms.link, rooms.client, rooms.live.now
+        if not settings.complete:
+            return {"state": "unconfigured", "sentence": missing(settings), "stages": link.stages}
+        worst = link.failing
+        latest = link.latencies[-1][1] if link.latencies else None
+        return {
+            "state": _link_word(link.connected),
+            "since": link.since,
+            "host": host_of(settings.server_url),
+            "generation": int(client.generation),
+            "failure": None if worst is None or worst.failure is None else worst.failure.value,
+            "sentence": "" if worst is None else worst.sentence,
+            "http_status": 0 if worst is None else worst.status,
+            "stages": link.stages,
+            "retry_in": round(link.retry_in("status"), 1),
+            "latency_ms": None if latest is None else round(latest * 1000, 1),
+            "clock_skew": None if client.clock_skew is None else round(client.clock_skew, 1),
+            "reconnections": link.reconnections,
+            "features": features_view(client.features),
+        }
+
+    def notices(self) -> List[Dict[str, Any]]:
+        return [asdict(notice) for notice in self._rooms.notices.standing]
+
+    def config(self) -> Dict[str, Any]:
+        """Every option with the value in force and where it came from; of a secret, only whether
+        there is one.
+        """
+        rooms = self._rooms
+        loaded = rooms.override.loaded
+        rows = []
+        for option in OPTIONS:
+            value = value_of(rooms.live.now, option.path)
+            if not option.in_json:
+                value = rooms.override.file_name
+            if option.secret:
+                value = MASK if value else ""
+            rows.append(
+                {
+                    "path": option.path,
+                    "section": section_of(option),
+                    "value": value,
+                    "default": option.default,
+                    "origin": loaded.origins[option.path].value,
+                    "unit": option.unit,
+                    "secret": option.secret,
+                    "en": option.text,
+                    "es": spanish.OPTIONS.get(option.path, option.text),
+                }
+            )
+        return {
+            "file": rooms.override.file_name,
+            "options": rows,
+            "problems": [
+                {"path": p.path, "origin": p.origin.value, "text": p.text, "explained": p.explained}
+                for p in loaded.problems
+            ],
+        }
+
+
+def printer_view(snapshot: Snapshot) -> Dict[str, Any]:
+    job = snapshot.job
+    return {
+        "klippy": snapshot.klippy.value,
+        "message": snapshot.message,
+        "state": job.state,
+        "filename": job.filename,
+        "progress": round(job.progress, 4),
+        "layer": job.layer,
+        "layers": job.layers,
+        "print_duration": round(job.print_duration, 1),
+        "minutes_left": time_remaining(snapshot),
+        "heaters": {
+            name: {"temperature": heater.temperature, "target": heater.target}
+            for name, heater in snapshot.heaters.items()
+        },
+        "sensors": dict(snapshot.sensors),
+        "fan_speed": snapshot.fan_speed,
+        "speed_factor": snapshot.speed_factor,
+        "extrude_factor": snapshot.extrude_factor,
+    }
+
+
+def features_view(features: Features) -> Dict[str, Any]:
+    return asdict(features)
+
+
+def _link_word(connected: Optional[bool]) -> str:
+    if connected is None:
+        return "connecting"
+    return "connected" if connected else "disconnected"
+
+
+def _words(reasons: Set[str]) -> Set[str]:
+    return reasons or {"heartbeat"}
