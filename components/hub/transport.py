@@ -27,12 +27,15 @@ class _TooLarge(Exception):
 
 
 class _QuietCut(logging.Filter):
-    """Tornado logs a trace of whatever a streaming callback raises; ours is deliberate and
+    """Tornado logs a trace of whatever a streaming callback raises, twice; ours is deliberate and
     reported by us.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not (record.exc_info and record.exc_info[0] is _TooLarge)
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, _TooLarge) and not isinstance(
+            getattr(error, "__context__", None), _TooLarge
+        )
 
 
 class Transport:

@@ -1,0 +1,244 @@
+"""What a conversation with a hub comes to, whatever the other side does."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient
+
+from components.hub.client import HubClient, Reply
+from components.hub.outcomes import Failure
+from components.hub.protocol import Generation
+from components.hub.transport import Transport
+from components.runtime.clock import Clock
+from components.settings.model import LiveSettings, Settings, Timeouts
+from tests.rig.faults import UNKNOWN_HOST, FaultServer
+
+
+class Bench:
+    def __init__(self, server: FaultServer | None, path: str = "/api.php", **options: Any) -> None:
+        url = options.pop("server_url", None) or (server.url(path) if server else "")
+        self.live = LiveSettings(
+            Settings(
+                server_url=url,
+                printer_token="TOKEN_1",
+                timeouts=Timeouts(server=options.pop("timeout", 5.0)),
+            )
+        )
+        self.http = AsyncHTTPClient(force_instance=True)
+        self.transport = Transport(self.http, Clock(), "TecMedHub/test")
+        self.client = HubClient(self.live, self.transport, Clock())
+
+    async def status(self) -> Reply:
+        return await self.client.send_status({"action": "update_printer", "token": "TOKEN_1"})
+
+    def close(self) -> None:
+        self.transport.close()
+        self.http.close()
+
+
+@pytest.fixture
+async def faults() -> AsyncIterator[FaultServer]:
+    with FaultServer() as server:
+        yield server
+
+
+async def reply_to(faults: FaultServer, mode: str, **params: Any) -> Reply:
+    bench = Bench(faults, timeout=params.pop("timeout", 5.0))
+    faults.behave(mode, **params)
+    try:
+        return await bench.status()
+    finally:
+        bench.close()
+
+
+@pytest.mark.parametrize(
+    ("mode", "params", "failure"),
+    [
+        ("html", {}, Failure.NOT_JSON),
+        ("empty", {}, Failure.NOT_JSON),
+        ("truncated", {"keep": 0.5}, Failure.NOT_JSON),
+        ("status", {"code": 500}, Failure.STATUS),
+        ("status", {"code": 404}, Failure.STATUS),
+        ("redirect", {"code": 301, "to": "http://127.0.0.1:9/x?token=SECRET"}, Failure.REDIRECT),
+        ("redirect", {"code": 307, "to": "/elsewhere"}, Failure.REDIRECT),
+        ("busy", {"retry_after": "7"}, Failure.BUSY),
+        ("cut", {"keep": 0.5}, Failure.UNREACHABLE),
+        ("close", {}, Failure.UNREACHABLE),
+        ("garbage", {"data": b"SSH-2.0-OpenSSH\r\n\r\n", "timeout": 0.5}, Failure.TIMED_OUT),
+        ("huge", {"size": 3 << 20}, Failure.TOO_LARGE),
+        ("endless_chunks", {}, Failure.TOO_LARGE),
+        ("gzip_bomb", {"size": 50 << 20}, Failure.TOO_LARGE),
+        ("hang", {"timeout": 0.3}, Failure.TIMED_OUT),
+        ("hang_body", {"keep": 0.5, "timeout": 0.3}, Failure.TIMED_OUT),
+        ("drip", {"size": 1, "interval": 0.05, "timeout": 0.3}, Failure.TIMED_OUT),
+    ],
+)
+async def test_each_fault_has_its_outcome_and_a_sentence(
+    faults: FaultServer, mode: str, params: dict[str, Any], failure: Failure
+) -> None:
+    reply = await reply_to(faults, mode, **params)
+    assert (reply.ok, reply.failure) == (False, failure)
+    assert reply.sentence.endswith(".")
+    assert "SECRET" not in reply.sentence
+    assert "TOKEN_1" not in reply.sentence
+
+
+async def test_a_refused_connection_and_an_unknown_name() -> None:
+    with FaultServer() as server:
+        bench = Bench(server)
+        server.refuse()
+        assert (await bench.status()).failure is Failure.UNREACHABLE
+        bench.close()
+    bench = Bench(None, server_url=f"http://{UNKNOWN_HOST}/api.php")
+    reply = await bench.status()
+    assert reply.failure is Failure.DNS
+    assert UNKNOWN_HOST in reply.sentence
+    bench.close()
+
+
+async def test_a_wrong_certificate_is_told_as_such() -> None:
+    with FaultServer(tls="expired") as server:
+        bench = Bench(server)
+        assert (await bench.status()).failure is Failure.TLS
+        bench.close()
+
+
+async def test_a_redirect_is_never_followed(faults: FaultServer) -> None:
+    with FaultServer() as elsewhere:
+        reply = await reply_to(faults, "redirect", code=301, to=elsewhere.url("/api.php"))
+        assert reply.failure is Failure.REDIRECT
+        assert elsewhere.counters.requests == 0
+
+
+async def test_a_too_large_body_is_cut_off_and_leaves_no_trace_in_the_log(
+    faults: FaultServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    reply = await reply_to(faults, "endless_chunks")
+    assert reply.failure is Failure.TOO_LARGE
+    assert "Traceback" not in caplog.text
+
+
+async def test_the_hubs_own_words_are_in_the_sentence(faults: FaultServer) -> None:
+    said = {"success": False, "message": "Token   inválido\n"}
+    reply = await reply_to(faults, "answer", reply=said)
+    assert reply.failure is Failure.REFUSED
+    assert "Token inválido" in reply.sentence
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"success": 1, "printer_id": "printer_7"}',
+        b'\xef\xbb\xbf {"success": "true", "printer_id": "printer_7"}\n',
+        b'<br />\n<b>Warning</b>: {x} in api.php\n{"success": true, "printer_id": "printer_7"}',
+        b'{"success": true, "printer_id": "printer_7"}\n<br />Warning: late',
+    ],
+)
+async def test_phps_habits_are_understood(faults: FaultServer, body: bytes) -> None:
+    reply = await reply_to(faults, "answer", body=body)
+    assert reply.ok, reply.sentence
+    assert reply.data["printer_id"] == "printer_7"
+
+
+async def test_a_reply_cut_inside_is_not_taken_for_an_object_within(faults: FaultServer) -> None:
+    body = b'{"success": true, "commands": [{"id": "cmd_1", "action": "home", "success": 1}'
+    reply = await reply_to(faults, "answer", body=body)
+    assert reply.failure is Failure.NOT_JSON
+
+
+@pytest.mark.parametrize("shape", [[], {"a": 1}, "x", 3, [None], [{"id": 1}], {"0": {"id": 1}}])
+async def test_commands_of_any_reply_are_delivered_before_it_returns(
+    faults: FaultServer, shape: object
+) -> None:
+    bench = Bench(faults)
+    got: list[tuple[object, Generation]] = []
+
+    async def inbox(raw: object, generation: Generation) -> None:
+        await asyncio.sleep(0)
+        got.append((raw, generation))
+
+    bench.client.deliver_to(inbox)
+    faults.behave("answer", reply={"success": True, "commands": shape})
+    await bench.status()
+    await bench.client.fetch_commands()
+    await bench.client.list_files()
+    expected = [(shape, Generation.ONE)] * 3 if shape else []
+    assert got == expected
+    bench.close()
+
+
+async def test_what_is_sent_is_json_that_php_reads(faults: FaultServer) -> None:
+    bench = Bench(faults)
+    await bench.client.send_status(
+        {"name": "🦄", "temp": float("nan"), "file": "bad\udce9.gcode", "deep": [float("inf")]}
+    )
+    (request,) = faults.requests("/api.php")
+    sent = json.loads(request.body)
+    assert sent["name"] == "🦄"
+    assert sent["temp"] is None
+    assert sent["deep"] == [None]
+    sent["file"].encode("utf-8")
+    bench.close()
+
+
+async def test_retry_after_in_both_forms(faults: FaultServer) -> None:
+    reply = await reply_to(faults, "busy", retry_after="7")
+    assert reply.retry_after == 7.0
+    reply = await reply_to(faults, "busy", retry_after="Sun, 06 Nov 2094 08:49:37 GMT")
+    assert reply.retry_after == 900.0
+
+
+async def test_the_hubs_clock_comes_from_its_date_header(faults: FaultServer) -> None:
+    bench = Bench(faults)
+    date = "Sun, 06 Nov 2044 08:49:37 GMT"
+    faults.behave("answer", reply={"success": True}, headers={"Date": date})
+    await bench.status()
+    assert abs(bench.client.now() - 2362034977) < 2
+    assert bench.client.clock_skew is not None
+    bench.close()
+
+
+async def test_features_are_kept_by_endpoint_and_forgotten_when_the_hub_moves(
+    faults: FaultServer,
+) -> None:
+    bench = Bench(faults)
+    announced = {"success": True, "features": {"long_poll": 20}}
+    faults.behave("answer", "get_commands", reply=announced)
+    await bench.client.fetch_commands()
+    await bench.status()  # says nothing of features, and takes nothing back
+    assert bench.client.features.long_poll == 20
+    bench.live.replace(dataclasses.replace(bench.live.now, server_url=faults.url("/b/api.php")))
+    assert bench.client.features.long_poll == 0
+    bench.close()
+
+
+async def test_a_picture_is_a_form_with_the_token(faults: FaultServer) -> None:
+    bench = Bench(faults)
+    reply = await bench.client.upload_image(b"\xff\xd8JPEG\xff\xd9")
+    assert reply.ok
+    (request,) = faults.requests("upload_image.php")
+    assert b'name="image"; filename="snapshot.jpg"' in request.body
+    assert b"\xff\xd8JPEG\xff\xd9" in request.body
+    assert b"TOKEN_1" in request.body
+    bench.close()
+
+
+async def test_at_most_three_requests_at_a_time(faults: FaultServer) -> None:
+    bench = Bench(faults, timeout=30.0)
+    faults.behave("hang")
+    tasks = [asyncio.ensure_future(bench.status()) for _ in range(6)]
+    for _ in range(3):
+        await faults.arrived("api.php")
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert bench.transport.requests == 3
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    bench.close()
