@@ -168,10 +168,18 @@ class FaultServer(LoopServer):
             lines += [f"{name}: {value}" for name, value in kept.items()]
             writer.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + seen.body)
             await writer.drain()
-            while block := await reader.read(_BLOCK):
+            block = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?im)^content-length: *(\d+)", block)
+            # A client with all it was promised may leave before the upstream closes: no longer.
+            left = len(block) + int(length.group(1)) if length else None
+            while block:
                 taken = take(block)
                 if asyncio.iscoroutine(taken):
                     await taken
+                left = None if left is None else left - len(block)
+                block = b"" if left == 0 else await reader.read(_BLOCK)
+        except asyncio.IncompleteReadError as error:
+            raise ConnectionResetError("the upstream gave no answer") from error
         finally:
             writer.transport.abort()
 
@@ -252,8 +260,8 @@ class FaultServer(LoopServer):
         body, kind = await self._reply(exchange, params)
         await exchange.send(head(200, {"Content-Type": kind, "Content-Length": str(len(body))}))
         for start in range(0, len(body), size):
-            await exchange.send(body[start : start + size])
             await asyncio.sleep(interval)
+            await exchange.send(body[start : start + size])
 
     # -- modes: too much -----------------------------------------------------------------------
 
