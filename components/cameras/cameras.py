@@ -59,7 +59,8 @@ class Cameras:
         self._supervisor = supervisor
         self._clock = clock
         self._worker = worker
-        self._fetcher = Fetcher(worker, user_agent)
+        self._names = Worker("camera-names")  # a name server that hangs must not hold up pictures
+        self._fetcher = Fetcher(self._names, user_agent)
         self._watches: List[Watch] = []
         self._loops: Dict[Watch, "asyncio.Task[None]"] = {}
         self._changed_at: Optional[float] = None
@@ -86,6 +87,7 @@ class Cameras:
         for watch in watches:
             self._close(watch)
         self._fetcher.close()
+        self._names.close()
 
     # What other rooms ask for
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Optional, Tuple
 
 from PIL import Image
@@ -93,6 +94,12 @@ def prepare(data: bytes, shape: Shape) -> Picture:
         raise PictureError(f"it cannot be decoded ({type(error).__name__}).") from error
     finally:
         image.close()
+
+
+def size_of(path: Path) -> Tuple[int, int]:
+    """Width and height of a JPEG of ours, by its header. Raises OSError."""
+    with Image.open(path, formats=("JPEG",)) as image:
+        return image.size
 
 
 def difference(one: bytes, other: bytes) -> float:

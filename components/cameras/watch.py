@@ -1,5 +1,4 @@
-"""The loop that looks at one camera, judges what it sees, and keeps the last picture worth keeping.
-"""
+"""The loop that looks at one camera, judges what it sees, and keeps the last picture of worth."""
 
 from __future__ import annotations
 
@@ -37,8 +36,7 @@ def shape_for(source: Source, resolution: str, max_bytes: int) -> Shape:
 
 
 class Watch:
-    """`is_active()` says whether the printer works, `byte_limit(first)` what a picture may weigh.
-    """
+    """`is_active()`: whether the printer works; `byte_limit(first)`: what a picture may weigh."""
 
     def __init__(
         self,

@@ -1,0 +1,215 @@
+"""Takes the frames: one each `timelapse_interval` while a print prints, pauses left out, onto the
+disk.
+
+What was filmed before a restart of Moonraker goes on if the same print still runs, and else waits
+for its video. While it is unknown what the printer does (Klippy away or starting), nothing is
+decided.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Callable, List, Optional
+
+from ..printer.snapshot import Job, KlippyState, Snapshot
+from ..runtime.clock import Clock
+from ..runtime.notices import Notices
+from ..runtime.worker import Worker
+from ..settings.model import LiveSettings
+from .alarm import Alarm
+from .fetch import Fetched
+from .frames import RECORDING, WAITING, FrameStore, Manifest, Recording, over_budget, same_print
+from .pictures import PictureError, prepare
+
+if TYPE_CHECKING:
+    from .cameras import Cameras
+
+FRAME_BYTES = 200_000  # of a JPEG; twice an uploaded picture's, for it is compressed once more
+MIN_FRAMES = 5  # a third of a second of video; fewer show nothing
+MIN_FREE = 500 << 20  # bytes on the disk; below it no frame is written, for the system needs them
+IDLE_LOOK = 5.0  # seconds; changes of the printer ring at once, this is for what does not
+
+
+class Recorder:
+    """`on_waiting()` is called when a recording has become ready for its video."""
+
+    def __init__(
+        self,
+        *,
+        live: LiveSettings,
+        look: Callable[[], Snapshot],
+        cameras: "Cameras",
+        store: FrameStore,
+        worker: Worker,
+        notices: Notices,
+        clock: Clock,
+        on_waiting: Callable[[], None],
+    ) -> None:
+        self._live = live
+        self._look = look
+        self._cameras = cameras
+        self._store = store
+        self._worker = worker
+        self._notices = notices
+        self._clock = clock
+        self._on_waiting = on_waiting
+        self._alarm = Alarm(clock)
+        self._next_at = 0.0  # monotonic
+        # total_duration when last seen: it only falls when a new job has begun
+        self._duration = 0.0
+        self._seen = False  # whether `current` was seen running in this life
+        self._finale: Optional[Fetched] = None
+        self.current: Optional[Recording] = None
+        self.recordings: List[Recording] = []
+        self.frames_taken = 0
+        self.frames_missed = 0
+
+    async def load(self) -> None:
+        """Find what former lives left behind."""
+        self.recordings = await self._worker.run(self._store.scan)
+        filmed = [r for r in self.recordings if r.manifest.state == RECORDING]
+        if filmed:
+            # if it still runs: decided by the first step that sees the printer
+            self.current = filmed[-1]
+            for recording in filmed[:-1]:
+                await self._finish(recording, "")
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._step()
+                self._notices.clear("timelapse disk")
+            except OSError as error:
+                self._notices.show(
+                    "timelapse disk",
+                    f"Timelapse frames cannot be kept ({error.strerror or error}): check the disk.",
+                )
+            await self._alarm.wait(self._pause())
+
+    def printer_changed(self, old: Snapshot, new: Snapshot) -> None:
+        if old.job.state != new.job.state or old.klippy is not new.klippy:
+            if new.job.state == "complete" and old.busy:
+                self._finale = self._cameras.finale_picture(new.job)
+            self._alarm.ring()
+
+    def wake(self) -> None:
+        self._alarm.ring()
+
+    @property
+    def waiting(self) -> List[Recording]:
+        """The recordings that can be made into videos, oldest first."""
+        return [r for r in self.recordings if r.manifest.state == WAITING]
+
+    def forget(self, recording: Recording) -> None:
+        """Its video is made, and its frames are gone."""
+        self.recordings = [r for r in self.recordings if r is not recording]
+
+    def _pause(self) -> float:
+        if self.current is None or not self._look().printing:
+            return IDLE_LOOK
+        return min(max(self._next_at - self._clock.monotonic(), 0.0), IDLE_LOOK)
+
+    async def _step(self) -> None:
+        snapshot = self._look()
+        known = snapshot.ready and bool(snapshot.job.state)
+        lost = snapshot.klippy in (KlippyState.SHUTDOWN, KlippyState.ERROR)
+        if not known and not lost:
+            return
+        if self.current is not None and (lost or not self._goes_on(self.current, snapshot.job)):
+            recording, self.current = self.current, None
+            ended = snapshot.job.state in ("complete", "cancelled", "error") and not lost
+            await self._finish(recording, snapshot.job.state if ended else "")
+        if self.current is None and snapshot.printing:
+            await self._begin(snapshot.job)
+        self._seen = self.current is not None
+        self._duration = snapshot.job.total_duration
+        if self.current is not None and snapshot.printing and self._enabled():
+            await self._frame(self.current)
+
+    def _goes_on(self, recording: Recording, job: Job) -> bool:
+        if not self._seen:
+            return same_print(recording.manifest, job, self._clock.time())
+        # Seen running, it needs no wall clock, which NTP may turn meanwhile.
+        return (
+            job.state in ("printing", "paused")
+            and job.filename == recording.manifest.filename
+            and job.total_duration >= self._duration - 1.0
+        )
+
+    def _enabled(self) -> bool:
+        camera = self._live.now.camera
+        return camera.enabled and camera.timelapse_enabled
+
+    async def _begin(self, job: Job) -> None:
+        camera = self._cameras.best
+        if not camera or not job.filename or not self._enabled():
+            return
+        started = self._clock.time() - job.total_duration
+        manifest = Manifest(filename=job.filename, started=started, camera=camera)
+        self.current = await self._worker.run(self._store.begin, manifest)
+        self.recordings.append(self.current)
+        self._finale = None
+        self._next_at = self._clock.monotonic()
+
+    async def _finish(self, recording: Recording, outcome: str) -> None:
+        """The print is over: let the recording wait for its video, or drop it if it is empty."""
+        finale, self._finale = self._finale, None
+        if finale is not None and outcome == "complete":
+            await self._add(recording, finale.data)
+        if recording.frames < MIN_FRAMES:
+            self.forget(recording)
+            await self._worker.run(self._store.drop, recording)
+            return
+        manifest = replace(
+            recording.manifest, state=WAITING, ended=self._clock.time(), outcome=outcome
+        )
+        await self._worker.run(self._store.save, recording, manifest)
+        self._on_waiting()
+
+    async def _frame(self, recording: Recording) -> None:
+        """Take the next frame if its time has come; one that the camera owes is not made up for."""
+        now = self._clock.monotonic()
+        if now < self._next_at:
+            return
+        interval = self._live.now.camera.timelapse_interval * recording.manifest.thinned
+        self._next_at = max(self._next_at + interval, now)
+        fetched = await self._cameras.grab(recording.manifest.camera)
+        if fetched.trouble is None and await self._add(recording, fetched.data):
+            self.frames_taken += 1
+        else:
+            self.frames_missed += 1
+
+    async def _add(self, recording: Recording, data: bytes) -> bool:
+        free = await self._worker.run(self._store.free)
+        if free < MIN_FREE:
+            self._notices.show(
+                "timelapse space",
+                f"The disk has only {free >> 20} MiB left: no timelapse frames are taken until "
+                f"{MIN_FREE >> 20} MiB are free.",
+            )
+            return False
+        self._notices.clear("timelapse space", "The disk has room for timelapse frames again.")
+        shape = self._cameras.shape(recording.manifest.camera, FRAME_BYTES)
+        try:
+            picture = await self._worker.run(prepare, data, shape)
+        except PictureError:
+            return False  # the camera's own loop meets the same, and says so
+        await self._worker.run(self._store.add, recording, picture.jpeg)
+        await self._keep_budget()
+        return True
+
+    async def _keep_budget(self) -> None:
+        """Frames may take half of what the timelapse may; the other half is the videos'."""
+        budget = (self._live.now.camera.timelapse_max_mb << 20) // 2
+        while True:
+            fullest = over_budget(self.recordings, budget)
+            if fullest is None:
+                return
+            await self._worker.run(self._store.thin, fullest)
+            self._notices.log_once(
+                f"timelapse thinned {fullest.folder.name} {fullest.manifest.thinned}",
+                f"The timelapse of {fullest.manifest.filename} has reached its share of the disk: "
+                f"every {fullest.manifest.thinned}th frame is kept from now on.",
+                level=logging.INFO,
+            )

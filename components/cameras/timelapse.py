@@ -1,0 +1,187 @@
+"""The timelapse: frames while printing, a video when the printer idles, a gallery of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+
+from ..printer.snapshot import Snapshot
+from ..runtime.clock import Clock
+from ..runtime.notices import Notices
+from ..runtime.supervisor import Supervisor
+from ..runtime.worker import Worker
+from ..settings.model import LiveSettings, Settings
+from .cameras import Cameras
+from .frames import FrameStore
+from .gallery import LISTED, ROOT, Gallery
+from .recorder import Recorder
+from .render import Renderer
+from .studio import Studio
+
+if TYPE_CHECKING:
+    from ..hub.client import HubClient
+    from ..printer.klippy import Printer
+
+
+class Timelapse:
+    """`data_path` is Moonraker's; frames go to `<data_path>/tecmedhub/timelapse`."""
+
+    def __init__(
+        self,
+        *,
+        data_path: Path,
+        live: LiveSettings,
+        printer: "Printer",
+        hub: "HubClient",
+        cameras: Cameras,
+        notices: Notices,
+        supervisor: Supervisor,
+        clock: Clock,
+        worker: Worker,
+        renderer: Optional[Renderer] = None,
+    ) -> None:
+        self._live = live
+        self._printer = printer
+        self._notices = notices
+        self._supervisor = supervisor
+        self._worker = worker
+        self._listeners: List[Callable[[str], None]] = []
+        frames = data_path / "tecmedhub" / ROOT
+        store = FrameStore(frames)
+        self.folder = data_path / ROOT  # of the videos, unless `attach` finds another
+        self._gallery = Gallery(self.folder, frames)
+        self._recorder = Recorder(
+            live=live,
+            look=lambda: printer.snapshot,
+            cameras=cameras,
+            store=store,
+            worker=worker,
+            notices=notices,
+            clock=clock,
+            on_waiting=self._waits,
+        )
+        self._studio = Studio(
+            live=live,
+            look=lambda: printer.snapshot,
+            hub=hub,
+            recorder=self._recorder,
+            store=store,
+            gallery=self._gallery,
+            renderer=renderer or Renderer(worker),
+            worker=worker,
+            notices=notices,
+            clock=clock,
+            on_change=self._tell,
+        )
+        printer.subscribe(self._on_printer)
+        live.subscribe(self._on_settings)
+
+    def attach(self, file_manager: Any) -> None:
+        """Put the videos where the web interfaces look: moonraker-timelapse's folder, or one of our
+        own.
+
+        For `component_init` or later, when every component of Moonraker has been loaded.
+        """
+        existing = file_manager.get_directory(ROOT)
+        if existing:
+            self.folder = Path(existing)
+        else:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                self._notices.show(
+                    "timelapse gallery",
+                    f"The folder {self.folder} cannot be made ({error.strerror}): no timelapses.",
+                )
+                return
+            file_manager.register_directory(ROOT, str(self.folder), full_access=True)
+        self._gallery.folder = self.folder
+
+    async def start(self) -> None:
+        try:
+            await self._recorder.load()
+            await self._worker.run(self._gallery.load)
+        except OSError as error:
+            self._notices.show(
+                "timelapse disk",
+                f"Timelapses of before cannot be read ({error.strerror or error}): check the disk.",
+            )
+        self._supervisor.keep("timelapse frames", self._recorder.run)
+        self._supervisor.keep("timelapse videos", self._studio.run)
+        self._supervisor.keep("timelapse uploads", self._studio.run_uploads)
+
+    # What other rooms ask for
+
+    def on_change(self, listener: Callable[[str], None]) -> None:
+        """Call `listener(what)` when a video is there or gone ("video") or begun ("rendering")."""
+        self._listeners.append(listener)
+
+    def status_fields(self) -> Dict[str, Any]:
+        """What the status body carries: `timelapses`, the newest first."""
+        return {"timelapses": [video.listed() for video in self._gallery.videos[:LISTED]]}
+
+    def overview(self) -> Dict[str, Any]:
+        """For the panel and the statistics."""
+        current = self._recorder.current
+        return {
+            "recording": None
+            if current is None
+            else {
+                "filename": current.manifest.filename,
+                "camera": current.manifest.camera,
+                "frames": current.frames,
+                "bytes": current.bytes,
+                "thinned": current.manifest.thinned,
+            },
+            "waiting": [
+                {"filename": r.manifest.filename, "frames": r.frames}
+                for r in self._recorder.waiting
+            ],
+            "rendering": self._studio.rendering,
+            "frames_taken": self._recorder.frames_taken,
+            "frames_missed": self._recorder.frames_missed,
+            "rendered": self._studio.rendered,
+            "interrupted": self._studio.interrupted,
+            "folder": str(self.folder),
+            "videos": [video.listed() for video in self._gallery.videos[:LISTED]],
+        }
+
+    async def render_now(self) -> str:
+        """Make the videos that wait without further delay; one sentence on what will happen."""
+        current = self._recorder.current
+        waiting = self._recorder.waiting
+        if self._printer.snapshot.busy:
+            if current is None:
+                return "There is no timelapse of this print."
+            return f"{current.frames} frames so far; their video is made when the print is over."
+        if self._studio.rendering:
+            return f"The video of {self._studio.rendering} is being made."
+        if not waiting:
+            return "There are no frames to make a video of."
+        self._studio.hurry()
+        oldest = waiting[0]
+        return f"The video of {oldest.manifest.filename} ({oldest.frames} frames) is being made."
+
+    # Following
+
+    def _on_printer(self, old: Snapshot, new: Snapshot) -> None:
+        self._recorder.printer_changed(old, new)
+        self._studio.printer_changed(new)
+
+    def _on_settings(self, old: Settings, new: Settings) -> None:
+        if old.camera == new.camera:
+            return
+        self._recorder.wake()
+        if (old.camera.timelapse_keep, old.camera.timelapse_max_mb) != (
+            new.camera.timelapse_keep,
+            new.camera.timelapse_max_mb,
+        ):
+            self._supervisor.spawn("timelapse trim", self._studio.trim())
+
+    def _waits(self) -> None:
+        self._studio.recording_waits()
+        self._tell("recorded")
+
+    def _tell(self, what: str) -> None:
+        for listener in self._listeners:
+            listener(what)
