@@ -1,7 +1,8 @@
 """What the hub asks: read, judged, recorded, carried out, answered.
 
-From a reply to Klippy: `wire` reads it, `policy` judges it by the tables in `actions`, `runner` lets it wait in its lane,
-`orders` and `execution` carry it out and see it happen, `remote.Commands` is the door.
+From a reply to Klippy: `wire` reads it, `policy` judges it by the tables in `actions`, `runner`
+lets it wait in its lane, `orders` and `execution` carry it out and see it happen, `remote.Commands`
+is the door.
 """
 
 from .remote import Commands

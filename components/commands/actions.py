@@ -1,7 +1,7 @@
 """Every action the hub may ask for, as data: parameters with their bounds, lane, age limit, danger.
 
-Source of names and bounds: the documentation of client v4 and the hub's protocol notes. What an action does is told in
-`orders` (G-code) and `runner` (everything else).
+Source of names and bounds: the documentation of client v4 and the hub's protocol notes. What an
+action does is told in `orders` (G-code) and `runner` (everything else).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Whether the bed may still hold the last job: set when one ends, however it ends, cleared by a person only."""
+"""Whether the bed may still hold the last job: set when one ends, however it ends, cleared by a
+person only."""
 
 from __future__ import annotations
 
@@ -14,9 +15,12 @@ ENDED = ("complete", "cancelled", "error")
 
 
 class Bed:
-    """Kept up to date whether `security.require_clear_bed` is on or not, so that switching it on is safe at once."""
+    """Kept up to date whether `security.require_clear_bed` is on or not, so that switching it on is
+    safe at once."""
 
-    def __init__(self, live: LiveSettings, flags: Flags, notices: Notices, supervisor: Supervisor) -> None:
+    def __init__(
+        self, live: LiveSettings, flags: Flags, notices: Notices, supervisor: Supervisor
+    ) -> None:
         self._live = live
         self._flags = flags
         self._notices = notices
@@ -49,10 +53,14 @@ class Bed:
         if new.busy:
             if not self._job_open:
                 self._set(job_open=True)
-        elif self._job_open or (old.job.state and old.job.state != new.job.state and new.job.state in ENDED):
+        elif self._job_open or (
+            old.job.state and old.job.state != new.job.state and new.job.state in ENDED
+        ):
             self._set(job_open=False, needs_clearing=True)
             if self._live.now.security.require_clear_bed:
-                self._notices.console("The hub may print again once the bed has been declared clear.")
+                self._notices.console(
+                    "The hub may print again once the bed has been declared clear."
+                )
 
     async def clear(self) -> None:
         """A person says that the bed is clear."""

@@ -1,7 +1,8 @@
 """Carrying out one command and seeing it happen: the verb, then the state that confirms it.
 
-Every way it can end is a message for people: returned when it is done, or raised as `Failed` (Klippy's own words where it
-has any) or `Refused`. What may run, and when, is decided before (`policy`, `runner`).
+Every way it can end is a message for people: returned when it is done, or raised as `Failed`
+(Klippy's own words where it has any) or `Refused`. What may run, and when, is decided before
+(`policy`, `runner`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ GONE_WITHIN = 5.0  # seconds until a restarting Klippy has left
 MACHINE_WITHIN = 60.0  # seconds until a computer that accepted a reboot must have gone
 
 Fetch = Callable[[PrintRequest], Awaitable[str]]
+FindLocal = Callable[[str], Any]
 Hook = Callable[[Command], Awaitable[str]]
 Verb = Callable[["Executor", Command, Epoch], Awaitable[str]]
 Predicate = Callable[[Snapshot], bool]
@@ -37,8 +39,9 @@ class Failed(Exception):
 
 
 class Executor:
-    """`fetch(request)` brings a file onto the printer and returns its path below the gcodes root; `hooks` carry out the
-    actions that other rooms own; `recheck(command)` is the policy's refusal at this moment, "" if none."""
+    """`fetch(request)` brings a file onto the printer and returns its path below the gcodes root;
+    `find_local(path)` is true of one that is there; `hooks` carry out the actions that other rooms
+    own; `recheck(command)` is the policy's refusal at this moment, "" if none."""
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Executor:
         clock: Clock,
         halts: Halts,
         fetch: Optional[Fetch],
+        find_local: FindLocal,
         hooks: Mapping[str, Hook],
         recheck: Callable[[Command], str],
     ) -> None:
@@ -56,12 +60,14 @@ class Executor:
         self._clock = clock
         self._halts = halts
         self._fetch = fetch
+        self._find_local = find_local
         self._hooks = hooks
         self._recheck = recheck
         self._strays: Set["asyncio.Task[None]"] = set()  # Klippy still works on them, nobody waits
 
     async def run(self, command: Command, since: Epoch) -> str:
-        """Carry it out; the message of its success. Raises `Failed`, `Refused` or `PrinterError`."""
+        """Carry it out; the message of its success. Raises `Failed`, `Refused` or
+        `PrinterError`."""
         verb = _VERBS.get(command.action)
         if verb is not None:
             return await verb(self, command, since)
@@ -86,10 +92,15 @@ class Executor:
         if await self._confirm(order.reached, EXACT_WITHIN, since):
             return order.done
         if await self._confirm(
-            lambda now: order.reached(now) or order.good_enough(now), CONFIRM_WITHIN - EXACT_WITHIN, since
+            lambda now: order.reached(now) or order.good_enough(now),
+            CONFIRM_WITHIN - EXACT_WITHIN,
+            since,
         ):
             return f"{order.done} ({order.missed(self._printer.snapshot)})"
-        raise Failed(f"Klippy took it, but {order.missed(self._printer.snapshot)} after {CONFIRM_WITHIN:.0f} s.")
+        raise Failed(
+            f"Klippy took it, but {order.missed(self._printer.snapshot)} after"
+            f" {CONFIRM_WITHIN:.0f} s."
+        )
 
     async def _firmware_restart(self, command: Command, since: Epoch) -> str:
         away = (KlippyState.DISCONNECTED, KlippyState.STARTUP)
@@ -98,7 +109,9 @@ class Executor:
         await self._printer.wait_for(lambda now: now.klippy not in away, CONFIRM_WITHIN)
         now = self._printer.snapshot
         if not now.ready:
-            raise Failed(f'Klippy is not ready after the restart ({now.klippy.value}): "{now.message}"')
+            raise Failed(
+                f'Klippy is not ready after the restart ({now.klippy.value}): "{now.message}"'
+            )
         return "Klippy is ready again"
 
     # The job
@@ -118,7 +131,7 @@ class Executor:
         await self._job_verb(self._printer.resume(), lambda now: not now.paused, since)
         job = self._printer.snapshot.job
         if job.state not in ("printing", "complete"):
-            raise Failed(f'The job did not go on: it is {job.state}. {job.message}'.strip())
+            raise Failed(f"The job did not go on: it is {job.state}. {job.message}".strip())
         return f"printing {job.filename}".strip()
 
     async def _cancel(self, command: Command, since: Epoch) -> str:
@@ -135,19 +148,24 @@ class Executor:
             return
         state = self._printer.snapshot.job.state
         if answered:
-            raise Failed(f"Klippy took it, but the job is still {state} after {CONFIRM_WITHIN:.0f} s.")
+            raise Failed(
+                f"Klippy took it, but the job is still {state} after {CONFIRM_WITHIN:.0f} s."
+            )
         raise Failed(
-            f"Klippy is still busy with an earlier command after {CONFIRM_WITHIN:.0f} s and the job is {state}: it"
+            f"Klippy is still busy with an earlier command after {CONFIRM_WITHIN:.0f} s and the"
+            f" job is {state}: it"
             " will follow when that is over. Use emergency_stop if it cannot wait."
         )
 
     async def _print(self, command: Command, since: Epoch) -> str:
         request = print_request(command)
-        name = await self._get_file(request, since)
+        name = await self._get_file(request)
         struck = self._halts.struck(since)
         if struck:
             raise Failed(f"{name} is on the printer, but {struck}: it was not started.")
-        refused = self._recheck(command)  # a download takes its time, and the printer may be another by now
+        refused = self._recheck(
+            command
+        )  # a download takes its time, and the printer may be another by now
         if refused:
             raise Failed(f"{name} is on the printer, but was not started. {refused}")
         if request.queue and self._printer.snapshot.busy:
@@ -162,7 +180,9 @@ class Executor:
             job = now.job
             if job.state == "error":
                 return over(now)
-            return job.filename == name and (now.busy or (job.state in ("complete", "cancelled") and over(now)))
+            return job.filename == name and (
+                now.busy or (job.state in ("complete", "cancelled") and over(now))
+            )
 
         await self._send(self._printer.start_print(name), since, CONFIRM_WITHIN)
         if not await self._confirm(begun, CONFIRM_WITHIN, since):
@@ -172,15 +192,21 @@ class Executor:
             raise Failed(f'{name} began and failed: "{job.message}"')
         return f"printing {name}"
 
-    async def _get_file(self, request: PrintRequest, since: Epoch) -> str:
-        if self._fetch is None:
-            raise Refused("This printer cannot fetch files: nothing is set up for it.")
-        return await self._fetch(request)
+    async def _get_file(self, request: PrintRequest) -> str:
+        if not request.local and self._fetch is not None:
+            return await self._fetch(request)
+        if not self._find_local(request.file):
+            raise Refused(
+                f"{request.file} is not among the printer's files: send it with print, which"
+                " fetches it."
+            )
+        return request.file
 
     # The machine
 
     async def _machine(self, command: Command, since: Epoch) -> str:
-        """Reboot or shut down. A success is told by the next start, which sees that the machine was booted anew."""
+        """Reboot or shut down. A success is told by the next start, which sees that the machine was
+        booted anew."""
         await self._printer.machine(command.action)
         await self._clock.sleep(MACHINE_WITHIN)
         raise Failed(f"The computer accepted it, but still runs after {MACHINE_WITHIN:.0f} s.")
@@ -190,7 +216,8 @@ class Executor:
     async def _send(
         self, verb: Awaitable[None], since: Optional[Epoch], limit: Optional[float] = None
     ) -> bool:
-        """Await Klippy's answer; False if none came within `limit` seconds (Klippy goes on with it all the same)."""
+        """Await Klippy's answer; False if none came within `limit` seconds (Klippy goes on with it
+        all the same)."""
         task = asyncio.ensure_future(_as_coroutine(verb))
         self._strays.add(task)
         task.add_done_callback(self._forget)
@@ -214,7 +241,8 @@ class Executor:
         return False
 
     async def _confirm(self, reached: Predicate, seconds: float, since: Epoch) -> bool:
-        """Whether the state shows it in time; raises `Failed` as soon as Klippy is not ready any more."""
+        """Whether the state shows it in time; raises `Failed` as soon as Klippy is not ready any
+        more."""
         await self._printer.wait_for(lambda now: reached(now) or not now.ready, seconds)
         self._check_alive(since)
         return reached(self._printer.snapshot)
@@ -233,7 +261,7 @@ class Executor:
     def _forget(self, task: "asyncio.Task[None]") -> None:
         self._strays.discard(task)
         if not task.cancelled():
-            task.exception()  # looked at, so that asyncio does not complain of one that nobody awaits any more
+            task.exception()  # looked at, or asyncio complains of one that nobody awaits
 
 
 async def _as_coroutine(verb: Awaitable[None]) -> None:
@@ -264,4 +292,4 @@ _VERBS: Dict[str, Verb] = {
     "shutdown": Executor._machine,
 }
 
-__all__ = ["Executor", "Failed", "Fetch", "Hook", "PrinterError"]
+__all__ = ["Executor", "Failed", "Fetch", "FindLocal", "Hook", "PrinterError"]

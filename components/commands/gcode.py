@@ -1,8 +1,9 @@
 """Which G-code of the hub's may pass, decided on the very words that Klipper would run. Pure.
 
-The reading of a line is a transcription of Klipper's `GCodeDispatch._process_commands` (klippy/gcode.py), quirks
-included: `;` begins a comment, `#` and `(…)` do not; a line number needs no blank behind it; "M 104" is no M104.
-What passes here is sent unchanged, so that the filter and Klipper cannot disagree about it.
+The reading of a line is a transcription of Klipper's `GCodeDispatch._process_commands`
+(klippy/gcode.py), quirks included: `;` begins a comment, `#` and `(…)` do not; a line number needs
+no blank behind it; "M 104" is no M104. What passes here is sent unchanged, so that the filter and
+Klipper cannot disagree about it.
 """
 
 from __future__ import annotations
@@ -28,22 +29,26 @@ _M112 = re.compile(r"M\s*0*112(\.[0-9]*)?(\s|$)")
 _MACRO_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # In a value these can end it, end the line or begin a comment, for one Klipper version or another.
 _MACRO_FORBIDDEN = "\"'\\;#*"
-# Kalico runs a script with this word past its queue, into the middle of a running one (gcode.py, run_script).
+# Kalico runs a script with this word past its queue, into the middle of a running one (gcode.py,
+# run_script).
 _QUEUE_JUMPER = "INTERRUPT"
 
-# Words that move an axis or an extruder, change where the next move goes, or take the job's file away under it.
-MOVING = frozenset(
-    "G0 G1 G2 G3 G5 G10 G11 G12 G17 G18 G19 G20 G21 G27 G28 G29 G30 G31 G32 G33 G34 G38 G53 G54 G60 G61 G80 G90 G91 G92"
-    " M0 M1 M2 M18 M20 M23 M24 M25 M26 M30 M32 M81 M82 M83 M84 M125 M206 M226 M290 M600 M601 M602 M701 M702 M999"
-    " CLEAR_PAUSE SDCARD_PRINT_FILE SDCARD_RESET_FILE SAVE_CONFIG RESTART"
-    " FIRMWARE_RESTART HOST_RESTART TURN_OFF_HEATERS STEPPER_BUZZ FORCE_MOVE SET_KINEMATIC_POSITION MANUAL_STEPPER"
-    " MANUAL_PROBE ACCEPT ABORT PROBE PROBE_ACCURACY PROBE_CALIBRATE Z_ENDSTOP_CALIBRATE BED_MESH_CALIBRATE"
-    " BED_MESH_CLEAR BED_MESH_PROFILE BED_TILT_CALIBRATE BED_SCREWS_ADJUST SCREWS_TILT_CALCULATE DELTA_CALIBRATE"
-    " QUAD_GANTRY_LEVEL Z_TILT_ADJUST TEST_RESONANCES SHAPER_CALIBRATE MEASURE_AXES_NOISE AXIS_TWIST_COMPENSATION"
-    " SKEW_PROFILE SET_SKEW RESTORE_GCODE_STATE SET_GCODE_OFFSET SET_STEPPER_ENABLE SET_DUAL_CARRIAGE"
-    " ACTIVATE_EXTRUDER SYNC_EXTRUDER_MOTION SET_EXTRUDER_ROTATION_DISTANCE PID_CALIBRATE MPC_CALIBRATE"
-    " EXCLUDE_OBJECT TUNING_TOWER ENDSTOP_PHASE_CALIBRATE DEBUG_WRITE".split()
-)
+# Words that move an axis or an extruder, change where the next move goes, or take the job's file
+# away under it.
+_DISTURBING = """
+G0 G1 G2 G3 G5 G10 G11 G12 G17 G18 G19 G20 G21 G27 G28 G29 G30 G31 G32 G33 G34 G38 G53 G54 G60
+G61 G80 G90 G91 G92 M0 M1 M2 M18 M20 M23 M24 M25 M26 M30 M32 M81 M82 M83 M84 M125 M206 M226 M290
+M600 M601 M602 M701 M702 M999 CLEAR_PAUSE SDCARD_PRINT_FILE SDCARD_RESET_FILE SAVE_CONFIG
+RESTART FIRMWARE_RESTART HOST_RESTART TURN_OFF_HEATERS STEPPER_BUZZ FORCE_MOVE
+SET_KINEMATIC_POSITION MANUAL_STEPPER MANUAL_PROBE ACCEPT ABORT PROBE PROBE_ACCURACY
+PROBE_CALIBRATE Z_ENDSTOP_CALIBRATE BED_MESH_CALIBRATE BED_MESH_CLEAR BED_MESH_PROFILE
+BED_TILT_CALIBRATE BED_SCREWS_ADJUST SCREWS_TILT_CALCULATE DELTA_CALIBRATE QUAD_GANTRY_LEVEL
+Z_TILT_ADJUST TEST_RESONANCES SHAPER_CALIBRATE MEASURE_AXES_NOISE AXIS_TWIST_COMPENSATION
+SKEW_PROFILE SET_SKEW RESTORE_GCODE_STATE SET_GCODE_OFFSET SET_STEPPER_ENABLE SET_DUAL_CARRIAGE
+ACTIVATE_EXTRUDER SYNC_EXTRUDER_MOTION SET_EXTRUDER_ROTATION_DISTANCE PID_CALIBRATE
+MPC_CALIBRATE EXCLUDE_OBJECT TUNING_TOWER ENDSTOP_PHASE_CALIBRATE DEBUG_WRITE
+"""
+MOVING = frozenset(_DISTURBING.split())
 STARTS_PRINT = frozenset(("M24", "M23", "M32", "SDCARD_PRINT_FILE"))
 
 
@@ -53,7 +58,8 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Line:
-    """One line as Klipper reads it: `word` is its command, upper case, "" for an empty line or a comment."""
+    """One line as Klipper reads it: `word` is its command, upper case, "" for an empty line or a
+    comment."""
 
     text: str
     word: str
@@ -80,8 +86,8 @@ class Script:
 def read_line(text: str) -> Line:
     """A line's command word, read as Klipper reads it.
 
-    >>> [read_line(t).word for t in ("n12 g1x5*71", "G28 ; home", "; M112", "M117 42", "m 104 s200")]
-    ['G1', 'G28', '', 'M117', 'M 104']
+    >>> [read_line(t).word for t in ("n12 g1x5*71", "G28 ; home", "; M112", "M117 42", "m 104
+    s200")] ['G1', 'G28', '', 'M117', 'M 104']
     """
     line = text = text.strip()
     comment = line.find(";")
@@ -97,7 +103,8 @@ def read_line(text: str) -> Line:
 def matches(word: str, patterns: Sequence[str]) -> bool:
     """Whether a command word matches a pattern of `allowed_gcode_patterns`, whatever the case.
 
-    A single letter and `*` means that letter and a number; anything else is a shell pattern for the whole word.
+    A single letter and `*` means that letter and a number; anything else is a shell pattern for the
+    whole word.
 
     >>> matches("M104", ["M*"]), matches("MY_MACRO", ["M*"]), matches("SET_PIN", ["SET_*"])
     (True, False, True)
@@ -128,10 +135,15 @@ def check_script(text: str, patterns: Sequence[str]) -> Script:
     Line ends may be CR LF; empty lines and comments are left out of what is sent.
     """
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
-        raise Refused(f"The script is longer than {MAX_BYTES} bytes: send it as a file to print, or in parts.")
+        raise Refused(
+            f"The script is longer than {MAX_BYTES} bytes: send it as a file to print, or in parts."
+        )
     raw = text.replace("\r\n", "\n").rstrip("\n").split("\n")
     if len(raw) > MAX_LINES:
-        raise Refused(f"The script has {len(raw)} lines, {MAX_LINES} are allowed: send it as a file, or in parts.")
+        raise Refused(
+            f"The script has {len(raw)} lines, {MAX_LINES} are allowed: send it as a file, or in"
+            " parts."
+        )
     kept: List[Line] = []
     for number, content in enumerate(raw, 1):
         _check_characters(content, f"Line {number}")
@@ -144,7 +156,8 @@ def check_script(text: str, patterns: Sequence[str]) -> Script:
     script = "\n".join(line.text for line in kept)
     if _QUEUE_JUMPER in script and script.strip() != "HEATER_INTERRUPT":
         raise Refused(
-            f"The script holds the word {_QUEUE_JUMPER}, which lets it run past Klippy's queue: write it otherwise."
+            f"The script holds the word {_QUEUE_JUMPER}, which lets it run past Klippy's queue:"
+            " write it otherwise."
         )
     return Script(script, tuple(line.word for line in kept))
 
@@ -152,17 +165,23 @@ def check_script(text: str, patterns: Sequence[str]) -> Script:
 def build_macro_call(name: str, parameters: Mapping[str, Any]) -> str:
     """The one line that calls a macro: `NAME KEY=value KEY="two words"`; raises `Refused`.
 
-    The line is read back as Klipper would read it, and passes only if that yields this macro and these parameters.
+    The line is read back as Klipper would read it, and passes only if that yields this macro and
+    these parameters.
     """
     word = name.strip().upper()
     if not (_NAMED.fullmatch(word) or _NUMBERED.fullmatch(word)) or read_line(word).word != word:
         raise Refused(
-            f"{_shown(name)} is no name that Klipper can call: letters and underscores, digits only at its end."
+            f"{_shown(name)} is no name that Klipper can call: letters and underscores, digits"
+            " only at its end."
         )
     if _M112.match(word):
-        raise Refused("M112 is not run as a macro: use the action emergency_stop, which waits for nothing.")
+        raise Refused(
+            "M112 is not run as a macro: use the action emergency_stop, which waits for nothing."
+        )
     if len(parameters) > MAX_MACRO_PARAMETERS:
-        raise Refused(f"The macro call has {len(parameters)} parameters, {MAX_MACRO_PARAMETERS} are allowed.")
+        raise Refused(
+            f"The macro call has {len(parameters)} parameters, {MAX_MACRO_PARAMETERS} are allowed."
+        )
     pieces, wanted = [word], {}
     for key, value in parameters.items():
         if value is None:
@@ -174,15 +193,21 @@ def build_macro_call(name: str, parameters: Mapping[str, Any]) -> str:
     if len(call.encode("utf-8")) > MAX_BYTES:
         raise Refused(f"The macro call is longer than {MAX_BYTES} bytes: shorten its parameters.")
     if _QUEUE_JUMPER in call and word != "HEATER_INTERRUPT":
-        raise Refused(f"A parameter holds the word {_QUEUE_JUMPER}, which lets it run past Klippy's queue.")
+        raise Refused(
+            f"A parameter holds the word {_QUEUE_JUMPER}, which lets it run past Klippy's queue."
+        )
     read = read_line(call)
     if read.word != word or (_NAMED.fullmatch(word) and _extended_parameters(call, word) != wanted):
-        raise Refused("Klipper would read this macro call differently: use plain words and numbers as parameters.")
+        raise Refused(
+            "Klipper would read this macro call differently: use plain words and numbers as"
+            " parameters."
+        )
     return call
 
 
 def read_macro_call(text: str) -> Tuple[str, Dict[str, str]]:
-    """Name and parameters of a macro call in G-code form, as generation 2 sends it; raises `Refused`.
+    """Name and parameters of a macro call in G-code form, as generation 2 sends it; raises
+    `Refused`.
 
     >>> read_macro_call('LOAD_FILAMENT TEMP=210 MSG="two words"')
     ('LOAD_FILAMENT', {'TEMP': '210', 'MSG': 'two words'})
@@ -201,7 +226,9 @@ def _extended_parameters(line: str, name: str) -> Dict[str, str]:
     try:
         pairs = [piece.split("=", 1) for piece in reader]
     except ValueError:
-        raise Refused("The macro call has a quote that is not closed: correct its parameters.") from None
+        raise Refused(
+            "The macro call has a quote that is not closed: correct its parameters."
+        ) from None
     if any(len(pair) != 2 for pair in pairs):
         raise Refused("A macro's parameters are written NAME=value: correct the call.")
     return {key.upper(): value for key, value in pairs}
@@ -219,11 +246,14 @@ def _macro_parameter(key: Any, value: Any) -> Tuple[str, str]:
     else:
         raise Refused(f"The parameter {key} is a list or an object: give a number or a text.")
     if len(text) > MAX_MACRO_VALUE:
-        raise Refused(f"The parameter {key} is longer than {MAX_MACRO_VALUE} characters: shorten it.")
+        raise Refused(
+            f"The parameter {key} is longer than {MAX_MACRO_VALUE} characters: shorten it."
+        )
     for character in text:
         if character in _MACRO_FORBIDDEN or (character != " " and not character.isprintable()):
             raise Refused(
-                f"The parameter {key} holds {_named(character)}, which could end it: letters, digits and plain"
+                f"The parameter {key} holds {_named(character)}, which could end it: letters,"
+                " digits and plain"
                 " punctuation only."
             )
     return key.upper(), text
@@ -238,14 +268,18 @@ def _check_characters(text: str, place: str) -> None:
 def _check_word(line: Line, number: int, patterns: Sequence[str]) -> None:
     if _M112.match(line.word):
         raise Refused(
-            f"Line {number} is M112, which would wait its turn in Klippy's queue: use the action emergency_stop."
+            f"Line {number} is M112, which would wait its turn in Klippy's queue: use the action"
+            " emergency_stop."
         )
     if not (_NUMBERED.fullmatch(line.word) or _NAMED.fullmatch(line.word)):
-        raise Refused(f"Line {number}, {_shown(line.text)}, is no command that Klipper knows: correct it.")
+        raise Refused(
+            f"Line {number}, {_shown(line.text)}, is no command that Klipper knows: correct it."
+        )
     if not matches(line.word, patterns):
         allowed = ", ".join(patterns) or "none"
         raise Refused(
-            f"Line {number}, {line.word[:SHOWN]}, is not among security.allowed_gcode_patterns ({allowed}): allow it"
+            f"Line {number}, {line.word[:SHOWN]}, is not among security.allowed_gcode_patterns"
+            f" ({allowed}): allow it"
             " in the printer's settings, or leave it out."
         )
 

@@ -1,6 +1,8 @@
-"""Emergency stops and shutdowns of Klippy's, as the commands see them: what was asked before one is not run after it.
+"""Emergency stops and shutdowns of Klippy's, as the commands see them: what was asked before one is
+not run after it.
 
-Without this, a `home` that waited its turn would run as soon as somebody had restarted the firmware.
+Without this, a `home` that waited its turn would run as soon as somebody had restarted the
+firmware.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ class Epoch:
 
 
 class Halts:
-    """Counts them, and wakes whoever waits for Klippy's answer to something that can no longer succeed."""
+    """Counts them, and wakes whoever waits for Klippy's answer to something that can no longer
+    succeed."""
 
     def __init__(self) -> None:
         self._stops = 0
@@ -50,7 +53,8 @@ class Halts:
         if since.stops != self._stops:
             return "An emergency stop came before its turn: send it again if it is still wanted."
         if action.needs_klippy and since.shutdowns != self._shutdowns:
-            return f"{self._reason[:1].upper()}{self._reason[1:]}, before its turn: send it again if it is still wanted."
+            reason = self._reason[:1].upper() + self._reason[1:]
+            return f"{reason}, before its turn: send it again if it is still wanted."
         return ""
 
     def struck(self, since: Epoch) -> str:

@@ -1,6 +1,7 @@
 """What a G-code action sends to Klippy, and by what one sees that it worked. Pure.
 
-`order_for` also holds every bound that depends on the printer: a value out of range is refused, never clamped.
+`order_for` also holds every bound that depends on the printer: a value out of range is refused,
+never clamped.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def read_number(params: Mapping[str, Any], wanted: Parameter) -> float:
     if value is None:
         raise Refused(f"The parameter {wanted.name} is no number: give one from {bounds}.")
     if not wanted.low <= value <= wanted.high:
-        raise Refused(f"{wanted.name} {_number(value)} is out of range: give a number from {bounds}.")
+        raise Refused(
+            f"{wanted.name} {_number(value)} is out of range: give a number from {bounds}."
+        )
     return value
 
 
@@ -59,7 +62,9 @@ def _home(command: Command, snapshot: Snapshot, security: Security) -> Order:
         script=f"G28 {axis.upper()}".strip(),
         reached=lambda now: set(axes) <= set(now.homed_axes),
         done=f"homed {' '.join(axes.upper())}",
-        missed=lambda now: f"Klippy reports these axes as homed: {now.homed_axes.upper() or 'none'}",
+        missed=lambda now: (
+            f"Klippy reports these axes as homed: {now.homed_axes.upper() or 'none'}"
+        ),
     )
 
 
@@ -77,7 +82,9 @@ def _heat(command: Command, snapshot: Snapshot, security: Security) -> Order:
             raise Refused(f"This printer has no {what}: leave {name} out.")
         if heater.max_temp <= 0:
             raise Refused(f"The limits of the {what} are not known yet: try again in a moment.")
-        asked.append((heater, read_number(command.params, Parameter(name, 0, heater.max_temp, "°C"))))
+        asked.append(
+            (heater, read_number(command.params, Parameter(name, 0, heater.max_temp, "°C")))
+        )
     if not asked:
         raise Refused("heat names no heater: give hotend_temp, bed_temp or both.")
     targets = {heater.name: value for heater, value in asked}
@@ -142,7 +149,9 @@ def _fan(value: float, snapshot: Snapshot) -> Order:
         script=f"M106 S{_number(value)}" if value > 0 else "M107",
         reached=lambda now: abs((now.fan_speed or 0.0) - wanted) < (CLOSE if value > 0 else 1e-6),
         done=f"fan {_number(round(wanted * 100, 1))} %",
-        missed=lambda now: f"Klippy reports the fan at {_number(round((now.fan_speed or 0) * 100, 1))} %",
+        missed=lambda now: (
+            f"Klippy reports the fan at {_number(round((now.fan_speed or 0) * 100, 1))} %"
+        ),
         good_enough=lambda now: value > 0 and (now.fan_speed or 0.0) > 0,  # max_power scales it
     )
 
@@ -172,12 +181,18 @@ def _macro(command: Command, snapshot: Snapshot, security: Security) -> Order:
     call = gcode.build_macro_call(name, parameters)
     word = name.upper()
     if word.startswith("_"):
-        raise Refused(f"{word} is a hidden macro (its name begins with _): only others may be called.")
+        raise Refused(
+            f"{word} is a hidden macro (its name begins with _): only others may be called."
+        )
     if word not in snapshot.macros:
-        raise Refused(f"There is no gcode_macro {word} in the printer's configuration: check its name.")
+        raise Refused(
+            f"There is no gcode_macro {word} in the printer's configuration: check its name."
+        )
     if not any(gcode.matches_name(word, pattern) for pattern in security.allowed_macros):
         allowed = ", ".join(security.allowed_macros) or "none"
-        raise Refused(f"{word} is not among security.allowed_macros ({allowed}): allow it on the printer.")
+        raise Refused(
+            f"{word} is not among security.allowed_macros ({allowed}): allow it on the printer."
+        )
     return Order(
         script=call,
         reached=lambda now: True,
@@ -211,7 +226,9 @@ def _has_target(snapshot: Snapshot, name: str, value: float) -> bool:
 
 def _targets(snapshot: Snapshot, names: Mapping[str, Any]) -> str:
     found = [snapshot.heaters[name] for name in names if name in snapshot.heaters]
-    return ", ".join(f"{heater.name} {_number(heater.target or 0.0)} °C" for heater in found) or "none"
+    return (
+        ", ".join(f"{heater.name} {_number(heater.target or 0.0)} °C" for heater in found) or "none"
+    )
 
 
 def _number(value: float) -> str:

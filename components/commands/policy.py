@@ -1,8 +1,10 @@
-"""May this command run? Pure rules in two tables; the first that objects refuses, with a reason and a remedy.
+"""May this command run? Pure rules in two tables; the first that objects refuses, with a reason and
+a remedy.
 
-`STANDING` rules look at the command and the operator's settings only; they are asked when a command arrives and again
-when its turn comes. `MOMENT` rules look at the printer, and are asked at its turn. Nothing the hub sends can widen any
-of them: `confirm: true` only answers the question that `validate_dangerous_commands` asks.
+`STANDING` rules look at the command and the operator's settings only; they are asked when a command
+arrives and again when its turn comes. `MOMENT` rules look at the printer, and are asked at its
+turn. Nothing the hub sends can widen any of them: `confirm: true` only answers the question that
+`validate_dangerous_commands` asks.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from .wire import Command, print_request
 
 # From least to most that the hub may do; an action needs its own level or one further right.
 LEVELS = (RemoteControl.OFF, RemoteControl.MONITOR, RemoteControl.PRINT, RemoteControl.FULL)
-MAX_NAME = 255  # bytes of a file name, and then the files room has its own rules
+MAX_NAME = (
+    255  # bytes of a file name; for files that are fetched, the files room has rules of its own
+)
 
 Rule = Callable[[Command, Action, "Situation"], str]
 
@@ -36,7 +40,8 @@ class Situation:
 
 
 def refusal_on_arrival(command: Command, situation: Situation) -> str:
-    """Why this command will never run, whatever the printer does; "" if it may wait for its turn."""
+    """Why this command will never run, whatever the printer does; "" if it may wait for its
+    turn."""
     return _first(command, situation, STANDING)
 
 
@@ -55,7 +60,8 @@ def expiry(command: Command, limits: Expiry, now: float) -> str:
     if limit <= 0 or age <= limit:
         return ""
     return (
-        f"{command.action} is {_duration(age)} old and was not run: it is too old after {_duration(limit)}"
+        f"{command.action} is {_duration(age)} old and was not run: it is too old after"
+        f" {_duration(limit)}"
         f" (expiry.{action.expiry}). Send it again if it is still wanted."
     )
 
@@ -84,10 +90,10 @@ def _for_this_printer(command: Command, action: Action, now: Situation) -> str:
 
 
 def _not_switched_off(command: Command, action: Action, now: Situation) -> str:
-    if now.switched_off_by:
+    if now.switched_off_by and action.level is not RemoteControl.MONITOR:
         return (
-            f"Remote control was switched off at the printer ({now.switched_off_by}): it can only be switched on there,"
-            " by tecmedhub_remote_on."
+            f"Remote control was switched off at the printer ({now.switched_off_by}): it can only"
+            " be switched on there, by tecmedhub_remote_on."
         )
     return ""
 
@@ -96,7 +102,10 @@ def _level(command: Command, action: Action, now: Situation) -> str:
     level = now.security.remote_control
     if LEVELS.index(level) >= LEVELS.index(action.level):
         return ""
-    return f"security.remote_control is {level.value} on this printer, which does not allow {action.name}."
+    return (
+        f"security.remote_control is {level.value} on this printer, which does not allow"
+        f" {action.name}."
+    )
 
 
 def _not_denied(command: Command, action: Action, now: Situation) -> str:
@@ -107,7 +116,9 @@ def _not_denied(command: Command, action: Action, now: Situation) -> str:
 
 
 def _numbers(command: Command, action: Action, now: Situation) -> str:
-    return _reason(lambda: [orders.read_number(command.params, wanted) for wanted in action.numbers])
+    return _reason(
+        lambda: [orders.read_number(command.params, wanted) for wanted in action.numbers]
+    )
 
 
 def _file_named(command: Command, action: Action, now: Situation) -> str:
@@ -116,8 +127,12 @@ def _file_named(command: Command, action: Action, now: Situation) -> str:
     name = print_request(command).file
     if not name.strip():
         return f"{action.name} names no file: give the parameter file."
-    if len(name.encode("utf-8", "replace")) > MAX_NAME or not all(c.isprintable() for c in name):
-        return "The file's name is too long or holds control characters: rename it on the server."
+    if len(name.encode("utf-8", "replace")) > MAX_NAME or any(
+        ord(c) < 32 or c in '"\x7f' for c in name
+    ):
+        return "The file's name is too long or holds quotes or control characters: rename it."
+    if action.name == "print_local" and not all(part.strip(".") for part in name.split("/")):
+        return "print_local takes a path below the gcodes folder, such as labs/part.gcode."
     return ""
 
 
@@ -129,7 +144,11 @@ def _klippy_ready(command: Command, action: Action, now: Situation) -> str:
         return ""
     snapshot = now.snapshot
     if snapshot.ready:
-        return "" if snapshot.objects else "Klippy has only just become ready: send it again in a moment."
+        return (
+            ""
+            if snapshot.objects
+            else "Klippy has only just become ready: send it again in a moment."
+        )
     said = snapshot.message or "no message"
     remedy = {
         KlippyState.SHUTDOWN: "mend the cause, then send firmware_restart",
@@ -150,7 +169,8 @@ def _needs_confirmation(command: Command, what: str, now: Situation) -> str:
         return ""
     job = now.snapshot.job
     return (
-        f"{what} would disturb the job {job.filename or 'of this printer'}, which is {job.state}: wait for its end,"
+        f"{what} would disturb the job {job.filename or 'of this printer'}, which is {job.state}:"
+        " wait for its end,"
         " or send it with confirm: true."
     )
 
@@ -171,7 +191,8 @@ def _printer_free(command: Command, action: Action, now: Situation) -> str:
         return ""
     job = now.snapshot.job
     return (
-        f"The printer is busy: {job.filename or 'a job'} is {job.state}. Wait for its end, or send it with"
+        f"The printer is busy: {job.filename or 'a job'} is {job.state}. Wait for its end, or"
+        " send it with"
         " queue: true to put it into the job queue."
     )
 
@@ -183,14 +204,16 @@ def _bed_clear(command: Command, action: Action, now: Situation) -> str:
         return _BED
     if now.snapshot.busy:  # only with queue: true
         return (
-            "security.require_clear_bed is on, and a queued job could begin on top of the finished one: send it once"
+            "security.require_clear_bed is on, and a queued job could begin on top of the"
+            " finished one: send it once"
             " the bed has been declared clear."
         )
     return ""
 
 
 _BED = (
-    "The last job may still be on the bed (security.require_clear_bed): take it off, then declare the bed clear with"
+    "The last job may still be on the bed (security.require_clear_bed): take it off, then declare"
+    " the bed clear with"
     " the macro call tecmedhub_bed_clear or in the panel."
 )
 
@@ -242,4 +265,3 @@ def _duration(seconds: float) -> str:
     ('65 s', '120 min')
     """
     return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
-

@@ -1,7 +1,9 @@
-"""The room's façade: takes replies from the hub, hands results back, and owns what the operator can switch.
+"""The room's façade: takes replies from the hub, hands results back, and owns what the operator can
+switch.
 
-A reply's emergency stop is sent before anything else is looked at or written down. Everything else in the reply is
-committed to the ledger as one batch before the first of it runs: the hub has forgotten it by then.
+A reply's emergency stop is sent before anything else is looked at or written down. Everything else
+in the reply is committed to the ledger as one batch before the first of it runs: the hub has
+forgotten it by then.
 """
 
 from __future__ import annotations
@@ -10,12 +12,10 @@ import asyncio
 import hashlib
 import json
 import logging
-import re
 import urllib.parse
-from dataclasses import replace
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Type
 
-from ..printer.klippy import Printer, PrinterError
+from ..printer.klippy import Printer
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
@@ -25,21 +25,27 @@ from ..store.ledger import Entry, Ledger, Row, State
 from . import policy
 from .actions import EMERGENCY_STOP
 from .bed import Bed
-from .execution import Executor, Fetch, Hook
+from .emergency import EmergencyStop, Outcome
+from .execution import Executor, Fetch, FindLocal, Hook
 from .halt import Halts
 from .runner import MAX_MESSAGE, Runner
 from .wire import MAX_PER_REPLY, Command, Reader, entries, from_json, looks_like_stop
 
 REMOTE_OFF = "remote_off_by"
-STOP_REPEATED = 86_400.0  # seconds in which the same id is the same emergency stop; later it stops again, for safety
-STOP_CONFIRM = 5.0  # seconds until Klippy must show that it has stopped
 BOOT_ID = "/proc/sys/kernel/random/boot_id"  # Linux: new at each boot (man 4 random)
 
 Listener = Callable[[Dict[str, Any]], None]
 
 
 class Commands:
-    """`hub_now()` is unix seconds by the hub's clock, `hub_time_known()` whether that is more than our own guess."""
+    """`hub_now()` is unix seconds by the hub's clock, `hub_time_known()` whether that is more than
+    our own guess.
+
+    `fetch(request)` brings the file of a `print` onto the printer and returns its path there;
+    `find_local(path)` tells whether a file of the gcodes root exists; `hooks` carry out
+    `cancel_download`, `snapshot` and `timelapse_now`. What these raise is told in the result if it
+    is one of `told_errors`, and else taken for a fault of the plugin.
+    """
 
     def __init__(
         self,
@@ -53,8 +59,10 @@ class Commands:
         clock: Clock,
         hub_now: Callable[[], float],
         fetch: Optional[Fetch] = None,
+        find_local: FindLocal = lambda name: False,
         hooks: Optional[Mapping[str, Hook]] = None,
         hub_time_known: Callable[[], bool] = lambda: True,
+        told_errors: Tuple[Type[Exception], ...] = (),
         boot_id: Optional[Callable[[], str]] = None,
     ) -> None:
         self._live = live
@@ -67,10 +75,10 @@ class Commands:
         self._hub_now = hub_now
         self._boot_id = boot_id or _boot_id
         self._halts = Halts()
+        self._emergency = EmergencyStop(printer, self._halts, notices)
         self._bed = Bed(live, flags, notices, supervisor)
         self._listeners: List[Listener] = []
         self._made_ids = 0
-        self._stops_seen: Dict[str, float] = {}
         self.last_activity = float("-inf")  # monotonic seconds
         self._executor = Executor(
             printer=printer,
@@ -78,6 +86,7 @@ class Commands:
             clock=clock,
             halts=self._halts,
             fetch=fetch,
+            find_local=find_local,
             hooks=hooks or {},
             recheck=lambda command: policy.refusal(command, self._situation()),
         )
@@ -93,18 +102,19 @@ class Commands:
             hub_now=hub_now,
             hub_time_known=hub_time_known,
             situation=self._situation,
+            told_errors=told_errors,
             finish=self._finish,
         )
 
     # Life cycle
 
     async def start(self) -> None:
-        """Read the ledger: what was still waiting waits again, what was running is reported and never run again."""
+        """Read the ledger: what was still waiting waits again, what was running is reported and
+        never run again."""
         await self._flags.load()
         boot = self._boot_id()
         unfinished = await self._ledger.load()
-        seen = await self._ledger.received_by_action(EMERGENCY_STOP)
-        self._stops_seen = {_RENEWED.sub("", key): at for key, at in seen.items()}
+        self._emergency.recall(await self._ledger.received_by_action(EMERGENCY_STOP))
         self._bed.start(self._printer.snapshot)
         self._show_switch()
         self._printer.subscribe(self._halts.note_change)
@@ -117,7 +127,9 @@ class Commands:
                 await self._report_interrupted(row, boot)
 
     async def stop(self) -> None:
-        """Give up waiting for Klippy; the lanes themselves end with the supervisor."""
+        """End the lanes. What was running is found in the ledger by the next start, and reported as
+        interrupted."""
+        await self._runner.stop()
         self._executor.close()
 
     async def _recover(self, row: Row) -> None:
@@ -131,20 +143,26 @@ class Commands:
     async def _report_interrupted(self, row: Row, boot: str) -> None:
         command = _command_of(row)
         if row.action in ("reboot", "shutdown") and row.boot and boot and row.boot != boot:
-            told = "the computer was restarted" if row.action == "reboot" else "the computer has been started again"
+            told = (
+                "the computer was restarted"
+                if row.action == "reboot"
+                else "the computer has been started again"
+            )
             await self._finish(command, State.DONE, told)
             return
         await self._finish(
             command,
             State.INTERRUPTED,
-            "Moonraker was stopped while this ran: whether the printer finished it is unknown, and it was not run"
+            "Moonraker was stopped while this ran: whether the printer finished it is unknown,"
+            " and it was not run"
             " again. Look at the printer, then send it again if it is still wanted.",
         )
 
     # The hub
 
     async def take(self, raw: Any, generation: int) -> int:
-        """The `commands` of one reply, in whatever shape; how many of them were new. Never raises for what they hold.
+        """The `commands` of one reply, in whatever shape; how many of them were new. Never raises
+        for what they hold.
 
         When it returns, each is on disk, refused, or (an emergency stop) sent to Klippy.
         """
@@ -154,9 +172,9 @@ class Commands:
         read: Dict[int, Command] = {}
         for index, item in enumerate(found):
             if looks_like_stop(item):
-                read[index] = self._renewed(reader.read(item, int(generation), now), now)
+                read[index] = self._emergency.renewed(reader.read(item, int(generation), now), now)
         stops = [command for command in read.values() if self._may_stop(command, now)]
-        sent = self._send_stop(stops, now) if stops else None
+        sent = self._emergency.send(stops, now) if stops else None
         try:
             for index, item in enumerate(found[:MAX_PER_REPLY]):
                 if index not in read:
@@ -166,7 +184,8 @@ class Commands:
             if len(found) > len(read):
                 self._notices.log_once(
                     "commands left out",
-                    f"The hub sent {len(found)} commands in one reply: {MAX_PER_REPLY} of them were taken.",
+                    f"The hub sent {len(found)} commands in one reply: {MAX_PER_REPLY} of them"
+                    " were taken.",
                 )
             return await self._write_down([read[index] for index in sorted(read)], stops, now)
         finally:
@@ -176,7 +195,8 @@ class Commands:
     async def _write_down(
         self, commands: Sequence[Command], stops: Sequence[Command], now: float
     ) -> int:
-        """Commit a batch, then let it wait for its turn; refusals come last, so that they delay nothing."""
+        """Commit a batch, then let it wait for its turn; refusals come last, so that they delay
+        nothing."""
         stopped = {command.key for command in stops}
         new = await self._ledger.receive(
             [_entry(c, State.EXECUTING if c.key in stopped else State.RECEIVED) for c in commands]
@@ -208,7 +228,8 @@ class Commands:
         return len(new)
 
     def results_due(self, limit: int = 50) -> List[Dict[str, Any]]:
-        """`{id, action, status, message, received_at, finished_at}`, oldest first, until `results_delivered`."""
+        """`{id, action, status, message, received_at, finished_at}`, oldest first, until
+        `results_delivered`."""
         return self._ledger.due(limit)
 
     async def results_delivered(self, results: Iterable[Any]) -> None:
@@ -228,46 +249,14 @@ class Commands:
         """Commands whose turn has not come."""
         return self._runner.waiting
 
-    # Emergency stop
-
-    def _renewed(self, command: Command, now: float) -> Command:
-        """An id that stopped the printer long ago is a new stop: better one too many than one too few."""
-        before = self._stops_seen.get(command.key)
-        if before is None or now - before < STOP_REPEATED:
-            return command
-        return replace(command, key=f"{command.key}@{now:.0f}")
-
     def _may_stop(self, command: Command, now: float) -> bool:
-        if not command.is_stop or command.key in self._stops_seen:
+        if not command.is_stop or self._emergency.known(command):
             return False
         if policy.expiry(command, self._live.now.expiry, now):
             return False
         return not policy.refusal_on_arrival(command, self._situation())
 
-    def _send_stop(
-        self, stops: Sequence[Command], now: float
-    ) -> "asyncio.Task[Tuple[State, str]]":
-        for command in stops:
-            self._stops_seen[command.key] = now
-        self._halts.note_stop()
-        sent = asyncio.ensure_future(self._stop_printer())
-        self._notices.console(f"Hub: {EMERGENCY_STOP}")
-        return sent
-
-    async def _stop_printer(self) -> Tuple[State, str]:
-        try:
-            await self._printer.emergency_stop()
-        except PrinterError as error:
-            return State.FAILED, str(error)
-        if await self._printer.wait_for(lambda now: not now.ready, STOP_CONFIRM):
-            return State.DONE, "the printer is stopped"
-        return State.FAILED, (
-            f"Klippy took it, but reports ready after {STOP_CONFIRM:.0f} s: go to the printer and switch it off."
-        )
-
-    async def _report_stop(
-        self, sent: "asyncio.Task[Tuple[State, str]]", stops: Sequence[Command]
-    ) -> None:
+    async def _report_stop(self, sent: "asyncio.Task[Outcome]", stops: Sequence[Command]) -> None:
         state, message = await sent
         for command in stops:
             await self._finish(command, state, message)
@@ -314,7 +303,8 @@ class Commands:
             return
         self._notices.show(
             "remote_off",
-            f"Remote control was switched off at the printer ({self._switched_off_by}): commands of the hub are"
+            f"Remote control was switched off at the printer ({self._switched_off_by}): commands"
+            " of the hub are"
             " refused until tecmedhub_remote_on is called.",
             warning=False,
             level=logging.INFO,
@@ -335,7 +325,9 @@ class Commands:
         if result is None:
             return
         self.last_activity = self._clock.monotonic()
-        line = f"{command.action or 'a command'} {state.value}" + (f": {message}" if message else "")
+        line = f"{command.action or 'a command'} {state.value}" + (
+            f": {message}" if message else ""
+        )
         self._notices.console(f"Hub: {line}")
         self._notices.logger.info("Command %s of the hub: %s", json.dumps(command.id), line)
         for listener in self._listeners:
@@ -355,7 +347,6 @@ class Commands:
 
 
 _STOPPED = "An emergency stop came with it: send it again if it is still wanted."
-_RENEWED = re.compile(r"@[0-9]+$")
 
 
 def _entry(command: Command, state: State) -> Entry:

@@ -1,6 +1,8 @@
-"""The lanes: each command waits for its turn, is judged at that moment, recorded as executing, carried out, answered.
+"""The lanes: each command waits for its turn, is judged at that moment, recorded as executing,
+carried out, answered.
 
-One worker a lane. Nothing a lane does delays another, except that `reboot` and `shutdown` let the G-code before them end.
+One worker a lane. Nothing a lane does delays another, except that `reboot` and `shutdown` let the
+G-code before them end.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Awaitable, Callable, Deque, Dict, Optional
+from typing import Any, Awaitable, Callable, Deque, Dict, Optional, Tuple, Type
 
 from ..printer.klippy import Printer, PrinterError
 from ..printer.snapshot import KlippyState, Snapshot
@@ -25,7 +27,7 @@ from .halt import Epoch, Halts
 from .wire import Command
 
 QUEUE_LIMIT = 50  # commands waiting in a lane
-KLIPPY_GRACE = 15.0  # seconds after our start, or Klippy's, in which a command waits for Klippy instead of failing
+KLIPPY_GRACE = 15.0  # seconds after our start, or Klippy's, that a command waits for Klippy
 BARRIER = 30.0  # seconds a reboot waits for the G-code before it
 CLOCK_POLL = 0.5  # seconds between looks whether the hub's clock is known
 MAX_MESSAGE = 500  # characters of a result's message
@@ -65,7 +67,8 @@ class Queue:
 
 
 class Runner:
-    """`situation()` is what the policy looks at now; `finish(command, state, message)` records and reports an end."""
+    """`situation()` is what the policy looks at now; `finish(command, state, message)` records and
+    reports an end."""
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class Runner:
         hub_now: Callable[[], float],
         hub_time_known: Callable[[], bool],
         situation: Callable[[], policy.Situation],
+        told_errors: Tuple[Type[Exception], ...],
         finish: Finished,
     ) -> None:
         self._printer = printer
@@ -94,6 +98,7 @@ class Runner:
         self._hub_now = hub_now
         self._hub_time_known = hub_time_known
         self._situation = situation
+        self._told_errors: Tuple[Type[Exception], ...] = (Failed, PrinterError, *told_errors)
         self._finish = finish
         self._queues: Dict[Lane, Queue] = {}
         self._boot = ""
@@ -106,7 +111,11 @@ class Runner:
         for lane in Lane:
             if lane is not Lane.STOP:
                 self._queues[lane] = Queue()
-                self._supervisor.keep(f"commands {lane.value}", lambda lane=lane: self._work(lane))  # type: ignore[misc]
+                self._supervisor.keep(_name(lane), lambda lane=lane: self._work(lane))  # type: ignore[misc]
+
+    async def stop(self) -> None:
+        for lane in self._queues:
+            await self._supervisor.finish(_name(lane), 0.0)
 
     def enqueue(self, command: Command, since: Epoch, recovered: bool = False) -> str:
         """Let it wait for its turn; the reason if its lane is full."""
@@ -114,7 +123,8 @@ class Runner:
         queue = self._queues[action.lane]
         if len(queue.waiting) >= QUEUE_LIMIT and not recovered:
             return (
-                f"{QUEUE_LIMIT} commands are waiting already: send it again when they are done, or send fewer at once."
+                f"{QUEUE_LIMIT} commands are waiting already: send it again when they are done, or"
+                " send fewer at once."
             )
         queue.put(Job(command, action, since, recovered, self._queues[Lane.GCODE].taken))
         return ""
@@ -141,10 +151,14 @@ class Runner:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            state, message = State.FAILED, f"The plugin itself failed: {type(error).__name__}: {error}"
+            state, message = (
+                State.FAILED,
+                f"The plugin itself failed: {type(error).__name__}: {error}",
+            )
             self._notices.log_once(
                 f"command {job.action.name} {type(error).__name__} {error}",
-                f"The command {job.action.name} failed inside the plugin: {type(error).__name__}: {error}",
+                f"The command {job.action.name} failed inside the plugin: {type(error).__name__}:"
+                f" {error}",
                 exc_info=error,
             )
         await self._finish(job.command, state, message[:MAX_MESSAGE])
@@ -164,15 +178,8 @@ class Runner:
             return State.DONE, await self._executor.run(job.command, self._halts.now)
         except Refused as reason:
             return State.REFUSED, str(reason)
-        except (Failed, PrinterError) as reason:
+        except self._told_errors as reason:
             return State.FAILED, str(reason)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            sentence = getattr(error, "sentence", None)  # how other rooms mark what is meant for people
-            if isinstance(sentence, str):
-                return State.FAILED, sentence
-            raise
 
     def _objection(self, job: Job) -> Any:
         late = self._halts.objection(job.since, job.action)
@@ -216,6 +223,10 @@ class Runner:
         if left > 0 and snapshot.klippy not in (KlippyState.SHUTDOWN, KlippyState.ERROR):
             settled = (KlippyState.SHUTDOWN, KlippyState.ERROR)
             await self._printer.wait_for(lambda now: _known(now) or now.klippy in settled, left)
+
+
+def _name(lane: Lane) -> str:
+    return f"commands {lane.value}"
 
 
 def _known(snapshot: Snapshot) -> bool:

@@ -1,8 +1,9 @@
-"""Commands as the two server generations write them → `Command`. Pure, and never raises whatever the reply holds.
+"""Commands as the two server generations write them → `Command`. Pure, and never raises whatever
+the reply holds.
 
-A command that cannot be read becomes one with a `problem`, so that its id still gets a result that says why.
-Generation 1: `{id, token, action, timestamp, …parameters}`; generation 2: `{id, type, command}`. The shape decides which
-it is, not the hub's generation.
+A command that cannot be read becomes one with a `problem`, so that its id still gets a result that
+says why. Generation 1: `{id, token, action, timestamp, …parameters}`; generation 2: `{id, type,
+command}`. The shape decides which it is, not the hub's generation.
 """
 
 from __future__ import annotations
@@ -49,18 +50,22 @@ class Command:
         return self.action == EMERGENCY_STOP and not self.problem
 
     def age(self, now: float) -> float:
-        """Seconds since the hub queued it, or since its delivery where the hub does not say; never negative."""
+        """Seconds since the hub queued it, or since its delivery where the hub does not say; never
+        negative."""
         since = self.received_at if self.timestamp is None else self.timestamp
         return max(now - since, 0.0)
 
     def summary(self) -> str:
-        """The action and its parameters, short and printable, without addresses (they can hold secrets)."""
+        """The action and its parameters, short and printable, without addresses (they can hold
+        secrets)."""
         told = [
             f"{name}={json.dumps(value, ensure_ascii=False)}"
             for name, value in self.params.items()
             if name != "download_url" and value not in (None, "", [], {})
         ]
-        text = " ".join([self.action or "unreadable", *told, *(["confirm"] if self.confirm else [])])
+        text = " ".join(
+            [self.action or "unreadable", *told, *(["confirm"] if self.confirm else [])]
+        )
         clean = "".join(c if c.isprintable() else "?" for c in text)
         return clean if len(clean) <= SHOWN else f"{clean[: SHOWN - 1]}…"
 
@@ -106,8 +111,8 @@ def print_request(command: Command) -> PrintRequest:
 
 
 class Reader:
-    """Reads replies for one printer. `scope` tells hubs apart, since ids are unique within one hub only;
-    `new_id` makes an id for a command that came without."""
+    """Reads replies for one printer. `scope` tells hubs apart, since ids are unique within one hub
+    only; `new_id` makes an id for a command that came without."""
 
     def __init__(self, scope: str, token: str, new_id: Callable[[], str]) -> None:
         self._scope = scope
@@ -118,7 +123,9 @@ class Reader:
         """The command of one entry; what cannot be read has a `problem`."""
         try:
             return self._read(item, generation, received_at)
-        except Exception as error:  # whatever a hostile entry does to the reading, its neighbours are read
+        except (
+            Exception
+        ) as error:  # whatever a hostile entry does to the reading, its neighbours are read
             return self._unreadable(None, generation, received_at, type(error).__name__)
 
     def _read(self, item: Any, generation: int, received_at: float) -> Command:
@@ -148,12 +155,21 @@ class Reader:
         )
         if len(command.to_json()) > MAX_STORED:
             return self._unreadable(
-                (shown, text), generation, received_at, f"it is larger than {MAX_STORED} bytes", action
+                (shown, text),
+                generation,
+                received_at,
+                f"it is larger than {MAX_STORED} bytes",
+                action,
             )
         return command
 
     def _unreadable(
-        self, identity: Optional[Tuple[Any, str]], generation: int, received_at: float, why: str, action: str = ""
+        self,
+        identity: Optional[Tuple[Any, str]],
+        generation: int,
+        received_at: float,
+        why: str,
+        action: str = "",
     ) -> Command:
         if identity is None:
             made = self._new_id()
@@ -173,7 +189,9 @@ def from_json(key: str, id_: Any, action: str, received_at: float, text: str) ->
     try:
         stored = as_dict(json.loads(text))
     except ValueError:
-        stored = {"problem": "The record of this command is damaged, so it was not run. Send it again."}
+        stored = {
+            "problem": "The record of this command is damaged, so it was not run. Send it again."
+        }
     return Command(
         key=key,
         id=id_,
@@ -204,10 +222,13 @@ def looks_like_stop(item: Any) -> bool:
 
 
 def entries(raw: Any, depth: int = 0) -> List[Any]:
-    """The entries of a reply's `commands`: PHP makes a list with gaps an object, and nothing at all null."""
-    if raw is None or raw == [] or raw == {}:
+    """The entries of a reply's `commands`: PHP makes a list with gaps an object, and nothing at all
+    null."""
+    if raw is None or (isinstance(raw, (list, dict)) and not raw):
         return []
-    if isinstance(raw, dict) and not any(name in raw for name in ("action", "command", "type", "id")):
+    if isinstance(raw, dict) and not any(
+        name in raw for name in ("action", "command", "type", "id")
+    ):
         raw = list(raw.values())
     if isinstance(raw, list) and depth < MAX_DEPTH:
         return [entry for item in raw for entry in entries(item, depth + 1)]
@@ -256,12 +277,18 @@ def _read_basic(text: str) -> Tuple[str, Dict[str, Any], str]:
         return name, {action.main: rest}, ""
     pairs = [piece.partition("=") for piece in re.split(r"[\s,;]+", rest) if piece]
     if not all(key and equals for key, equals, _ in pairs):
-        return name, {}, f"What stands behind {word.upper()} cannot be read: write NAME:value or NAME:key=value."
+        return (
+            name,
+            {},
+            f"What stands behind {word.upper()} cannot be read: write NAME:value or"
+            " NAME:key=value.",
+        )
     return name, {key.lower(): value for key, _, value in pairs}, ""
 
 
 def _gather(action: str, given: Mapping[str, Any]) -> Dict[str, Any]:
-    """Parameters stand at the top level; some servers put them into `params`, which PHP makes a list when empty."""
+    """Parameters stand at the top level; some servers put them into `params`, which PHP makes a
+    list when empty."""
     inner = given.get("params")
     if isinstance(inner, str) and inner.lstrip().startswith("{"):
         try:

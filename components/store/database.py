@@ -1,7 +1,7 @@
 """The plugin's own database, served by a thread of its own: the event loop never waits for a disk.
 
-Not Moonraker's database: that has one connection for everybody and costs several fsyncs a write. A room's table class
-takes a `Database`, and hands it functions that run as one transaction each.
+Not Moonraker's database: that has one connection for everybody and costs several fsyncs a write. A
+room's table class takes a `Database`, and hands it functions that run as one transaction each.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Database:
         return self._file is not None and self._file.on_disk
 
     async def open(self, schemas: Sequence[str]) -> None:
-        """Open the file and make its tables. Never raises: a damaged file is set aside, an unusable folder means
-        working in memory; either shows as a notice."""
+        """Open the file and make its tables. Never raises: a damaged file is set aside, an unusable
+        folder means working in memory; either shows as a notice."""
         if self._thread is not None:
             return
         loop = asyncio.get_event_loop()
@@ -73,9 +73,9 @@ class Database:
         await opened
 
     async def run(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
-        """Run `work(connection)` as one transaction and await its result; with `durable` it is on the disk's platter
-        (synchronous=FULL) before this returns. What `work` raises is raised here, after a rollback. A caller that
-        is cancelled does not undo the transaction."""
+        """Run `work(connection)` as one transaction and await its result; with `durable` it is on
+        the disk's platter (synchronous=FULL) before this returns. What `work` raises is raised
+        here, after a rollback. A caller that is cancelled does not undo the transaction."""
         loop = asyncio.get_event_loop()
         future: "asyncio.Future[T]" = loop.create_future()
 
@@ -96,7 +96,8 @@ class Database:
             self._dropped += 1
             self._notices.show(
                 "store_busy",
-                f"The disk under {self.path.parent} is so slow that records are being left out: check the SD card.",
+                f"The disk under {self.path.parent} is so slow that records are being left out:"
+                " check the SD card.",
             )
             return
 
@@ -118,7 +119,8 @@ class Database:
         self._posted += 1
 
     async def close(self) -> None:
-        """Finish what waits, at most two seconds, and close. May be called twice, or before `open`."""
+        """Finish what waits, at most two seconds, and close. May be called twice, or before
+        `open`."""
         thread, gone = self._thread, self._gone
         self._thread = None
         if gone is None:
@@ -141,7 +143,7 @@ class Database:
         try:
             file.open(schemas)
         finally:
-            self._in_loop(lambda: opened.done() or opened.set_result(None))
+            self._in_loop(lambda: _settle(opened))
         while True:
             try:
                 job = self._jobs.get(timeout=None if file.on_disk else RETRY_EVERY)
@@ -158,7 +160,8 @@ class Database:
             self._in_loop(lambda j=job, r=result, e=error: j.done(r, e))  # type: ignore[misc]
         file.close()
         gone = self._gone
-        self._in_loop(lambda: gone is None or gone.done() or gone.set_result(None))
+        assert gone is not None
+        self._in_loop(lambda: _settle(gone))
 
     def _tell(self, key: str, text: str) -> None:
         if text:
@@ -172,3 +175,8 @@ class Database:
             self._loop.call_soon_threadsafe(call)
         except RuntimeError:
             pass  # the loop is closed: nobody waits any more
+
+
+def _settle(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,4 +1,5 @@
-"""Small things to remember across restarts: the bed needs clearing, remote control was switched off at the printer."""
+"""Small things to remember across restarts: the bed needs clearing, remote control was switched off
+at the printer."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ class Flags:
         return self._values.get(name, default)
 
     async def set(self, name: str, value: Any) -> None:
-        """Remember a JSON value; it is on disk when this returns. In force at once, whatever the disk does."""
+        """Remember a JSON value; it is on disk when this returns. In force at once, whatever the
+        disk does."""
         if name in self._values and self._values[name] == value:
             return
         self._values[name] = value

@@ -1,11 +1,14 @@
-"""Every command the hub ever handed out, and what became of it: received → executing → one final state.
+"""Every command the hub ever handed out, and what became of it: received → executing → one final
+state.
 
-The hub forgets a command as it hands it out, so this table is the only witness: it decides that an id is run once,
-also across crashes, and keeps each result until the hub has acknowledged it. Knows nothing of printers.
+The hub forgets a command as it hands it out, so this table is the only witness: it decides that an
+id is run once, also across crashes, and keeps each result until the hub has acknowledged it. Knows
+nothing of printers.
 """
 
 from __future__ import annotations
 
+# ruff: noqa: S608 - the only texts put into queries are constants of this file
 import json
 import sqlite3
 from collections import OrderedDict
@@ -27,15 +30,11 @@ CREATE TABLE IF NOT EXISTS commands (
     id TEXT NOT NULL,                    -- the hub's own id, as JSON
     action TEXT NOT NULL,
     summary TEXT NOT NULL,               -- for people
-    command TEXT NOT NULL,               -- JSON to run it from after a restart; emptied once it is final
-    status TEXT NOT NULL,
-    message TEXT NOT NULL DEFAULT '',
-    received_at REAL NOT NULL,           -- unix seconds by the hub's clock
-    finished_at REAL,
-    boot TEXT NOT NULL DEFAULT '',       -- the machine's boot id when it began to run
-    acknowledged INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX IF NOT EXISTS commands_open ON commands (acknowledged, status);
+    command TEXT NOT NULL,               -- JSON to run it from after a restart; emptied once it is
+    final status TEXT NOT NULL, message TEXT NOT NULL DEFAULT '', received_at REAL NOT NULL,
+    -- unix seconds by the hub's clock finished_at REAL, boot TEXT NOT NULL DEFAULT '',       -- the
+    machine's boot id when it began to run acknowledged INTEGER NOT NULL DEFAULT 0 ); CREATE INDEX
+    IF NOT EXISTS commands_open ON commands (acknowledged, status);
 """
 
 _COLUMNS = "seq, key, id, action, summary, command, status, message, received_at, finished_at, boot"
@@ -98,18 +97,22 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._due: "OrderedDict[str, Dict[str, Any]]" = OrderedDict()  # results not acknowledged, by key
+        self._due: "OrderedDict[str, Dict[str, Any]]" = (
+            OrderedDict()
+        )  # results not acknowledged, by key
         self._recent: "OrderedDict[str, Dict[str, Any]]" = OrderedDict()  # for people, oldest first
         self._since_prune = 0
 
     async def load(self) -> List[Row]:
-        """Read what a former run left; returns the rows that were not final, in the order of their arrival."""
+        """Read what a former run left; returns the rows that were not final, in the order of their
+        arrival."""
 
         def read(db: sqlite3.Connection) -> List[List[Row]]:
             final = ",".join(f"'{state.value}'" for state in FINAL)
             queries = (
                 f"SELECT {_COLUMNS} FROM commands WHERE status NOT IN ({final}) ORDER BY seq",
-                f"SELECT {_COLUMNS} FROM commands WHERE acknowledged = 0 AND status IN ({final}) ORDER BY seq",
+                f"SELECT {_COLUMNS} FROM commands WHERE acknowledged = 0 AND status IN ({final})"
+                " ORDER BY seq",
                 f"SELECT {_COLUMNS} FROM commands ORDER BY seq DESC LIMIT {KEPT_RECENT}",
             )
             return [[_row(found) for found in db.execute(query)] for query in queries]
@@ -122,7 +125,8 @@ class Ledger:
     async def receive(self, entries: Sequence[Entry]) -> Set[str]:
         """Write the whole batch down, on disk when this returns; the keys that were new.
 
-        A command that was known already is not written again; its result, if it has one, becomes due once more.
+        A command that was known already is not written again; its result, if it has one, becomes
+        due once more.
         """
         if not entries:
             return set()
@@ -131,7 +135,8 @@ class Ledger:
             new, again = [], []
             for entry in entries:
                 cursor = db.execute(
-                    "INSERT OR IGNORE INTO commands (key, id, action, summary, command, status, received_at)"
+                    "INSERT OR IGNORE INTO commands (key, id, action, summary, command, status,"
+                    " received_at)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (
                         entry.key,
@@ -175,7 +180,8 @@ class Ledger:
         return await self._database.run(read)
 
     async def begin(self, key: str, boot: str = "") -> None:
-        """It is about to run; on disk when this returns, so that a crash can never run it a second time."""
+        """It is about to run; on disk when this returns, so that a crash can never run it a second
+        time."""
 
         def write(db: sqlite3.Connection) -> None:
             db.execute(
@@ -187,18 +193,24 @@ class Ledger:
         if key in self._recent:
             self._recent[key]["status"] = State.EXECUTING.value
 
-    async def finish(self, key: str, status: State, message: str, now: float) -> Optional[Dict[str, Any]]:
-        """Its final state, once: the result for the hub; None if it has one already, or was never received."""
+    async def finish(
+        self, key: str, status: State, message: str, now: float
+    ) -> Optional[Dict[str, Any]]:
+        """Its final state, once: the result for the hub; None if it has one already, or was never
+        received."""
 
         def write(db: sqlite3.Connection) -> Optional[Row]:
             found = db.execute(f"SELECT {_COLUMNS} FROM commands WHERE key = ?", (key,)).fetchone()
             if found is None or _row(found).status in FINAL:
                 return None
             db.execute(
-                "UPDATE commands SET status = ?, message = ?, finished_at = ?, command = '' WHERE key = ?",
+                "UPDATE commands SET status = ?, message = ?, finished_at = ?, command = '' WHERE"
+                " key = ?",
                 (status.value, message, now, key),
             )
-            return _row(db.execute(f"SELECT {_COLUMNS} FROM commands WHERE key = ?", (key,)).fetchone())
+            return _row(
+                db.execute(f"SELECT {_COLUMNS} FROM commands WHERE key = ?", (key,)).fetchone()
+            )
 
         row = await self._database.run(write)
         if row is None:
@@ -221,12 +233,16 @@ class Ledger:
         taken = set()
         for item in results:
             wanted = json.dumps(item["id"] if isinstance(item, dict) and "id" in item else item)
-            taken |= {key for key, result in self._due.items() if json.dumps(result["id"]) == wanted}
+            taken |= {
+                key for key, result in self._due.items() if json.dumps(result["id"]) == wanted
+            }
         if not taken:
             return
 
         def write(db: sqlite3.Connection) -> None:
-            db.executemany("UPDATE commands SET acknowledged = 1 WHERE key = ?", [(k,) for k in taken])
+            db.executemany(
+                "UPDATE commands SET acknowledged = 1 WHERE key = ?", [(k,) for k in taken]
+            )
 
         await self._database.run(write)
         for key in taken:

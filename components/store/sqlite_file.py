@@ -1,4 +1,5 @@
-"""One SQLite file that never fails for long: set aside when it is garbage, kept in memory while the disk refuses.
+"""One SQLite file that never fails for long: set aside when it is garbage, kept in memory while the
+disk refuses.
 
 Blocking, and used by one thread only (`database.Database` owns that thread).
 """
@@ -15,7 +16,8 @@ T = TypeVar("T")
 BUSY_TIMEOUT = 5.0  # seconds another process (a person with the sqlite3 shell) may hold the file
 RETRY_EVERY = 30.0  # seconds between attempts to go back from memory to the disk
 KEPT_BROKEN = 3  # files set aside; older ones are deleted, so that a bad card does not fill up
-# What SQLite says when the disk, not the statement, is at fault (sqlite.org/rescode.html; the texts are stable).
+# What SQLite says when the disk, not the statement, is at fault (sqlite.org/rescode.html; the texts
+# are stable).
 DISK_WORDS = ("readonly", "read-only", "unable to open", "disk i/o", "is full", "is locked")
 
 
@@ -47,8 +49,8 @@ class SqliteFile:
             self._fall_back(error)
 
     def run(self, work: Callable[[sqlite3.Connection], T], durable: bool) -> T:
-        """One transaction. A fault of the disk moves the store into memory and runs `work` there; what `work` itself
-        raises is raised again after a rollback."""
+        """One transaction. A fault of the disk moves the store into memory and runs `work` there;
+        what `work` itself raises is raised again after a rollback."""
         if not self.on_disk and self._monotonic() - self._last_try >= RETRY_EVERY:
             self.try_return()
         try:
@@ -158,8 +160,10 @@ class SqliteFile:
         self._last_try = self._monotonic()
         self._tell(
             "store",
-            f"The folder {self._path.parent} cannot be written ({error}): commands and events are kept in memory"
-            " only, and a restart would lose them. Free some space, or make the folder writable for Moonraker's user.",
+            f"The folder {self._path.parent} cannot be written ({error}): commands and events are"
+            " kept in memory"
+            " only, and a restart would lose them. Free some space, or make the folder writable"
+            " for Moonraker's user.",
         )
 
     def _copy_into(self, memory: sqlite3.Connection) -> bool:
@@ -170,7 +174,10 @@ class SqliteFile:
         if current is not None:
             sources.append(lambda: current)
         uri = self._path.resolve().as_uri()
-        for mode in ("mode=ro", "mode=ro&immutable=1"):  # the second reads even where no -shm can be made
+        for mode in (
+            "mode=ro",
+            "mode=ro&immutable=1",
+        ):  # the second reads even where no -shm can be made
             sources.append(lambda query=mode: sqlite3.connect(f"{uri}?{query}", uri=True))  # type: ignore[misc]
         for source in sources:
             try:
@@ -201,7 +208,8 @@ class SqliteFile:
                 extra.replace(aside.with_name(aside.name + suffix))
         self._tell(
             "store_broken",
-            f"The database {self._path} was damaged ({error}): it was set aside as {aside.name} and a new one was"
+            f"The database {self._path} was damaged ({error}): it was set aside as {aside.name}"
+            " and a new one was"
             " begun. Commands and events recorded in it are not reported any more.",
         )
         kept = sorted(self._path.parent.glob(f"{self._path.name}.broken-*[0-9]"))
