@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Callable, Dict, List, Mapping, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 
 class Origin(str, Enum):
@@ -162,8 +162,14 @@ class LiveSettings:
         if settings == old:
             return False
         self._now = settings
+        failure: Optional[Exception] = None
         for listener in self._listeners:
-            listener(old, settings)
+            try:
+                listener(old, settings)
+            except Exception as error:  # the others must hear of it all the same
+                failure = error
+        if failure is not None:
+            raise failure
         return True
 
 

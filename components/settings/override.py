@@ -1,0 +1,273 @@
+"""The JSON file in Moonraker's config folder, live: in force within two seconds of being saved.
+
+Moonraker's file events bring saves by a web interface at once; a look at the file's status every
+`POLL` seconds finds those over SSH. Whatever changed is read when it stands still, since some editors
+write a file in pieces. A broken file changes nothing, and a notice says where it is broken.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
+
+from ..runtime.clock import Clock
+from ..runtime.notices import Notices
+from ..runtime.supervisor import Supervisor
+from ..runtime.worker import Worker
+from .conf import ConfValues
+from .effective import changes, describe
+from .jsonc import MAX_BYTES, Document, JsoncError, decode, parse
+from .loader import Loaded, merge
+from .model import LiveSettings
+from .options import V4_CONFIG_FILE
+from .template import json_template
+
+POLL = 1.5  # seconds between two looks, so that with SETTLE an edit applies within two
+SETTLE = 0.2  # seconds for which a changed file must stand still
+MAX_SETTLES = 20
+
+_Signature = Tuple[Tuple[int, ...], ...]  # device, inode, size and time of each file; () if absent
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the folder holds now."""
+
+    signature: _Signature
+    name: str  # of the file that counts
+    document: Optional[Document] = None  # None: it is broken, see `error`
+    error: str = ""
+    present: bool = False
+    ignored: str = ""  # the other file, if that sets options too
+
+
+class Override:
+    """Keeps `live` in step with the file. `loaded` is what is in force, with its origins."""
+
+    def __init__(
+        self,
+        *,
+        live: LiveSettings,
+        conf: ConfValues,
+        folder: Optional[Path],
+        notices: Notices,
+        worker: Worker,
+        supervisor: Supervisor,
+        clock: Clock,
+    ) -> None:
+        """`folder` is Moonraker's config root; None: moonraker.conf alone counts."""
+        self._live = live
+        self._conf = conf
+        self._folder = folder
+        self._notices = notices
+        self._worker = worker
+        self._supervisor = supervisor
+        self._clock = clock
+        self.loaded: Loaded = merge(conf)
+        self.file_name = conf.config_file
+        self.error = ""  # what is wrong with the file as a whole
+        self._own_name = conf.config_file
+        self._signature: Optional[_Signature] = None
+        self._shown: Set[str] = set()
+        self._looking = False
+        self._look_again = False
+        self._stopped = False
+
+    async def start(self) -> None:
+        """Read the file, lay down a commented one where there is none, and watch it from now on."""
+        await self.look()
+        if self._folder is not None and self._signature is not None and not any(self._signature):
+            await self._lay_down(self._folder)
+        self._supervisor.keep("settings file", self._watch)
+
+    async def stop(self) -> None:
+        """Apply nothing any more; the watching task ends with its supervisor."""
+        self._stopped = True
+
+    def on_file_changed(self, event: Any) -> None:
+        """Handler of Moonraker's `file_manager:filelist_changed`."""
+        if not self._stopped and _concerns(event, (self._own_name, V4_CONFIG_FILE)):
+            self._supervisor.spawn("settings file changed", self.look())
+
+    def describe(self) -> Dict[str, Any]:
+        """Every effective value with origin, default and bounds, as JSON; secrets masked."""
+        return describe(self.loaded, self.file_name, self.error)
+
+    async def look(self) -> None:
+        """Apply the file if it has changed since the last look."""
+        if self._looking:
+            self._look_again = True
+            return
+        self._looking = True
+        try:
+            self._look_again = True
+            while self._look_again and not self._stopped:
+                self._look_again = False
+                await self._look_once()
+        finally:
+            self._looking = False
+
+    async def _watch(self) -> None:
+        while True:
+            await self._clock.sleep(POLL)
+            await self.look()
+
+    async def _look_once(self) -> None:
+        folder = self._folder
+        if folder is None:
+            self._apply(Document({}, {}))
+            return
+        found = await self._worker.run(_find, folder, self._own_name, self._signature)
+        if found is None:
+            return
+        if self._signature is not None:  # not at the start, when nobody is editing
+            found = await self._when_still(folder, found)
+        self._signature = found.signature
+        self.file_name = found.name
+        if found.document is None:
+            self._refuse(found)
+            return
+        self._apply(found.document)
+        if found.ignored:
+            text = f"{found.ignored} is not read, since {found.name} sets options"
+            self._notices.log_once(f"settings: {text}", text, level=logging.INFO)
+
+    async def _when_still(self, folder: Path, found: _Found) -> _Found:
+        for _ in range(MAX_SETTLES):
+            await self._clock.sleep(SETTLE)
+            later = await self._worker.run(_find, folder, self._own_name, found.signature)
+            if later is None:
+                break
+            found = later
+        return found
+
+    def _refuse(self, found: _Found) -> None:
+        self.error = found.error
+        text = f"{found.name} is not applied: {found.error}. The settings before it stay in force."
+        self._notices.show("config", text)
+        self._tell(())
+
+    def _apply(self, document: Document) -> None:
+        old = self.loaded
+        self.loaded = merge(
+            self._conf,
+            document.tree,
+            file_name=self.file_name,
+            lines=document.lines,
+            last=old,
+        )
+        self.error = ""
+        self._notices.clear("config", f"{self.file_name} is in order again")
+        self._tell(document.repeated)
+        changed = changes(old, self.loaded)
+        if changed:
+            text = f"Settings from {self.file_name}: {'; '.join(changed)}"
+            self._notices.logger.info("%s", text)
+        self._live.replace(self.loaded.settings)
+
+    def _tell(self, repeated: Tuple[str, ...]) -> None:
+        """One notice an option, taken back when it is mended; explanations go to the log only."""
+        standing: Dict[str, List[str]] = {}
+        for problem in self.loaded.problems:
+            if problem.explained:
+                self._notices.log_once(problem.text, problem.text, level=logging.INFO)
+            else:
+                standing.setdefault(f"config.{problem.path}", []).append(problem.text)
+        if repeated:
+            standing["config.repeated"] = [f"{self.file_name}: {text}" for text in repeated]
+        for key in self._shown - set(standing):
+            self._notices.clear(key)
+        self._shown = set(standing)
+        for key, texts in standing.items():
+            self._notices.show(key, ". ".join(texts) + ".")
+
+    async def _lay_down(self, folder: Path) -> None:
+        try:
+            await self._worker.run(_create, folder / self._own_name)
+        except OSError as error:
+            text = f"{self._own_name} could not be created in {folder}: {error.strerror}"
+            self._notices.log_once(text, text, level=logging.INFO)
+
+
+def _concerns(event: Any, names: Tuple[str, ...]) -> bool:
+    """Whether a file event, whatever its action, is about one of `names` or a folder above it."""
+    if not isinstance(event, Mapping):
+        return False
+    for key in ("item", "source_item"):
+        item = event.get(key)
+        if isinstance(item, Mapping) and item.get("root") == "config":
+            path = str(item.get("path", "")).strip("/.")
+            if any(name == path or name.startswith(f"{path}/" if path else "") for name in names):
+                return True
+    return False
+
+
+# In the thread
+
+
+def _find(folder: Path, own: str, known: Optional[_Signature]) -> Optional[_Found]:
+    """What counts in `folder`, or None if nothing has changed since `known`."""
+    names = (own,) if own == V4_CONFIG_FILE else (own, V4_CONFIG_FILE)
+    signature = tuple(_signature(folder / name) for name in names)
+    if signature == known:
+        return None
+    documents: Dict[str, Document] = {}
+    for name, present in zip(names, signature):
+        if present:
+            try:
+                documents[name] = parse(decode(_read(folder / name)))
+            except JsoncError as error:
+                if name == own or own not in documents or not _sets(documents[own].tree):
+                    return _Found(signature, name, error=str(error), present=True)
+            except OSError as error:
+                reason = f"it cannot be read ({error.strerror or error})"
+                if name == own or own not in documents or not _sets(documents[own].tree):
+                    return _Found(signature, name, error=reason, present=True)
+    setting = [name for name in names if name in documents and _sets(documents[name].tree)]
+    chosen = setting[0] if setting else own
+    return _Found(
+        signature,
+        chosen,
+        documents.get(chosen, Document({}, {})),
+        present=chosen in documents,
+        ignored=setting[1] if len(setting) > 1 else "",
+    )
+
+
+def _signature(path: Path) -> Tuple[int, ...]:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return ()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
+
+
+def _read(path: Path) -> bytes:
+    """At most one byte more than is allowed; never waits on what is no file (a pipe, say)."""
+    handle = os.open(str(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("it is not a regular file")
+        return file.read(MAX_BYTES + 1)
+
+
+def _sets(tree: Mapping[str, Any]) -> bool:
+    """Whether the tree says anything: a file with all in comments leaves empty sections."""
+    for key, value in tree.items():
+        remark = key.startswith("_") or value is None
+        if not remark and (not isinstance(value, Mapping) or _sets(value)):
+            return True
+    return False
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(json_template())
+    except FileExistsError:
+        pass
