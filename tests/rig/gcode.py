@@ -7,8 +7,9 @@ import struct
 import zlib
 from typing import List
 
-TRAVEL = 60.0  # mm along one edge of the square that is printed
-MAX_SPEED = 300.0  # mm/s, as in printer.cfg
+SPEED = 100.0  # mm/s along the square that is printed
+CORNER = 0.033  # s that stopping and starting at a corner costs: SPEED / max_accel of printer.cfg
+LONGEST_EDGE = 100.0  # mm
 EXTRUSION = 0.02  # mm of filament per mm of travel
 NOTE = "; ---- padding, so that the file has a given size ----\n"
 
@@ -42,7 +43,7 @@ def _padding(size: int) -> str:
 
 
 def _duration(seconds: float) -> str:
-    whole = max(1, int(round(seconds)))
+    whole = max(1, round(seconds))
     return "%dm %ds" % divmod(whole, 60) if whole >= 60 else "%ds" % (whole,)
 
 
@@ -101,11 +102,13 @@ def make_gcode(
     if body:
         out.append(body)
     used = 0.0
-    # Whole edges at one speed per file: as many edges as a layer's time has room for.
+    # Each layer is a square, walked round as often as its time needs.
     per_layer = seconds / layers
-    edges = max(1, int(per_layer / 0.5))
-    speed = min(MAX_SPEED, max(1.0, TRAVEL * edges / per_layer))
-    corners = ((80, 20), (80, 80), (20, 80), (20, 20))
+    laps = 1 + int(per_layer / (4 * (LONGEST_EDGE / SPEED + CORNER)))
+    edge = max(1.0, SPEED * (per_layer / (4 * laps) - CORNER))
+    far = 20.0 + edge
+    corners = ((far, 20.0), (far, far), (20.0, far), (20.0, 20.0))
+    moves = 4 * laps
     for layer in range(layers):
         z = height * (layer + 1)
         out += [";LAYER_CHANGE", ";Z:%.1f" % z, ";HEIGHT:%.1f" % height]
@@ -119,17 +122,14 @@ def make_gcode(
         if objects:
             out.append("EXCLUDE_OBJECT_START NAME=part_%d" % (layer % objects,))
         out.append(";TYPE:External perimeter")
-        for edge in range(edges):
-            if m73 and edge == edges // 2:
+        for move in range(moves):
+            if m73 and move == moves // 2:
                 done = (layer + 0.5) / layers
                 left = int((1.0 - done) * seconds / 60.0 + 0.999)
                 out.append("M73 P%d R%d" % (int(done * 100), left))
-            extrude = " E%.4f" % (TRAVEL * EXTRUSION) if hotend else ""
-            used += TRAVEL * EXTRUSION if hotend else 0.0
-            x, y = corners[edge % 4]
-            out.append("G1 X%d Y%d%s F%d" % (x, y, extrude, int(speed * 60)))
-        if edges % 4:
-            out.append("G1 X20 Y20 F9000")
+            extrude = " E%.4f" % (edge * EXTRUSION) if hotend else ""
+            used += edge * EXTRUSION if hotend else 0.0
+            out.append("G1 X%.2f Y%.2f%s F%d" % (*corners[move % 4], extrude, SPEED * 60))
         if objects:
             out.append("EXCLUDE_OBJECT_END NAME=part_%d" % (layer % objects,))
     if m73:

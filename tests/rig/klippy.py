@@ -47,9 +47,10 @@ ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = Path(__file__).with_name("printer.cfg")
 SOCKET_LIMIT = 107  # bytes of sun_path in Linux, less its terminator
 END = b"\x03"  # ends each message of Klippy's API
-# Closed-loop time constant the PID values are computed for: twice Klippy's reading interval of
-# 0.3 s is as fast as a loop can be that does not overshoot.
-LOOP_SECONDS = 0.7
+# Closed-loop time constant the PID values are computed for, and the derivative's time. Klippy reads
+# every 0.3 s and acts 0.3 s later; searched in a simulation for the shortest M109.
+LOOP_SECONDS = 1.0
+DERIVATIVE_SECONDS = 0.1
 
 
 class RigError(Exception):
@@ -82,14 +83,14 @@ def short_folder(prefix: str = "rig") -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def pid_values(zone: str, speed: float = 1.0) -> Tuple[float, float]:
-    """Kp and Ki, in Klipper's units (255 = full power), that settle the zone without overshoot.
+def pid_values(zone: str, speed: float = 1.0) -> Tuple[float, float, float]:
+    """Kp, Ki and Kd in Klipper's units (255 = full power).
 
     The zone is first order, so the integral's time is set to the zone's own and cancels it.
     """
     rate, tau = ZONES[zone]
     kp = 255.0 / (rate * speed * LOOP_SECONDS)
-    return round(kp, 4), round(kp / (tau / speed), 4)
+    return kp, kp * speed / tau, kp * DERIVATIVE_SECONDS
 
 
 class McuControl:
@@ -158,7 +159,8 @@ class McuControl:
         self.ask("revive")
 
     def reboot(self) -> None:
-        """The board restarts by itself: Klippy says "spontaneous restart"."""
+        """The board restarts by itself. Klippy seldom sees it say so (its sequence numbers start
+        anew, so the word is taken for a stray one) and reports lost communication after 5 s."""
         self.ask("reboot")
 
     def shutdown(self, reason: str = "Timer too close") -> None:
@@ -257,7 +259,7 @@ class Console:
 class KlippyRig:
     """The board and Klippy, as two processes of ours.
 
-    `speed`: how fast heaters heat and cool; 1.0 reaches 210 °C in a few seconds, about 0.03 is
+    `speed`: how fast heaters heat and cool; 1.0 reaches 210 °C in a few seconds, 0.03 is about
     a real printer. `extra_config`: sections added to ``printer.cfg`` (spare pins: ``spare0`` to
     ``spare23``; a second hot end: ``e1_step``, ``e1_dir``, ``e1_enable``, ``hotend1_heater``,
     ``hotend1_sensor``; also ``chamber_heater``). An existing ``config/printer.cfg`` is kept.
@@ -377,14 +379,33 @@ class KlippyRig:
         self.start(timeout)
 
     def firmware_restart(self, timeout: float = 90.0) -> None:
-        """FIRMWARE_RESTART, the button users know; returns when Klippy is ready again."""
-        boots = self.mcu.state()["boots"]
-        # Klippy may be gone before it has answered.
-        with contextlib.suppress(KlippyError, OSError):
-            self.api("gcode/firmware_restart")
-        wait_until(lambda: self.mcu.state()["boots"] > boots or self.state() != "ready",
-                   timeout, "the restart to begin")
+        """FIRMWARE_RESTART, the button users know; returns when Klippy is ready again.
+
+        After lost communication Klippy cannot send the reset, so its first attempt only connects
+        again and fails: "Failed automated reset", or "config as it is shutdown". Users press the
+        button twice, and so do we.
+        """
+        self._press_firmware_restart(timeout)
+        if self._settled(timeout)["state"] == "error":
+            self._press_firmware_restart(timeout)
         self.wait_ready(timeout)
+
+    def _press_firmware_restart(self, timeout: float) -> None:
+        # The restart ends every connection; an answer may or may not come before.
+        with KlippySocket(self.socket) as connection, contextlib.suppress(ConnectionError):
+            connection.call("gcode/firmware_restart", {}, timeout)
+            while True:
+                connection.receive(timeout)
+
+    def _settled(self, timeout: float) -> Dict[str, Any]:
+        """`info`, once Klippy has either started or failed to."""
+
+        def settled() -> Optional[Dict[str, Any]]:
+            info = self.info()
+            return None if info["state"] in ("", "startup") else info
+
+        answer: Dict[str, Any] = wait_until(settled, timeout, "Klippy to start")
+        return answer
 
     def __enter__(self) -> KlippyRig:
         try:
@@ -489,7 +510,9 @@ class KlippyRig:
             "extra": self.extra_config,
         }
         for zone in ZONES:
-            values[zone + "_kp"], values[zone + "_ki"] = pid_values(zone, self.speed)
+            kp, ki, kd = pid_values(zone, self.speed)
+            for name, value in (("kp", kp), ("ki", ki), ("kd", kd)):
+                values["%s_%s" % (zone, name)] = "%.4f" % (value,)
         template = string.Template(TEMPLATE.read_text(encoding="utf-8"))
         self.config_file.write_text(template.safe_substitute(values), encoding="utf-8")
 
@@ -508,6 +531,7 @@ class KlippyRig:
                 env=self._environment(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                check=False,
             )
         if result.returncode:
             raise RigError(

@@ -145,7 +145,7 @@ class Board:
         except (Refused, TypeError, ValueError, AttributeError) as exc:
             return {"ok": False, "error": str(exc)}
         answer["ok"] = True
-        return answer  # type: ignore[no-any-return]
+        return answer
 
     def _zones(self, zone: Optional[str]) -> List[Zone]:
         if zone is None:

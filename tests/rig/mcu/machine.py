@@ -117,12 +117,13 @@ class Axis:
 
 
 # Zones of the board: (°C/s at full power, seconds to cool to 1/e). The pins are NAME_heater and
-# NAME_sensor. About thirty times faster than a real printer, so that tests wait for seconds.
+# NAME_sensor. About thirty times faster than a real printer, so that M109 takes some 6 s: most of
+# that is Klippy waiting for the temperature to stand still.
 ZONES = {
-    "hotend": (90.0, 6.0),
-    "hotend1": (90.0, 6.0),
-    "bed": (30.0, 8.0),
-    "chamber": (10.0, 10.0),
+    "hotend": (330.0, 1.5),
+    "hotend1": (330.0, 1.5),
+    "bed": (160.0, 1.5),
+    "chamber": (60.0, 2.0),
 }
 OUTPUTS = ("part_fan", "hotend_fan", "aux_fan", "light")
 SPARE_PINS = 24

@@ -18,11 +18,11 @@ def nearest(clock32: int, now: int) -> int:
 
 
 class Move(NamedTuple):
-    """`count` steps; step k (from 1) falls at ``start + interval*k + add*k*(k-1)/2``."""
+    """`steps` steps; step k (from 1) falls at ``start + interval*k + add*k*(k-1)/2``."""
 
     start: int
     interval: int
-    count: int
+    steps: int
     add: int
     sign: int
 
@@ -30,7 +30,7 @@ class Move(NamedTuple):
         return self.start + self.interval * step + self.add * step * (step - 1) // 2
 
     def steps_until(self, now: int) -> int:
-        low, high = 0, self.count
+        low, high = 0, self.steps
         while low < high:
             middle = (low + high + 1) // 2
             if self.clock_of(middle) <= now:
@@ -80,7 +80,7 @@ class Stepper:
             self.axis.position += (done - self._done) * move.sign
             self.axis.steps += done - self._done
             self._done = done
-            if done < move.count:
+            if done < move.steps:
                 return
             self._moves.popleft()
             self._done = 0
