@@ -47,7 +47,7 @@ final class Queue
     private static function wait(Hub $hub, float $seconds): array
     {
         $deadline = microtime(true) + $seconds;
-        $version = self::version($hub);
+        $version = -1;                      // look once at least: one may have come since the first look
         while (microtime(true) < $deadline) {
             usleep(self::LOOK_EVERY);
             $before = $version;
