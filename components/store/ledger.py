@@ -30,11 +30,15 @@ CREATE TABLE IF NOT EXISTS commands (
     id TEXT NOT NULL,                    -- the hub's own id, as JSON
     action TEXT NOT NULL,
     summary TEXT NOT NULL,               -- for people
-    command TEXT NOT NULL,               -- JSON to run it from after a restart; emptied once it is
-    final status TEXT NOT NULL, message TEXT NOT NULL DEFAULT '', received_at REAL NOT NULL,
-    -- unix seconds by the hub's clock finished_at REAL, boot TEXT NOT NULL DEFAULT '',       -- the
-    machine's boot id when it began to run acknowledged INTEGER NOT NULL DEFAULT 0 ); CREATE INDEX
-    IF NOT EXISTS commands_open ON commands (acknowledged, status);
+    command TEXT NOT NULL,               -- JSON to run it from after a restart; emptied when final
+    status TEXT NOT NULL,
+    message TEXT NOT NULL DEFAULT '',
+    received_at REAL NOT NULL,           -- unix seconds by the hub's clock
+    finished_at REAL,
+    boot TEXT NOT NULL DEFAULT '',       -- the machine's boot id when it began to run
+    acknowledged INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS commands_open ON commands (acknowledged, status);
 """
 
 _COLUMNS = "seq, key, id, action, summary, command, status, message, received_at, finished_at, boot"
