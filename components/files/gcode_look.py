@@ -1,0 +1,120 @@
+"""A look at the bytes: are they G-code that Klipper can read? Pure; fed block by block while they arrive.
+
+It catches what no checksum does: an error page or a JSON reply saved under a G-code name, another kind of file, and
+bytes that would stop Klipper in the middle of a print (it reads the file as UTF-8 and gives up at the first bad byte).
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import Optional
+
+from ..hub.json_body import read_json_object
+from ..runtime.loose import as_text
+
+HEAD = 64 * 1024  # bytes looked at for what kind of file this is
+SLICE = 32 * 1024  # bytes searched at a time: the regular expression holds the GIL while it runs
+MAX_MESSAGE = 200  # characters of the hub's own words in a sentence
+
+# A command as slicers write it (G1, M104, T0, N10 G1), or a macro's name (START_PRINT).
+_COMMAND = re.compile(rb"(?m)^[ \t]*(?:N\d+[ \t]*)?(?:[GMTgmt]\d|[A-Z]+_[A-Z0-9_]+)")
+_MAGIC = (
+    (b"GCDE", "binary G-code (.bgcode), which Klipper cannot print: export plain G-code"),
+    (b"PK\x03\x04", "a ZIP archive or 3MF project: slice it and upload the G-code"),
+    (b"\x1f\x8b", "compressed (gzip): upload the plain G-code"),
+    (b"\x7fELF", "a program"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"solid ", "an STL model: slice it and upload the G-code"),
+)
+
+
+class NotGcode(Exception):
+    """The text says what the bytes are instead, as the end of a sentence: "… is <text>"."""
+
+
+def hub_message(head: bytes) -> Optional[str]:
+    """What the hub says in a reply that is its JSON instead of a file; None if it is no such reply."""
+    reply = read_json_object(head, "success")
+    if reply is None:
+        return None
+    return " ".join(as_text(reply.get("message")).split())[:MAX_MESSAGE]
+
+
+def has_command(text: bytes) -> bool:
+    """Whether some line of `text` is a G-code command."""
+    return _COMMAND.search(text) is not None
+
+
+def check_head(head: bytes) -> None:
+    """Refuse what shows at the beginning of a file (its first `HEAD` bytes) that it is no G-code."""
+    for magic, what in _MAGIC:
+        if head.startswith(magic):
+            raise NotGcode(what)
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if start in (b"{", b"["):
+        raise NotGcode("JSON, not G-code: look at what the hub has under this name")
+    if start == b"<":
+        raise NotGcode("a web page, not G-code: look into the server's PHP error log")
+
+
+class Look:
+    """Feed every byte in order with `feed`, then `finish`; both raise `NotGcode`."""
+
+    def __init__(self) -> None:
+        self._fed = 0
+        self._head = b""
+        self._line = b""  # the beginning of a line whose end has not come yet
+        self._has_command = False
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._inside_character = False
+
+    def feed(self, block: bytes) -> None:
+        if len(self._head) < HEAD:
+            before = len(self._head)
+            self._head += block[: HEAD - before]
+            check_head(self._head)
+        zero = block.find(b"\0")
+        if zero >= 0:
+            raise NotGcode(
+                f"not text (a zero byte at position {self._fed + zero}): the file is damaged or no G-code"
+            )
+        self._check_encoding(block)
+        if not self._has_command:
+            self._search(block)
+        self._fed += len(block)
+
+    def finish(self) -> None:
+        """All bytes are there."""
+        if not self._fed:
+            raise NotGcode("empty: upload it again")
+        if self._inside_character:
+            raise NotGcode("cut within a character at its very end: upload it again")
+        if not self._has_command and not _COMMAND.search(self._line):
+            raise NotGcode(
+                "text without a single G-code command: look at what the hub has under this name"
+            )
+
+    def _check_encoding(self, block: bytes) -> None:
+        if block.isascii() and not self._inside_character:
+            return
+        try:
+            self._decoder.decode(block)
+        except UnicodeDecodeError as error:
+            raise NotGcode(
+                f"not UTF-8 text (near byte {self._fed + error.start}), which stops Klipper in mid-print: "
+                "save it again as UTF-8"
+            ) from None
+        self._inside_character = bool(self._decoder.getstate()[0])
+
+    def _search(self, block: bytes) -> None:
+        for at in range(0, len(block), SLICE):
+            text = self._line + block[at : at + SLICE]
+            end = text.rfind(b"\n") + 1
+            if _COMMAND.search(text, 0, end):
+                self._has_command = True
+                self._line = b""
+                return
+            self._line = text[end:][:SLICE]

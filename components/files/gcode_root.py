@@ -1,0 +1,219 @@
+"""The printer's own G-code files, through Moonraker's file manager: the only module here that touches Moonraker.
+
+The file manager is duck-typed (`get_directory`, `get_file_metadata`, `finalize_upload`, `delete_file`), likewise the job
+queue (`queued_jobs`) and the history (a `call_method` of Moonraker's internal transport). All paths are relative to the
+gcodes root unless they say otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Awaitable, Callable, Dict, List, NamedTuple, Optional, Set
+
+from ..runtime.loose import as_dict, as_float, as_list, as_text
+
+EXTENSIONS = (".gcode", ".g", ".gco", ".ufp", ".nc")  # Moonraker's VALID_GCODE_EXTS
+HISTORY_PAGE = 100  # jobs a call: Moonraker looks for each job's file on the event loop
+
+
+class StoreFailed(Exception):
+    """Moonraker refused, in its own words."""
+
+
+@dataclass(frozen=True)
+class LoadedFile:
+    """What Klipper has in hand: `path` and `state` of print_stats, and whether its virtual_sdcard holds a file open."""
+
+    path: str = ""
+    state: str = ""
+    open_path: str = ""  # absolute, of virtual_sdcard.file_path
+
+    @property
+    def over(self) -> bool:
+        """The job is finished and the file closed: nothing reads it any more."""
+        return self.state in ("standby", "complete", "cancelled") and not self.open_path
+
+
+class OnDisk(NamedTuple):
+    """A plain file of the gcodes root as it is now."""
+
+    path: str
+    size: int  # bytes
+    mtime_ns: int
+
+
+class GcodeStore:
+    def __init__(
+        self,
+        file_manager: Any,
+        job_queue: Any,
+        loaded: Callable[[], LoadedFile],
+        call_method: Optional[Callable[..., Awaitable[Any]]] = None,
+    ) -> None:
+        """`call_method(name, arguments)` is Moonraker's internal transport, for the history."""
+        self._file_manager = file_manager
+        self._job_queue = job_queue
+        self._loaded = loaded
+        self._call_method = call_method
+
+    @property
+    def root(self) -> Path:
+        return Path(self._file_manager.get_directory("gcodes"))
+
+    async def place(self, staged: Path, path: str) -> None:
+        """Move a finished file of the same file system to `path`; returns when Moonraker has read its metadata.
+
+        On failure the staged file is gone (Moonraker removes it). Raises `StoreFailed`.
+        """
+        folder, name = os.path.split(path)
+        form = {
+            "root": "gcodes",
+            "path": folder,
+            "filename": name,
+            "tmp_file_path": str(staged),
+            "print": "false",
+        }
+        try:
+            await self._file_manager.finalize_upload(form)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            raise StoreFailed(_words(error)) from None
+
+    async def delete(self, path: str) -> None:
+        """Delete a file with its metadata and thumbnails. Raises `StoreFailed`."""
+        try:
+            await self._file_manager.delete_file(f"gcodes/{path}")
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            raise StoreFailed(_words(error)) from None
+
+    def why_not_replace(self, path: str) -> str:
+        """Why other bytes must not appear under this name now; "" if they may."""
+        if path in self.queued():
+            return "it waits in the job queue"
+        loaded = self._loaded()
+        if self._is_open(path, loaded) or (loaded.path == path and not loaded.over):
+            return "it is loaded"
+        return ""
+
+    def why_not_delete(self, path: str) -> str:
+        """Why the file must stay; "" if it may go. A job that is over can be started again, so its file stays too."""
+        loaded = self._loaded()
+        if loaded.path == path or self._is_open(path, loaded):
+            return "it is loaded"
+        return self.why_not_replace(path)
+
+    def queued(self) -> Set[str]:
+        jobs = getattr(self._job_queue, "queued_jobs", None) or {}
+        return {_relative(str(job)) for job in jobs.values()}
+
+    def printed_at(self, path: str) -> float:
+        """Unix seconds of its last print as its metadata has it; 0 if never."""
+        metadata = as_dict(self._file_manager.get_file_metadata(path))
+        return as_float(metadata.get("print_start_time"), 0.0) or 0.0
+
+    async def printed_since(self, moment: float) -> Dict[str, float]:
+        """Files printed since `moment` by Moonraker's history → unix seconds of the last time. Raises `StoreFailed`."""
+        printed: Dict[str, float] = {}
+        if self._call_method is None:
+            return printed
+        start = 0
+        while True:
+            arguments = {"since": moment, "limit": HISTORY_PAGE, "start": start, "order": "desc"}
+            try:
+                reply = await self._call_method("server.history.list", arguments)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                raise StoreFailed(_words(error)) from None
+            jobs = as_list(as_dict(reply).get("jobs"))
+            for entry in jobs:
+                job = as_dict(entry)
+                path = _relative(as_text(job.get("filename")))
+                ended = as_float(job.get("end_time")) or as_float(job.get("start_time"), 0.0) or 0.0
+                printed[path] = max(printed.get(path, 0.0), ended)
+            start += len(jobs)
+            if len(jobs) < HISTORY_PAGE:
+                return printed
+
+    def _is_open(self, path: str, loaded: LoadedFile) -> bool:
+        if not loaded.open_path:
+            return False
+        return os.path.normpath(loaded.open_path) in (
+            os.path.normpath(str(self.root / path)),
+            os.path.realpath(str(self.root / path)),
+        )
+
+
+# What follows blocks: for a thread.
+
+
+def look_up(root: Path, path: str) -> Optional[OnDisk]:
+    """The file at `path`, or None; links, folders and devices are none of ours."""
+    full = root / path
+    try:
+        stat = full.lstat()
+    except (OSError, ValueError):
+        return None
+    if not full.is_file() or full.is_symlink():
+        return None
+    return OnDisk(path, stat.st_size, stat.st_mtime_ns)
+
+
+def is_taken(root: Path, path: str) -> bool:
+    """Whether anything at all has this name, a broken link included."""
+    return os.path.lexists(str(root / path))
+
+
+def walk(root: Path) -> List[OnDisk]:
+    """Every plain G-code file under `root`; hidden names and links, to files or folders, are left out."""
+    found: List[OnDisk] = []
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(str(root / folder)) as entries:
+                for entry in entries:
+                    if entry.name.startswith(".") or entry.is_symlink():
+                        continue
+                    path = os.path.join(folder, entry.name)
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(path)
+                    elif entry.is_file(follow_symlinks=False) and entry.name.lower().endswith(
+                        EXTENSIONS
+                    ):
+                        stat = entry.stat(follow_symlinks=False)
+                        found.append(OnDisk(path, stat.st_size, stat.st_mtime_ns))
+        except OSError:
+            continue
+    return found
+
+
+def same_file_system(folder: Path, other: Path) -> bool:
+    """Whether a file can be renamed from one to the other; folders that do not exist yet count as their parents."""
+    return _device(folder) == _device(other)
+
+
+def _device(folder: Path) -> int:
+    while True:
+        try:
+            return folder.stat().st_dev
+        except OSError:
+            if folder == folder.parent:
+                return -1
+            folder = folder.parent
+
+
+def _relative(name: str) -> str:
+    """As Moonraker itself reads a file name: a leading slash or "gcodes/" is nothing."""
+    name = name.lstrip("/")
+    return name[len("gcodes/") :] if name.startswith("gcodes/") else name
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

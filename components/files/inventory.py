@@ -1,0 +1,180 @@
+"""Which files on the printer are the hub's, and whether they still are what was fetched.
+
+Joins the records of `store.downloads` with what lies on disk. A record that cannot be written costs no print: it is
+reported once, and the file counts as the user's own, which nothing here replaces or deletes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Awaitable, Dict, Optional, TypeVar
+
+from ..runtime.notices import Notices
+from ..runtime.worker import Worker
+from ..store.downloads import DownloadRow, Downloads, DownloadState
+from .download import Wanted
+from .gcode_root import GcodeStore, OnDisk, look_up
+from .staging_file import Sums, sums_of
+from .staging_folder import StagingFolder
+
+T = TypeVar("T")
+
+RESUMABLE_FOR = 86400.0  # seconds that the beginning of an interrupted file is kept
+
+
+class Inventory:
+    def __init__(
+        self, downloads: Downloads, store: GcodeStore, worker: Worker, notices: Notices
+    ) -> None:
+        self._downloads = downloads
+        self._store = store
+        self._worker = worker
+        self._notices = notices
+
+    # Records
+
+    async def begin(
+        self, wanted: Wanted, hub_name: str, source: str, command_id: str
+    ) -> Optional[int]:
+        """Record that a download starts; None where that failed."""
+        return await self._try(
+            self._downloads.begin(
+                wanted.name, hub_name, source, command_id, wanted.size, wanted.md5, wanted.sha256
+            )
+        )
+
+    async def failed(self, ident: Optional[int], reason: str) -> None:
+        if ident is not None:
+            await self._try(self._downloads.ended(ident, DownloadState.FAILED, reason))
+
+    async def marked(self, ident: Optional[int]) -> None:
+        if ident is not None:
+            await self._try(self._downloads.marked(ident))
+
+    async def placing(self, ident: Optional[int], path: str, sums: Sums) -> None:
+        if ident is not None:
+            await self._try(self._downloads.placing(ident, path, *sums))
+
+    async def placed(self, ident: Optional[int], path: str, to_mark: bool) -> None:
+        """`path` holds the file now, as Moonraker left it."""
+        disk = await self._worker.run(look_up, self._store.root, path)
+        if ident is not None and disk is not None:
+            await self._try(self._downloads.done(ident, path, disk.size, disk.mtime_ns, to_mark))
+
+    async def not_needed(self, ident: Optional[int]) -> None:
+        if ident is not None:
+            await self._try(
+                self._downloads.ended(
+                    ident, DownloadState.GONE, "the same bytes were there already"
+                )
+            )
+
+    # What is here
+
+    async def already_here(self, wanted: Wanted, source: str, path: str) -> Optional[str]:
+        """Where the wanted bytes lie already: a file of ours fetched from the same source, or the one at `path`.
+
+        None as well when nothing tells the bytes apart.
+        """
+        if not wanted.has_checksum:
+            return None
+        for row in await self._try(self._downloads.named(wanted.name, source)) or []:
+            if (
+                _same_bytes(row.size, row.md5, row.sha256, wanted)
+                and await self.unchanged(row) is not None
+            ):
+                return row.path
+        disk = await self._worker.run(look_up, self._store.root, path)
+        if disk is None or (wanted.size is not None and disk.size != wanted.size):
+            return None
+        sums = await self.sums(path, bool(wanted.sha256))
+        return path if sums is not None and _same_bytes(*sums, wanted) else None
+
+    async def newest_of(self, wanted: Wanted, source: str) -> Optional[DownloadRow]:
+        """The file fetched last under this name, if it is still what it was and nothing wanted speaks against it."""
+        for row in await self._try(self._downloads.named(wanted.name, source)) or []:
+            fits = not wanted.has_checksum or _same_bytes(row.size, row.md5, row.sha256, wanted)
+            if fits and await self.unchanged(row) is not None:
+                return row
+        return None
+
+    async def owner_of(self, path: str) -> Optional[DownloadRow]:
+        return await self._try(self._downloads.owner_of(path))
+
+    async def unchanged(self, row: DownloadRow) -> Optional[OnDisk]:
+        """The file of a record if nobody has changed it since; another time with the same bytes is no change."""
+        disk = await self._worker.run(look_up, self._store.root, row.path)
+        if disk is None or disk.size != row.disk_size:
+            return None
+        if disk.mtime_ns == row.disk_mtime_ns:
+            return disk
+        sums = await self.sums(row.path, False)
+        return disk if sums is not None and sums.md5 == row.md5 else None
+
+    async def sums(self, path: str, want_sha256: bool) -> Optional[Sums]:
+        try:
+            return await self._worker.run(sums_of, self._store.root / path, want_sha256)
+        except OSError:
+            return None
+
+    # After a restart
+
+    async def recover(self, staging: StagingFolder) -> Dict[str, DownloadRow]:
+        """Settle what the last run left half done, and empty the staging folder of what cannot be resumed.
+
+        Returns what can be: by the name the hub uses.
+        """
+        resumable: Dict[str, DownloadRow] = {}
+        keep = {}
+        for row in await self._try(self._downloads.unfinished()) or []:
+            if row.state is DownloadState.PLACING and await self._is_in_place(row):
+                await self.placed(row.id, row.path, to_mark=row.hub_name != "")
+                self._notices.logger.info("%s was put in place just before the restart.", row.path)
+                continue
+            part = await staging.left_of(row.name)
+            young = 0 <= time.time() - row.started < RESUMABLE_FOR
+            if part is not None and young and row.size is not None and (row.md5 or row.sha256):
+                resumable[row.name] = row
+                keep[part] = True
+                reason = "a restart interrupted it; it goes on from where it was when it is asked for again"
+            else:
+                reason = "a restart interrupted it"
+            await self._try(self._downloads.ended(row.id, DownloadState.INTERRUPTED, reason))
+            self._notices.console(f"The download of {row.name} is not complete: {reason}.")
+        await staging.empty(set(keep))
+        return resumable
+
+    async def _is_in_place(self, row: DownloadRow) -> bool:
+        disk = await self._worker.run(look_up, self._store.root, row.path)
+        if disk is None or disk.size != row.size:
+            return False
+        sums = await self.sums(row.path, False)
+        return sums is not None and sums.md5 == row.md5
+
+    async def _try(self, work: Awaitable[T]) -> Optional[T]:
+        try:
+            return await work
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._notices.log_once(
+                f"downloads table {type(error).__name__} {error}",
+                f"The records of downloaded files cannot be used ({type(error).__name__}: {error}): "
+                "files of the hub will count as the user's own.",
+                exc_info=error,
+            )
+            return None
+
+
+def _same_bytes(size: Optional[int], md5: str, sha256: str, wanted: Wanted) -> bool:
+    """Whether sums are the wanted ones: every checksum wanted that is known here agrees, and at least one is."""
+    if wanted.size is not None and size is not None and size != wanted.size:
+        return False
+    agreed = False
+    for found, expected in ((md5, wanted.md5), (sha256, wanted.sha256)):
+        if found and expected:
+            if found != expected:
+                return False
+            agreed = True
+    return agreed

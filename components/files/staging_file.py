@@ -1,0 +1,163 @@
+"""The file a download is written to, from the thread that writes: hashed and looked at on the way.
+
+Every method blocks and belongs into a `Worker`. Nothing of this file is seen by Moonraker or Klipper until it is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, BinaryIO, Callable, NamedTuple
+
+from .gcode_look import Look
+
+BLOCK = (
+    512 * 1024
+)  # bytes a write; 64 KiB to 1 MiB keep both the disk and the memory of a Pi content
+RESERVE = (
+    200 * 1024 * 1024
+)  # bytes that stay free: a full disk stops Moonraker, Klipper's log and the system
+SPACE_CHECKED_EVERY = 16 * 1024 * 1024  # bytes written between two looks at the free space
+
+FreeSpace = Callable[[Path], int]
+OpenFile = Callable[[Path, str], BinaryIO]
+
+
+class DiskFull(Exception):
+    """Less than `RESERVE` would stay free, or the disk says so itself."""
+
+
+class Sums(NamedTuple):
+    """What a whole file is."""
+
+    size: int  # bytes
+    md5: str
+    sha256: str  # "" where nobody asked for it
+
+
+def free_space(folder: Path) -> int:
+    """Bytes free for us on the file system of `folder`."""
+    stat = os.statvfs(str(folder))
+    return stat.f_bavail * stat.f_frsize
+
+
+def open_file(path: Path, mode: str) -> BinaryIO:
+    return open(path, mode, buffering=0)  # type: ignore[return-value]  # "wb" and "r+b" only
+
+
+class StagingFile:
+    def __init__(
+        self,
+        path: Path,
+        want_sha256: bool,
+        space: FreeSpace = free_space,
+        opener: OpenFile = open_file,
+    ) -> None:
+        self.path = path
+        self.size = 0
+        self._want_sha256 = want_sha256
+        self._space = space
+        self._opener = opener
+        self._file: Any = None
+        self._unchecked = 0
+        self._reset()
+
+    def begin(self, keep: bool) -> int:
+        """Open the file, with what an earlier attempt left if `keep`; bytes that are there already."""
+        self.close()
+        self._reset()
+        if keep and self.path.is_file() and not self.path.is_symlink():
+            self._file = self._opener(self.path, "r+b")
+            while True:
+                block = self._file.read(BLOCK)
+                if not block:
+                    break
+                self._take(block)
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            remove(self.path)
+            self._file = self._opener(self.path, "wb")
+        return self.size
+
+    def write(self, block: bytes) -> None:
+        self._unchecked += len(block)
+        if self._unchecked >= SPACE_CHECKED_EVERY:
+            self._unchecked = 0
+            if self._space(self.path.parent) < RESERVE:
+                raise DiskFull()
+        try:
+            view = memoryview(block)
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull() from None
+            raise
+        self._take(block)
+
+    def finish(self) -> Sums:
+        """Everything has been written: put it safely on disk. Raises `NotGcode` if that is not what it is."""
+        self._look.finish()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.close()
+        return Sums(
+            self.size, self._md5.hexdigest(), self._sha256.hexdigest() if self._want_sha256 else ""
+        )
+
+    def close(self) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.close()
+
+    def _take(self, block: bytes) -> None:
+        self._md5.update(block)
+        if self._want_sha256:
+            self._sha256.update(block)
+        self.size += len(block)
+        self._look.feed(block)
+
+    def _reset(self) -> None:
+        self.size = 0
+        self._md5 = hashlib.md5()  # noqa: S324  # against accidents; the hub offers nothing better
+        self._sha256 = hashlib.sha256()
+        self._look = Look()
+
+
+def sums_of(path: Path, want_sha256: bool) -> Sums:
+    """What a file on disk is, read in blocks."""
+    md5 = hashlib.md5()  # noqa: S324
+    sha256 = hashlib.sha256()
+    size = 0
+    with open(path, "rb") as file:
+        while True:
+            block = file.read(BLOCK)
+            if not block:
+                return Sums(size, md5.hexdigest(), sha256.hexdigest() if want_sha256 else "")
+            size += len(block)
+            md5.update(block)
+            if want_sha256:
+                sha256.update(block)
+
+
+def remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        pass
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut; file systems that cannot are left alone."""
+    try:
+        handle = os.open(str(folder), os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)

@@ -1,0 +1,432 @@
+"""Files from the hub: `fetch` returns only when the right bytes lie complete and safe among the printer's own files.
+
+One download at a time, a few waiting. A damaged, refused or interrupted file never leaves the staging folder. The hub
+hears that a file has arrived only afterwards, since its first generation deletes its copy then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Awaitable, Callable, Deque, Dict, List, Optional, Tuple
+
+from ..hub.backoff import Backoff
+from ..hub.outcomes import Failure, redact_query
+from ..hub.protocol import HubFile
+from ..runtime.clock import Clock
+from ..runtime.notices import Notices
+from ..runtime.supervisor import Supervisor
+from ..runtime.worker import Worker
+from ..settings.model import LiveSettings
+from ..store.downloads import DownloadRow, Downloads
+from .addresses import check_url
+from .download import Download, DownloadFailed, Limits, Wanted
+from .gcode_root import GcodeStore
+from .inventory import Inventory
+from .names import Refused, plain_folder, plain_gcode_name, show
+from .placing import Placing
+from .progress import Listener, Progress
+from .staging_file import FreeSpace, OpenFile, free_space, open_file, remove
+from .staging_folder import StagingFolder
+
+MAX_WAITING = 5  # downloads behind the one that runs
+STEP = (
+    1024 * 1024
+)  # bytes that make an attempt count as progress, so that a bad line is not given up too early
+LONGEST_RETRY_AFTER = 120.0  # seconds
+MARK_EVERY = 300.0  # seconds between attempts to tell the hub what it has not heard yet
+HUB = "hub"  # the source of files that the hub's own list and download serve
+
+_TRY_AGAIN = (Failure.DNS, Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BUSY, Failure.STATUS)
+
+
+class TransferError(Exception):
+    """The file cannot be had; the text is one sentence for people."""
+
+
+@dataclass(frozen=True)
+class FetchRequest:
+    """What to fetch; empty or None: not given. Any object with these attributes serves."""
+
+    file: str
+    download_url: str = ""
+    md5: str = ""
+    sha256: str = ""
+    size: Optional[int] = None  # bytes
+    command_id: str = ""
+
+
+@dataclass
+class _Job:
+    file: str  # as the hub calls it
+    name: str  # as it is stored
+    folder: str
+    url: str
+    md5: str
+    sha256: str
+    size: Optional[int]
+    command_id: str
+    progress: Optional[Listener]
+    hub_name: str = ""  # as the hub's list calls it; "" when there is an address
+    cancelled: bool = False
+    placing: bool = False
+    task: "Optional[asyncio.Future[str]]" = None
+
+    @property
+    def source(self) -> str:
+        return redact_query(self.url) if self.url else HUB
+
+
+class Transfers:
+    """`hub` is a `HubClient` (`list_files`, `file_request`, `mark_downloaded`); `data_folder` is `<data_path>/tecmedhub`.
+
+    `make_room(bytes)` is asked to delete what may go when the disk is too full, and says how many bytes it freed.
+    """
+
+    def __init__(
+        self,
+        *,
+        live: LiveSettings,
+        hub: Any,
+        store: GcodeStore,
+        downloads: Downloads,
+        data_folder: Path,
+        worker: Worker,
+        supervisor: Supervisor,
+        notices: Notices,
+        clock: Clock,
+        rng: random.Random,
+        user_agent: str = "TecMedHub",
+        make_room: Optional[Callable[[int], Awaitable[int]]] = None,
+        space: FreeSpace = free_space,
+        opener: OpenFile = open_file,
+    ) -> None:
+        self._live = live
+        self._hub = hub
+        self._downloads = downloads
+        self._worker = worker
+        self._supervisor = supervisor
+        self._notices = notices
+        self._clock = clock
+        self._rng = rng
+        self._user_agent = user_agent
+        self._make_room = make_room
+        self._space = space
+        self._opener = opener
+        self._staging = StagingFolder(data_folder, store, worker, notices)
+        self._inventory = Inventory(downloads, store, worker, notices)
+        self._placing = Placing(store, self._inventory, worker)
+        self._progress = Progress(clock.monotonic, notices.console)
+        self._jobs: Deque[_Job] = deque()  # the first one runs
+        self._turn: Optional[asyncio.Lock] = None
+        self._stopped = False
+        self._tls: Optional[ssl.SSLContext] = None
+        self._partial: Dict[
+            str, DownloadRow
+        ] = {}  # by hub's name: what a restart interrupted and a fetch may resume
+
+    # For the other rooms
+
+    @property
+    def progress(self) -> Optional[Dict[str, Any]]:
+        """`{file, percent, bytes, size, speed, eta}` of the running download, or None."""
+        return self._progress.now
+
+    @property
+    def waiting(self) -> List[str]:
+        """The files that wait for their turn."""
+        return [job.file for job in list(self._jobs)[1:]]
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener(progress)` about once a second while a file is fetched, and `listener(None)` after it."""
+        self._progress.subscribe(listener)
+
+    async def start(self) -> None:
+        """Tidy up what the last run left: finish what was in place, keep what can be resumed, remove the rest."""
+        self._partial = await self._inventory.recover(self._staging)
+        self._supervisor.keep("files: tell the hub", self._mark_late)
+
+    async def stop(self) -> None:
+        """Break off; what has come so far stays for the next start."""
+        self._stopped = True
+        tasks = [job.task for job in self._jobs if job.task is not None and not job.task.done()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=2.0)
+
+    def cancel(self, file: str = "") -> bool:
+        """Cancel a download, running or waiting, by the hub's name for it; without a name, the running one.
+
+        False if there is none, or if it is complete already and just being put in place.
+        """
+        jobs = (
+            [job for job in self._jobs if file in (job.file, job.name)]
+            if file
+            else list(self._jobs)[:1]
+        )
+        for job in jobs:
+            if not job.cancelled and not job.placing and job.task is not None:
+                job.cancelled = True
+                job.task.cancel()
+                return True
+        return False
+
+    async def fetch(self, request: Any, progress: Optional[Listener] = None) -> str:
+        """See that `request` (a `FetchRequest` or alike) is among the printer's files; its path there.
+
+        The path differs from the name asked for when other bytes had that name. Raises `TransferError`.
+        """
+        try:
+            job = self._accept(request, progress)
+        except Refused as error:
+            raise TransferError(error.sentence) from None
+        if self._stopped:
+            raise TransferError(f"{show(job.file)} is not fetched: Moonraker is stopping.")
+        if len(self._jobs) > MAX_WAITING:
+            raise TransferError(
+                f"{show(job.file)} is not fetched: {MAX_WAITING} downloads are waiting already. Send it again later."
+            )
+        self._jobs.append(job)
+        job.task = asyncio.ensure_future(self._in_turn(job))
+        try:
+            return await job.task
+        except asyncio.CancelledError:
+            if job.cancelled:
+                raise TransferError(f"The download of {show(job.file)} was cancelled.") from None
+            job.task.cancel()
+            raise
+        finally:
+            self._jobs.remove(job)
+
+    # One job
+
+    def _accept(self, request: Any, progress: Optional[Listener]) -> _Job:
+        settings = self._live.now
+        file: str = request.file
+        url: str = getattr(request, "download_url", "") or ""
+        if url:
+            check_url(url, settings.server_url, settings.file_management.allowed_hosts)
+        size: Optional[int] = getattr(request, "size", None)
+        return _Job(
+            file=file,
+            name=plain_gcode_name(file),
+            folder=plain_folder(settings.file_management.folder),
+            url=url,
+            md5=_checksum(getattr(request, "md5", ""), 32, "md5"),
+            sha256=_checksum(getattr(request, "sha256", ""), 64, "sha256"),
+            size=size,
+            command_id=str(getattr(request, "command_id", "")),
+            progress=progress,
+        )
+
+    async def _in_turn(self, job: _Job) -> str:
+        if self._turn is None:
+            self._turn = asyncio.Lock()
+        async with self._turn:
+            try:
+                return await self._run(job)
+            finally:
+                self._progress.end()
+
+    async def _run(self, job: _Job) -> str:
+        wanted = Wanted(job.file, job.url, {}, job.size, job.md5, job.sha256)
+        listed = None
+        if not job.url:
+            found, listed = await self._listed(job)
+            if found and listed is None:
+                old = await self._inventory.newest_of(wanted, HUB)
+                if old is not None:
+                    self._notices.console(
+                        f"The hub no longer offers {job.file}: the copy fetched before is used."
+                    )
+                    return old.path
+            wanted = self._wanted_of_hub(job, listed)
+        path = os.path.join(job.folder, job.name)
+        here = await self._inventory.already_here(wanted, job.source, path)
+        if here is not None:
+            self._notices.logger.info(
+                "%s is on the printer already as %s: nothing to fetch.", job.file, here
+            )
+            if listed is not None and listed.md5 in ("", wanted.md5):
+                await self._tell_hub(job, None)
+            return here
+        ident = await self._inventory.begin(wanted, job.hub_name, job.source, job.command_id)
+        try:
+            return await self._fetch(job, wanted, ident)
+        except (TransferError, Refused) as error:
+            await self._inventory.failed(ident, str(error))
+            self._notices.log_once(f"download {error}", str(error))
+            raise TransferError(str(error)) from None
+        except asyncio.CancelledError:
+            if job.cancelled:
+                part = await self._staging.file_for(job.folder, job.name)
+                await self._worker.run(remove, part)
+                await self._inventory.failed(ident, "cancelled")
+            raise
+
+    async def _fetch(self, job: _Job, wanted: Wanted, ident: Optional[int]) -> str:
+        started = self._clock.monotonic()
+        part = await self._staging.file_for(job.folder, job.name)
+        self._progress.begin(job.file, wanted.size, job.progress)
+        try:
+            sums = await self._attempts(wanted, part, self._resumes(job, wanted))
+        except TransferError:
+            await self._worker.run(remove, part)
+            raise
+        job.placing = True
+        settling = asyncio.ensure_future(
+            self._placing.put(part, job.folder, job.name, sums, ident, to_mark=not job.url)
+        )
+        settling.add_done_callback(lambda future: future.cancelled() or future.exception())
+        path = await asyncio.shield(settling)  # Moonraker is not interrupted in the middle of it
+        seconds = self._clock.monotonic() - started
+        self._notices.logger.info(
+            "%s: %.1f MiB in %.1f s, verified, stored as %s.",
+            job.file,
+            sums.size / 2**20,
+            seconds,
+            path,
+        )
+        if os.path.basename(path) != job.name:
+            self._notices.console(
+                f"{job.name} is another file on this printer: the hub's is stored as {path}."
+            )
+        await self._tell_hub(job, ident)
+        return path
+
+    async def _attempts(self, wanted: Wanted, part: Path, resume: bool) -> Any:
+        """Try until the file is there, by `retries`; what is worth keeping between attempts is kept."""
+        settings = self._live.now
+        await self._room_for(wanted)
+        download = Download(
+            wanted,
+            part,
+            worker=self._worker,
+            limits=Limits(
+                max_size=settings.file_management.max_size_mb * 2**20,
+                idle=settings.timeouts.file_download,
+                connect=settings.timeouts.server,
+                verify_checksums=settings.file_management.verify_checksums,
+            ),
+            user_agent=self._user_agent,
+            tls=await self._tls_context(wanted.url),
+            space=self._space,
+            opener=self._opener,
+            on_bytes=self._progress.update,
+        )
+        backoff = Backoff(lambda: self._live.now, self._rng)
+        failures = damaged = 0
+        while True:
+            try:
+                return await download.attempt(resume)
+            except DownloadFailed as error:
+                resume = error.keep and download.resumable
+                failures = 1 if resume and download.received >= STEP else failures + 1
+                damaged += error.damaged
+                attempts = self._live.now.retries.max_attempts
+                if not error.again or damaged > 1 or failures >= attempts:
+                    tried = f" Given up after {failures} attempts." if failures > 1 else ""
+                    raise TransferError(f"{error}{tried}") from None
+                if failures == 1:
+                    backoff.succeeded()
+                delay = max(backoff.failed(), min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
+                self._notices.logger.info("%s Next attempt in %.0f s.", error, delay)
+                await self._clock.sleep(delay)
+
+    async def _room_for(self, wanted: Wanted) -> None:
+        if self._make_room is not None:
+            await self._make_room(wanted.size or 0)
+
+    def _resumes(self, job: _Job, wanted: Wanted) -> bool:
+        """Whether what a former run left of this file belongs to the bytes wanted now: only a checksum can tell."""
+        left = self._partial.pop(job.file, None)
+        if left is None or left.source != job.source or left.size != wanted.size:
+            return False
+        return bool(
+            (left.md5 and left.md5 == wanted.md5) or (left.sha256 and left.sha256 == wanted.sha256)
+        )
+
+    async def _tls_context(self, url: str) -> Optional[ssl.SSLContext]:
+        if not url.lower().startswith("https:"):
+            return None
+        if self._tls is None:  # reading the system's certificates takes a Pi some 50 ms
+            self._tls = await self._worker.run(ssl.create_default_context)
+        return self._tls
+
+    # The hub's side
+
+    async def _listed(self, job: _Job) -> Tuple[bool, Optional[HubFile]]:
+        """Whether the hub shows its list, and its entry for the file there."""
+        backoff = Backoff(lambda: self._live.now, self._rng)
+        while True:
+            reply, files = await self._hub.list_files()
+            if reply.ok:
+                named = [entry for entry in files if entry.name == job.file]
+                originals = [entry for entry in files if entry.original_name == job.file]
+                if named or len(originals) == 1:
+                    return True, (named or originals)[0]
+                return True, None
+            if reply.failure not in _TRY_AGAIN:
+                return False, None  # the download itself will tell better
+            delay = backoff.failed()
+            if backoff.failures >= self._live.now.retries.max_attempts:
+                raise TransferError(f"{show(job.file)} cannot be fetched: {reply.sentence}")
+            await self._clock.sleep(delay)
+
+    def _wanted_of_hub(self, job: _Job, listed: Optional[HubFile]) -> Wanted:
+        job.hub_name = job.file if listed is None else listed.name
+        url, headers = self._hub.file_request(job.hub_name)
+        if listed is None:
+            return Wanted(job.file, url, headers, job.size, job.md5, job.sha256)
+        own = bool(job.md5 or job.sha256)  # what the command says of the bytes outweighs the list
+        return Wanted(
+            job.file,
+            url,
+            headers,
+            listed.size if job.size is None else job.size,
+            job.md5 if own else listed.md5,
+            job.sha256 if own else listed.sha256,
+        )
+
+    async def _tell_hub(self, job: _Job, ident: Optional[int]) -> None:
+        if job.url:
+            return
+        reply = await self._hub.mark_downloaded(job.hub_name)
+        if reply.ok or reply.failure is Failure.REFUSED:
+            await self._inventory.marked(ident)
+
+    async def _mark_late(self) -> None:
+        """Tell the hub what it could not hear at the time, if its file is still the one that was fetched."""
+        while True:
+            await self._clock.sleep(MARK_EVERY)
+            rows = await self._downloads.to_mark()
+            if not rows or self._jobs:
+                continue
+            reply, files = await self._hub.list_files()
+            if not reply.ok:
+                continue
+            offered = {entry.name: entry for entry in files}
+            for row in rows:
+                entry = offered.get(row.hub_name)
+                same = entry is not None and entry.size == row.size and entry.md5 in ("", row.md5)
+                if same and (await self._hub.mark_downloaded(row.hub_name)).failure not in (
+                    None,
+                    Failure.REFUSED,
+                ):
+                    break
+                await self._downloads.marked(row.id)
+
+
+def _checksum(text: Any, length: int, kind: str) -> str:
+    value = str(text or "").strip().lower()
+    if value and (len(value) != length or any(c not in "0123456789abcdef" for c in value)):
+        raise Refused(
+            f"The {kind} given is not {length} hexadecimal digits: leave it out or correct it."
+        )
+    return value
