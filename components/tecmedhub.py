@@ -12,8 +12,10 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict
 
+from .commands import Commands
 from .hub.client import HubClient
 from .hub.link import CommandPoller, Link
+from .hub.protocol import Generation
 from .hub.transport import Transport
 from .printer.gcode_files import GcodeFiles
 from .printer.host import Host
@@ -32,7 +34,9 @@ from .status.reporter import Reporter
 from .status.statistics import Statistics
 from .store import flags, journal, ledger
 from .store.database import Database
+from .store.flags import Flags
 from .store.journal import Journal
+from .store.ledger import Ledger
 
 VERSION = "5.0.0"
 
@@ -71,14 +75,27 @@ class TecMedHub:
         )
         self.client = HubClient(self.live, self.transport, self.clock)
         self.link = Link(self.live, self.notices, self.clock, rng)
-        self.poller = CommandPoller(self.live, self.client, self.link, self.clock, lambda: False)
+        self.poller = CommandPoller(self.live, self.client, self.link, self.clock)
+        self.flags = Flags(self.database, self.clock)
+        self.commands = Commands(
+            live=self.live,
+            printer=self.printer,
+            ledger=Ledger(self.database),
+            flags=self.flags,
+            notices=self.notices,
+            supervisor=self.supervisor,
+            clock=self.clock,
+            hub_now=self.client.now,
+            hub_time_known=lambda: self.client.clock_skew is not None,
+        )
         self.chronicle = Chronicle(self.journal, self.clock)
         self.cadence = Cadence(
             self.clock, lambda: self.live.now.intervals, lambda: not self.printer.snapshot.busy
         )
         self.reporter = Reporter(
-            self.client, self.link, self.cadence, self.journal, self.clock, self.body, NoResults()
+            self.client, self.link, self.cadence, self.journal, self.clock, self.body, self.commands
         )
+        self.client.deliver_to(self._take)
         self._leaving = False
         for room in (self.printer, self.host, self.files, self.jobs):
             room.register()
@@ -92,6 +109,9 @@ class TecMedHub:
         self.jobs.subscribe(self.chronicle.job_ended)
         self.jobs.subscribe(lambda job: self.cadence.news("job"))
         self.link.subscribe(self.chronicle.link_changed)
+        self.commands.on_result(lambda result: self.reporter.new_result())
+        self.commands.on_result(self.chronicle.command_ended)
+        self.commands.on_result(lambda result: self.statistics.count("commands_executed"))
 
     async def component_init(self) -> None:
         self.supervisor.spawn("start", self._start())
@@ -101,12 +121,18 @@ class TecMedHub:
         await self.journal.start()
         await self.statistics.load()
         await self.jobs.load()
+        await self.commands.start()
         self.files.start()
         if not self.live.now.complete:
             self.notices.show("setup", missing(self.live.now))
         self.supervisor.keep("status", self.reporter.run)
         self.supervisor.keep("commands", self.poller.run)
+        self.supervisor.keep("results", self.reporter.run_results)
         self.supervisor.keep("samples", lambda: self.chronicle.run(lambda: self.printer.snapshot))
+
+    async def _take(self, raw: Any, generation: Generation) -> None:
+        if await self.commands.take(raw, generation):
+            self.poller.stir()
 
     def body(self) -> Dict[str, Any]:
         """The status body of this moment."""
@@ -123,7 +149,7 @@ class TecMedHub:
                 files=self.files.newest(),
                 jobs=self.jobs.recent,
                 last_completed=self.jobs.last_completed,
-                bed_status=settings.printer_data.bed_status,
+                bed_status=self.commands.bed_status,
                 job_id=self.jobs.current_id if snapshot.busy else "",
             )
         )
@@ -143,6 +169,7 @@ class TecMedHub:
         if self.live.now.complete and self.link.connected:
             await self.reporter.send(status="offline", state_message="Moonraker is stopping")
         await self.supervisor.finish("commands", 0.5)
+        await self.commands.stop()
         await self.statistics.save()
         await self.database.close()
 
@@ -151,14 +178,6 @@ class TecMedHub:
         self.transport.close()
         self.worker.close()
         self.notices.close()
-
-
-class NoResults:
-    def results_due(self):
-        return []
-
-    async def results_delivered(self, ids):
-        pass
 
 
 def load_component(config: Any) -> TecMedHub:

@@ -20,6 +20,7 @@ from .backoff import Backoff
 from .client import HubClient, Reply
 from .outcomes import Failure
 
+ACTIVE_FOR = 60.0  # seconds of quicker polling: whoever sent one command often sends the next
 WARN_AFTER = 2  # failures in a row: one lost packet is no news
 LATENCIES_KEPT = 720  # an hour at one every five seconds
 
@@ -205,19 +206,19 @@ class CommandPoller:
         client: HubClient,
         link: Link,
         clock: Clock,
-        active: Callable[[], bool],
     ) -> None:
         self._live = live
         self._client = client
         self._link = link
         self._clock = clock
-        self._active = active
+        self._active_until = 0.0  # monotonic
         self._hurry = asyncio.Event()
         self.stopped = False
         self.polls = 0
 
-    def hurry(self) -> None:
-        """Do not sleep out the present pause: something is going on."""
+    def stir(self) -> None:
+        """Something is going on (a command, a job's start or end): ask more often for a while."""
+        self._active_until = self._clock.monotonic() + ACTIVE_FOR
         self._hurry.set()
 
     async def run(self) -> None:
@@ -239,7 +240,7 @@ class CommandPoller:
 
     def _interval(self) -> float:
         intervals = self._live.now.intervals
-        if self._active():
+        if self._clock.monotonic() < self._active_until:
             return min(intervals.command_check_active, intervals.command_check)
         return intervals.command_check
 

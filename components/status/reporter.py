@@ -7,7 +7,7 @@ allows it.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+from typing import Any, Callable, Dict, Iterable, List, Optional, Set
 
 from ..hub.client import HubClient, Reply
 from ..hub.link import Link
@@ -26,10 +26,10 @@ class ResultBox:
     methods.
     """
 
-    def results_due(self) -> List[Dict[str, Any]]:
+    def results_due(self, limit: int = RESULTS_AT_ONCE) -> List[Dict[str, Any]]:
         raise NotImplementedError
 
-    async def results_delivered(self, ids: Sequence[Any]) -> None:
+    async def results_delivered(self, results: Iterable[Any]) -> None:
         raise NotImplementedError
 
 
@@ -76,7 +76,7 @@ class Reporter:
         leaving).
         """
         events = await self._journal.due(EVENTS_AT_ONCE)
-        results = self._results.results_due()[:RESULTS_AT_ONCE]
+        results = self._results.results_due(RESULTS_AT_ONCE)
         self._cadence.taken()
         body = self._make_body()
         body["command_results"] = results
@@ -88,7 +88,7 @@ class Reporter:
             if events:
                 await self._journal.delivered(events[-1]["seq"])
             if results:
-                await self._results.results_delivered([r["id"] for r in results])
+                await self._results.results_delivered(results)
             if len(events) == EVENTS_AT_ONCE:
                 self._cadence.news("more events")
         for listener in self._listeners:
@@ -111,14 +111,14 @@ class Reporter:
         while True:
             await self._new_results.wait()
             self._new_results.clear()
-            results = self._results.results_due()[:RESULTS_AT_ONCE]
+            results = self._results.results_due(RESULTS_AT_ONCE)
             if not results:
                 continue
             await self._link.ready("results")
             reply = await self._client.post_results(results)
             self._link.ended("results", reply)
             if reply.ok:
-                await self._results.results_delivered([r["id"] for r in results])
+                await self._results.results_delivered(results)
                 if self._results.results_due():
                     self._new_results.set()
             else:
