@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from typing import List, Optional, Pattern, Tuple
-from urllib.parse import quote, quote_plus
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 MASK = "********"
 MAX_SECRETS = 32  # the oldest goes: a token replaced long ago is no secret any more
@@ -17,6 +17,7 @@ PLAIN_LENGTH = 8  # a shorter one is masked as a whole word only, or "5" would b
 
 _CREDENTIALS = re.compile(r"(\w://)[^/?#\s@\"'<>]+@")
 _NAMES = r"(?:[a-z]+[_-])?token|api[_-]?key|passw(?:or)?d|passwd|pwd|secret|authorization"
+_SECRET_NAME = re.compile(r"(?i)(?:%s)\Z" % _NAMES)
 _QUERY = re.compile(r"(?i)\b(%s)(=|%%3d)[^&\s\"'<>\\]+" % _NAMES)
 _FIELD = re.compile(r"(?i)([\"'](?:%s)\\*[\"']\s*:\s*\\*)([\"'])(?:[^\"'\\]|\\.)*" % _NAMES)
 
@@ -44,6 +45,22 @@ def mask_url(text: str) -> str:
     if "=" in text or "%3" in text:
         text = _QUERY.sub(r"\g<1>\g<2>%s" % MASK, text)
     return text
+
+
+def secrets_in(url: str) -> Tuple[str, ...]:
+    """The password of a URL and the values of its query that are secret by their names.
+
+    >>> secrets_in("http://me:p%40ss@cam/?user=me&pwd=abc")
+    ('p%40ss', 'p@ss', 'abc')
+    """
+    try:
+        parts = urlsplit(url)
+        password = parts.password
+    except ValueError:
+        return ()
+    found = [password, unquote(password)] if password else []
+    found += [value for name, value in parse_qsl(parts.query) if _SECRET_NAME.match(name)]
+    return tuple(dict.fromkeys(found))
 
 
 class Redactor:

@@ -1,7 +1,7 @@
 """The JSON file as it is laid down at the first start: every option explained, and nothing set.
 
-All values stand in comments, so that the new file changes nothing that moonraker.conf says. It is in
-two languages, since whoever opens it in Mainsail or Fluidd reads it.
+All values stand in comments, so that the new file changes nothing that moonraker.conf says. It is
+in two languages, since whoever opens it in Mainsail or Fluidd reads it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _HEAD = """\
 // moonraker.conf. To set an option, delete the // before its name. A comma too many does no harm.
 //
 // TecMedHub. Lo que se escriba aquí se aplica en dos segundos, sin reiniciar, y prevalece sobre
-// moonraker.conf. Para activar una opción, borre las // delante de su nombre. Una coma de más no molesta.
+// moonraker.conf. Para activar una opción, borre las // delante de su nombre. Una coma de más no
+// molesta.
 """
 
 

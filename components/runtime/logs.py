@@ -1,0 +1,347 @@
+"""`tecmedhub.log` in Moonraker's logs folder, and what of it moonraker.log repeats; never a secret.
+
+A line costs the event loop one `put` into a bounded queue; a thread of our own masks, formats
+and writes. Secrets are masked where a line is formatted, its trace included, so that no call site
+has to think of it; a filter on Moonraker's own log handlers masks them in what others say about our requests.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import logging.handlers
+import os
+import queue
+import re
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, List, Mapping, Optional, TextIO
+
+from .notices import Notices
+from .redaction import Redactor, secrets_in
+
+if TYPE_CHECKING:
+    from ..settings.model import LiveSettings, Settings
+
+LOGGER = "tecmedhub"
+LOG_FILE = "tecmedhub.log"
+IMPORTANT: Mapping[str, Any] = {"important": True}  # logger.info(…, extra=IMPORTANT)
+MAX_WAITING = 2000  # lines; when the disk hangs, later ones are counted only
+MAX_LINE = 16 * 1024  # characters, traces included
+MAX_BODY = 2000  # characters of a reply in a verbose line
+CLOSING = 1.0  # seconds to write what still waits
+
+_COLOURS = {
+    logging.DEBUG: "\x1b[90m",
+    logging.WARNING: "\x1b[33m",
+    logging.ERROR: "\x1b[31m",
+    logging.CRITICAL: "\x1b[1;31m",
+}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_PICTURE = re.compile(r"data:[a-z]+/[a-z0-9.+-]+;base64,[A-Za-z0-9+/=\\]{40,}")
+
+
+def logs_folder(app_args: Mapping[str, Any]) -> Path:
+    """Moonraker's logs folder, of its `server.get_app_args()`."""
+    log_file = app_args.get("log_file") or ""
+    if log_file:
+        return Path(log_file).expanduser().parent
+    return Path(app_args["data_path"]).expanduser() / "logs"
+
+
+def colour_terminal() -> Optional[TextIO]:
+    """Where Moonraker runs in a terminal that shows colours: that terminal."""
+    stream = sys.stderr
+    if stream is None or os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb":
+        return None
+    return stream if stream.isatty() else None
+
+
+class Logs:
+    """Owns the logger `tecmedhub` until `close`, after which nothing of ours is left in logging."""
+
+    def __init__(
+        self, folder: Path, live: LiveSettings, *, terminal: Optional[TextIO] = None
+    ) -> None:
+        self.redactor = Redactor()
+        self.logger = logging.getLogger(LOGGER)
+        self._file = _File(folder / LOG_FILE)
+        self._file.setFormatter(_Formatter(self.redactor))
+        handlers: List[logging.Handler] = [self._file]
+        if terminal is not None:
+            on_screen = _Screen(terminal)
+            on_screen.setFormatter(_Formatter(self.redactor, colours=True))
+            handlers.append(on_screen)
+        self._lines = _Lines(handlers)
+        self._important = _Important(self.redactor)
+        self.logger.addHandler(self._lines)
+        self.logger.addHandler(self._important)
+        self.logger.propagate = False
+        self._mask = _Mask(self.redactor)
+        self._masked = list(logging.getLogger().handlers)
+        for handler in self._masked:
+            handler.addFilter(self._mask)
+        self._verbose = False
+        self._closed = False
+        self.apply(live.now)
+        live.subscribe(lambda old, new: self.apply(new))
+
+    @property
+    def problem(self) -> str:
+        """Why nothing is written to the file at present, for people; "" if all is well."""
+        return self._file.problem
+
+    def report(self, notices: Notices) -> None:
+        """Show or take back the notice about `problem`; to be called now and then."""
+        if self.problem:
+            notices.show("log", self.problem)
+        else:
+            notices.clear("log", f"{LOG_FILE} is written again")
+
+    def apply(self, settings: Settings) -> None:
+        """Put level, rotation and verbosity in force, and learn the secrets."""
+        if self._closed:
+            return
+        self.add_secret(settings.printer_token)
+        for url in (settings.server_url, *settings.camera.urls):
+            for secret in secrets_in(url):
+                self.add_secret(secret)
+        chosen = settings.logging
+        level = logging.getLevelName(chosen.level)
+        # Important lines reach moonraker.log at any level of our own file.
+        self.logger.setLevel(min(level, logging.INFO))
+        self._lines.setLevel(level)
+        self._file.maxBytes = int(chosen.max_size_mb * 1024 * 1024)
+        self._file.backupCount = chosen.backup_count
+        self._verbose = chosen.verbose
+
+    def add_secret(self, secret: str) -> None:
+        """Mask `secret` from now on, in whatever form it appears, wherever Moonraker logs."""
+        self.redactor.add(secret)
+
+    def observe(self, method: str, url: str, ended: Any) -> None:
+        """With `logging.verbose`, a line for one `hub.outcomes.Exchange`, at any level."""
+        if not self._verbose or self._closed:
+            return
+        line = _Exchange(method, url, ended, self.redactor)
+        record = self.logger.makeRecord(
+            self.logger.name, logging.DEBUG, __file__, 0, line, (), None, "observe"
+        )
+        self._lines.handle(record)
+
+    def close(self) -> None:
+        """Write what waits (within `CLOSING` seconds); leave no handler, filter or thread."""
+        if self._closed:
+            return
+        self._closed = True
+        for handler in self._masked:
+            handler.removeFilter(self._mask)
+        self.logger.removeHandler(self._lines)
+        self.logger.removeHandler(self._important)
+        self.logger.propagate = True
+        self.logger.setLevel(logging.NOTSET)
+        self._lines.close()
+        self._important.close()
+
+
+class _Lines(logging.Handler):
+    """Hands records to a thread through a bounded queue: a hanging disk blocks nobody."""
+
+    def __init__(self, handlers: List[logging.Handler]) -> None:
+        super().__init__()
+        self._handlers = handlers
+        self._waiting: "queue.Queue[Optional[logging.LogRecord]]" = queue.Queue(MAX_WAITING)
+        self._left_out = 0
+        self._thread: Optional[threading.Thread] = None
+        self._stop = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._stop.is_set():
+            return
+        line = copy.copy(record)
+        if not isinstance(record.msg, _Exchange):
+            line.msg, line.args = _message(record), None  # what it refers to may change
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="tecmedhub-log", daemon=True)
+            self._thread.start()
+        try:
+            self._waiting.put_nowait(line)
+        except queue.Full:
+            self._left_out += 1
+
+    def _run(self) -> None:
+        while True:
+            record = self._waiting.get()
+            if record is None:
+                break
+            self._write(record)
+            if self._left_out and self._waiting.empty():
+                count, self._left_out = self._left_out, 0
+                text = f"{count} lines are missing here: the disk was too slow for them"
+                self._write(
+                    logging.makeLogRecord({"msg": text, "levelno": 30, "levelname": "WARNING"})
+                )
+            if self._stop.is_set() and self._waiting.empty():
+                break
+        for handler in self._handlers:
+            handler.close()
+
+    def _write(self, record: logging.LogRecord) -> None:
+        for handler in self._handlers:
+            try:
+                handler.handle(record)
+            except Exception:  # a terminal that has gone; the file speaks by `problem`
+                pass
+
+    def close(self) -> None:
+        super().close()
+        thread, self._thread = self._thread, None
+        if thread is None:
+            for handler in self._handlers:
+                handler.close()
+            return
+        self._stop.set()
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            pass  # the thread sees `_stop` when it has emptied the queue
+        thread.join(CLOSING)
+
+
+class _File(logging.handlers.RotatingFileHandler):
+    """Opens when the first line comes, goes on after any failure, and remembers the last one."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), encoding="utf-8", delay=True)
+        self.problem = ""
+        self._failed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._failed = False
+        if self.stream is not None and not os.path.exists(self.baseFilename):
+            self.stream.close()  # deleted in Mainsail: begin a new one
+            self.stream = None
+        super().emit(record)
+        if not self._failed:
+            self.problem = ""
+
+    def doRollover(self) -> None:  # noqa: N802 - logging's name
+        super().doRollover()
+        number = self.backupCount + 1  # a smaller logging.backup_count: the surplus goes
+        while os.path.exists(f"{self.baseFilename}.{number}"):
+            os.remove(f"{self.baseFilename}.{number}")
+            number += 1
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        self._failed = True
+        error = sys.exc_info()[1]
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        self.problem = (
+            f"{self.baseFilename} cannot be written ({reason}); everything else goes on. "
+            "Check the free space and who owns the folder."
+        )
+
+    def _open(self) -> Any:
+        os.makedirs(os.path.dirname(self.baseFilename), exist_ok=True)
+        return super()._open()
+
+
+class _Screen(logging.StreamHandler):  # type: ignore[type-arg]
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """A terminal that has gone: logging's own report would show the record unmasked."""
+
+
+class _Important(logging.Handler):
+    """Repeats warnings, errors and what is marked `IMPORTANT` in moonraker.log, masked."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._formatter = _Formatter(redactor)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.WARNING and not getattr(record, "important", False):
+            return
+        repeated = copy.copy(record)
+        repeated.msg = f"TecMedHub: {self._formatter.clean(_message(record))}"
+        repeated.args = None
+        if record.exc_info:
+            repeated.exc_text = self._formatter.clean(
+                self._formatter.formatException(record.exc_info)
+            )
+        repeated.exc_info = None
+        repeated.stack_info = None
+        logging.getLogger().handle(repeated)
+
+
+class _Mask(logging.Filter):
+    """On Moonraker's handlers: masks known secrets; a record without one stays as it is."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = _message(record)
+        masked = self._redactor.known(text)
+        if masked != text:
+            record.msg, record.args = masked, None
+        if record.exc_info and not record.exc_text:
+            trace = logging.Formatter().formatException(record.exc_info)
+            masked = self._redactor.known(trace)
+            if masked != trace:
+                record.exc_text, record.exc_info = masked, None
+        elif record.exc_text:
+            record.exc_text = self._redactor.known(record.exc_text)
+        if record.stack_info:
+            record.stack_info = self._redactor.known(record.stack_info)
+        return True
+
+
+class _Formatter(logging.Formatter):
+    """No secrets, no control characters, later lines indented, so that no entry can be forged."""
+
+    def __init__(self, redactor: Redactor, *, colours: bool = False) -> None:
+        super().__init__("%(asctime)s %(levelname)-8s %(message)s")
+        self._redactor = redactor
+        self._colours = colours
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = self.clean(super().format(record))
+        colour = _COLOURS.get(record.levelno, "") if self._colours else ""
+        return f"{colour}{text}\x1b[0m" if colour else text
+
+    def clean(self, text: str) -> str:
+        text = self._redactor(text)
+        if len(text) > MAX_LINE:
+            text = f"{text[:MAX_LINE]}…"
+        text = text.replace("\r\n", "\n").replace("\n", "\n    ")
+        text = _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class _Exchange:
+    """A verbose line that is made up where it is written, not on the event loop."""
+
+    def __init__(self, method: str, url: str, ended: Any, redactor: Redactor) -> None:
+        self._head = (method, url, ended.status, ended.seconds * 1000, len(ended.body))
+        self._sentence = ended.sentence
+        # Cut generously before masking, to size afterwards: no half of a secret at the edge.
+        self._body = ended.body[: 4 * MAX_BODY]
+        self._redactor = redactor
+
+    def __str__(self) -> str:
+        method, url, status, milliseconds, size = self._head
+        outcome = f"HTTP {status}" if status else "no reply"
+        if self._sentence:
+            outcome = f"{outcome}: {self._sentence}"
+        text = f"{method} {url} → {outcome} ({milliseconds:.0f} ms, {size} bytes)"
+        body = self._redactor(_PICTURE.sub("data:…", self._body.decode("utf-8", "replace")))
+        return f"{text} {body[:MAX_BODY]}" if body else text
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # wrong arguments: still worth a line
+        return f"{record.msg} {record.args!r}"
