@@ -187,7 +187,7 @@ find_units() {
                 [[ -r $file ]] && environment+=$'\n'$(<"$file")
             done < <(sed -n 's/^EnvironmentFile=//p' <<<"$text")
             # Others carry its name too (moonraker-obico, moonraker-telegram-bot): only what starts the package counts.
-            [[ "$exec_start $environment" =~ (moonraker\.py|-m[[:space:]]+moonraker|/bin/moonraker|MOONRAKER_(ARGS|DATA_PATH)) ]] || continue
+            [[ "$exec_start $environment" =~ (moonraker\.py|-m[[:space:]]+moonraker([[:space:]\"]|$)|/bin/moonraker|MOONRAKER_(ARGS|DATA_PATH)) ]] || continue
             read_launch "$environment" "$exec_start"
             user=$(sed -n 's/^User=//p' <<<"$text" | tail -n 1)
             if [[ $scope == system && ${user:-root} != "$me" && $EUID -ne 0 ]]; then
@@ -204,7 +204,7 @@ find_folders() {
     local base conf data file environment
     for base in "$HOME" /usr/data; do  # /usr/data: images of printers that know no user but root
         [[ $base == "$HOME" || $EUID -eq 0 ]] || continue
-        for conf in "$base"/printer_data/config/moonraker.conf "$base"/*_data/config/moonraker.conf; do
+        for conf in "$base"/*_data/config/moonraker.conf; do
             data=${conf%/config/moonraker.conf}
             environment='' file=$data/systemd/moonraker.env
             [[ ! -r $file ]] || environment=$(<"$file")
@@ -511,6 +511,9 @@ find_origin() {
         no_origin="$repo is not a git checkout of its own"
     elif ! origin=$(git -C "$repo" remote get-url origin 2>/dev/null); then
         no_origin="the checkout $repo has no remote named origin"
+    elif [[ $repo == *[[:space:]\"\'\\]* ]]; then
+        # It builds its git commands from the bare path (0.9.3 to 0.11.0).
+        origin='' no_origin="Moonraker's update manager cannot work in a folder with blanks or quotes in its path, such as $repo"
     elif [[ $origin =~ ://[^/@]*:[^/@]*@ ]]; then
         origin='' no_origin="the address of its remote holds a password, which does not belong in moonraker.conf"
     fi
@@ -518,7 +521,7 @@ find_origin() {
 
 # CONF: the text of the sections that it lacks; nothing when it has them all.
 missing_sections() {
-    local text='' path=$repo
+    local text=''
     if [[ -z $(section_file "$1" tecmedhub) ]]; then
         text="[tecmedhub]
 # The hub's address, the token it knows this printer by, and the name it shows. The token can also be written as
@@ -528,11 +531,9 @@ printer_token:
 printer_name:"
     fi
     if $updates && [[ -n $origin && -z $(section_file "$1" 'update_manager tecmedhub') ]]; then
-        # Moonraker takes " #" and " ;" for the start of a comment unless they are escaped.
-        path=${path// #/ \\#} path=${path// ;/ \\;}
         text+="${text:+$'\n\n'}[update_manager tecmedhub]
 type: git_repo
-path: $path
+path: $repo
 origin: $origin
 primary_branch: main
 managed_services: moonraker
@@ -730,7 +731,7 @@ else
     done
     for conf in "${confs[@]}"; do add_sections "$conf"; done
     if $updates && [[ -z $origin ]]; then
-        note "no [update_manager tecmedhub] section, since $no_origin; clone the plugin with git to update it from Mainsail or Fluidd."
+        note "no [update_manager tecmedhub] section, since $no_origin; mend that and run this again to update the plugin from Mainsail or Fluidd."
     fi
 fi
 
