@@ -37,6 +37,7 @@ import string
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -283,6 +284,8 @@ class KlippyRig:
         self.serial = self.data_path / "comms" / "mcu"
         self.variables = self.data_path / "config" / "variables.cfg"
         self.mcu = McuControl(self.data_path / "comms" / "mcu.sock")
+        self._watch: Optional[KlippySocket] = None
+        self._watch_lock = threading.Lock()
         self.klippy: Optional[subprocess.Popen[bytes]] = None
         self.board: Optional[subprocess.Popen[bytes]] = None
         if len(os.fsencode(self.socket)) > SOCKET_LIMIT:
@@ -433,9 +436,29 @@ class KlippyRig:
 
     def query(self, name: str) -> Dict[str, Any]:
         """The status of one printer object, e.g. ``print_stats``."""
-        status: Dict[str, Any] = self.api("objects/query", {"objects": {name: None}})["status"]
-        result: Dict[str, Any] = status[name]
+        answer = self._ask("objects/query", {"objects": {name: None}})
+        result: Dict[str, Any] = answer["status"][name]
         return result
+
+    def _ask(self, method: str, params: Dict[str, Any]) -> Any:
+        """A quick question, on one connection that is kept: Klippy logs each new one."""
+        with self._watch_lock:
+            if self._watch is not None:
+                try:
+                    return self._watch.call(method, params, 10.0)
+                except OSError:  # of a Klippy that is gone: is there another one?
+                    self._drop_watch()
+            self._watch = KlippySocket(self.socket)
+            try:
+                return self._watch.call(method, params, 10.0)
+            except OSError:
+                self._drop_watch()
+                raise
+
+    def _drop_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     def console(self) -> Console:
         return Console(self.socket)
@@ -443,7 +466,7 @@ class KlippyRig:
     def info(self) -> Dict[str, Any]:
         """Klippy's ``info``: ``state``, ``state_message``, …; state "" when nobody answers."""
         try:
-            answer: Dict[str, Any] = self.api("info", timeout=10.0)
+            answer: Dict[str, Any] = self._ask("info", {})
             return answer
         except (OSError, KlippyError):
             return {"state": "", "state_message": ""}
@@ -545,6 +568,8 @@ class KlippyRig:
         if self.board is not None and self.board.poll() is None:
             with contextlib.suppress(OSError, RigError):
                 self.mcu.ask("unguard", pid=self.klippy.pid)
+        with self._watch_lock:
+            self._drop_watch()
         self._end(self.klippy, number)
         self.klippy = None
 
