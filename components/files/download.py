@@ -103,7 +103,6 @@ class Download:
         self.wanted = wanted
         self.path = path
         self.etag = ""
-        self.received = 0  # bytes of this attempt
         self._worker = worker
         self._limits = limits
         self._user_agent = user_agent
@@ -116,7 +115,6 @@ class Download:
 
     async def attempt(self, resume: bool) -> Sums:
         """Fetch the file, or the rest of it if `resume`; its sums once it is whole, verified and safely on disk."""
-        self.received = 0
         self._cut = None
         try:
             have = await self._begin(resume)
@@ -142,6 +140,11 @@ class Download:
             ) from None
         finally:
             await asyncio.shield(self._worker.run(self._file.close))
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self._file.size
 
     @property
     def resumable(self) -> bool:
@@ -220,7 +223,6 @@ class Download:
                 if total is not None and done == have:
                     await self._check_space(total - have)
                 done += len(block)
-                self.received += len(block)
                 if done > self._limits.max_size:
                     raise self._too_large(None)
                 if self.wanted.size is not None and done > self.wanted.size:

@@ -321,13 +321,15 @@ class Transfers:
             on_bytes=self._progress.update,
         )
         backoff = Backoff(lambda: self._live.now, self._rng)
-        failures = damaged = 0
+        failures = damaged = furthest = 0
         while True:
             try:
                 return await download.attempt(resume)
             except DownloadFailed as error:
                 resume = error.keep and download.resumable
-                failures = 1 if resume and download.received >= STEP else failures + 1
+                grown = resume and download.size >= furthest + STEP
+                furthest = max(furthest, download.size)
+                failures = 1 if grown else failures + 1
                 damaged += error.damaged
                 attempts = self._live.now.retries.max_attempts
                 if not error.again or damaged > 1 or failures >= attempts:
