@@ -1,0 +1,214 @@
+"""The live printer, against a stand-in for the part of Moonraker that it talks to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from components.printer.klippy import Printer, PrinterError
+from components.printer.snapshot import KlippyState, Snapshot
+from components.runtime.supervisor import Supervisor
+from tests.unit.fakes import Board, FakeClock, settle
+
+STATUS: dict[str, dict[str, Any]] = {
+    "print_stats": {"state": "standby", "filename": ""},
+    "extruder": {"temperature": 25.0, "target": 0.0},
+    "webhooks": {"state": "ready", "state_message": "Printer is ready"},
+}
+
+
+class ServerError(Exception):
+    pass
+
+
+class FakeMoonraker:
+    """Klippy as Moonraker shows it: a connection with a state, and the klippy_apis component."""
+
+    error = ServerError
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, list[Callable[..., Any]]] = {}
+        self.state = "disconnected"
+        self.state_message = ""
+        self.callback: Callable[[Any, float], Any] | None = None
+        self.subscriptions = 0
+        self.refusals = 0
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.metadata: dict[str, Any] = {}
+        self.error_of: dict[str, str] = {}
+
+    def lookup_component(self, name: str, default: Any = None) -> FakeMoonraker:
+        return self
+
+    def register_event_handler(self, event: str, handler: Callable[..., Any]) -> None:
+        self.handlers.setdefault(event, []).append(handler)
+
+    def fire(self, event: str, *args: Any) -> None:
+        for handler in self.handlers.get(event, []):
+            handler(*args)
+
+    def get_file_metadata(self, filename: str) -> dict[str, Any]:
+        return self.metadata
+
+    async def get_object_list(self) -> list[str]:
+        if self.refusals:
+            self.refusals -= 1
+            raise ServerError("Klippy Host not connected")
+        return [*STATUS, "gcode_macro LOAD"]
+
+    async def query_objects(self, objects: Any) -> dict[str, Any]:
+        return {"configfile": {"settings": {"extruder": {"max_temp": 250.0}}}}
+
+    async def subscribe_objects(self, objects: Any, callback: Any) -> dict[str, Any]:
+        self.subscriptions += 1
+        self.callback = callback
+        return {name: dict(fields) for name, fields in STATUS.items() if name in objects}
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        async def call(*args: Any) -> str:
+            self.calls.append((name, args))
+            if name in self.error_of:
+                raise ServerError(self.error_of[name])
+            return "ok"
+
+        return call
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.moonraker = FakeMoonraker()
+        self.board = Board(self.clock)
+        self.supervisor = Supervisor(self.board.notices, self.clock)
+        self.printer = Printer(self.moonraker, self.supervisor, self.board.notices, self.clock)
+        self.printer.register()
+        self.heard: list[tuple[Snapshot, Snapshot]] = []
+        self.printer.subscribe(lambda old, new: self.heard.append((old, new)))
+
+    async def ready(self) -> None:
+        self.moonraker.state = "ready"
+        self.moonraker.fire("server:klippy_ready")
+        await settle()
+
+
+async def test_it_subscribes_at_each_ready_and_forgets_at_each_disconnect() -> None:
+    bench = Bench()
+    assert bench.printer.snapshot.klippy is KlippyState.DISCONNECTED
+    for number in (1, 2):
+        await bench.ready()
+        assert bench.moonraker.subscriptions == number
+        now = bench.printer.snapshot
+        assert now.ready
+        assert now.extruder is not None
+        assert (now.extruder.temperature, now.extruder.max_temp) == (25.0, 250.0)
+        assert now.macros == {"LOAD"}
+        bench.moonraker.fire("server:klippy_disconnect")
+        assert bench.printer.snapshot.heaters == {}
+        assert bench.printer.snapshot.klippy is KlippyState.DISCONNECTED
+
+
+async def test_a_refused_subscription_is_asked_for_again() -> None:
+    bench = Bench()
+    bench.moonraker.refusals = 2
+    await bench.ready()
+    for _ in range(2):
+        bench.clock.advance(10)
+        await settle()
+    assert bench.moonraker.subscriptions == 1
+
+
+async def test_diffs_are_merged_and_news_is_told() -> None:
+    bench = Bench()
+    await bench.ready()
+    assert bench.moonraker.callback is not None
+    bench.heard.clear()
+    bench.moonraker.callback({"extruder": {"temperature": 60.0}, "other": {"x": 1}}, 0.0)
+    assert bench.heard == []
+    bench.moonraker.callback({"extruder": {"target": 210.0}}, 0.0)
+    ((old, new),) = bench.heard
+    assert old.extruder is not None
+    assert new.extruder is not None
+    assert (old.extruder.target, new.extruder.target) == (0.0, 210.0)
+    assert new.extruder.temperature == 60.0
+
+
+async def test_diffs_of_an_old_subscription_are_dropped() -> None:
+    bench = Bench()
+    await bench.ready()
+    old = bench.moonraker.callback
+    assert old is not None
+    bench.moonraker.fire("server:klippy_disconnect")
+    await bench.ready()
+    old({"extruder": {"temperature": 300.0}}, 0.0)
+    assert bench.printer.snapshot.heaters["extruder"].temperature == 25.0
+
+
+@pytest.mark.parametrize("state", ["shutdown", "error"])
+async def test_klippys_own_words_are_told(state: str) -> None:
+    bench = Bench()
+    await bench.ready()
+    bench.moonraker.state = state
+    bench.moonraker.state_message = "Lost communication with MCU 'mcu'\nOnce the issue is fixed"
+    bench.moonraker.fire("server:klippy_shutdown")
+    now = bench.printer.snapshot
+    assert now.klippy is KlippyState(state)
+    assert now.message == "Lost communication with MCU 'mcu' Once the issue is fixed"
+    assert bench.heard[-1][1] is now
+
+
+async def test_waiting_ends_with_the_change_that_was_waited_for() -> None:
+    bench = Bench()
+    await bench.ready()
+    assert bench.moonraker.callback is not None
+    waiting = asyncio.ensure_future(
+        bench.printer.wait_for(lambda s: s.job.state == "printing", 60.0)
+    )
+    await settle()
+    bench.moonraker.callback({"print_stats": {"state": "printing"}}, 0.0)
+    assert await waiting
+    assert not await bench.printer.wait_for(lambda s: s.job.state == "paused", 0.01)
+
+
+async def test_an_error_of_klippy_is_a_printer_error_in_its_own_words() -> None:
+    bench = Bench()
+    bench.moonraker.error_of["run_gcode"] = "Must home axis first: 10.0 0.0 0.0"
+    with pytest.raises(PrinterError, match="Must home axis first"):
+        await bench.printer.gcode("G1 X10")
+
+
+@pytest.mark.parametrize("name", ["a\nM112", 'a"b', "a\x00b"])
+async def test_a_name_that_could_carry_gcode_is_never_sent(name: str) -> None:
+    bench = Bench()
+    with pytest.raises(PrinterError):
+        await bench.printer.start_print(name)
+    assert bench.moonraker.calls == []
+
+
+async def test_a_listener_that_fails_harms_no_other() -> None:
+    bench = Bench()
+
+    def broken(old: Snapshot, new: Snapshot) -> None:
+        raise RuntimeError("broken")
+
+    bench.printer.subscribe(broken)
+    after: list[Snapshot] = []
+    bench.printer.subscribe(lambda old, new: after.append(new))
+    await bench.ready()
+    assert after
+    assert bench.printer.snapshot.ready
+
+
+async def test_the_estimate_may_arrive_after_the_print_began() -> None:
+    bench = Bench()
+    await bench.ready()
+    assert bench.moonraker.callback is not None
+    printing = {"print_stats": {"state": "printing", "filename": "a.gcode"}}
+    bench.moonraker.callback(printing, 0.0)
+    assert bench.printer.snapshot.file.estimated_time == 0.0
+    bench.moonraker.metadata = {"estimated_time": 600}
+    bench.moonraker.fire("file_manager:metadata_processed", "a.gcode")
+    bench.moonraker.callback({"extruder": {"temperature": 26.0}}, 0.0)
+    assert bench.printer.snapshot.file.estimated_time == 600.0

@@ -1,0 +1,128 @@
+"""What is read from Klipper's status objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.printer.snapshot import (
+    FileFacts,
+    KlippyState,
+    Snapshot,
+    heater_limits,
+    is_news,
+    macros_of,
+    read_progress,
+    read_snapshot,
+    subscription,
+)
+
+OBJECTS: dict[str, dict[str, Any]] = {
+    "print_stats": {
+        "state": "printing",
+        "filename": "cubo.gcode",
+        "print_duration": 60.0,
+        "total_duration": 200.0,
+        "filament_used": 123.4,
+        "info": {"current_layer": 3, "total_layer": 10},
+    },
+    "toolhead": {"extruder": "extruder1", "homed_axes": "xy"},
+    "gcode_move": {"speed_factor": 1.2, "extrude_factor": 0.95, "gcode_position": [1, 2, 3, 4]},
+    "extruder": {"temperature": 25.0, "target": 0.0, "power": 0.0},
+    "extruder1": {"temperature": 180.0, "target": 210.0, "power": 1.0},
+    "heater_bed": {"temperature": 59.0, "target": 60.0, "power": 0.4},
+    "heater_generic chamber": {"temperature": 40.0, "target": 40.0, "power": 0.1},
+    "fan": {"speed": 0.75, "rpm": None},
+    "fan_generic aux": {"speed": 0.5},
+    "temperature_sensor pi": {"temperature": 51.2},
+    "temperature_fan case": {"speed": 0.3, "temperature": 33.0, "target": 40.0},
+    "filament_switch_sensor runout": {"filament_detected": False, "enabled": True},
+    "filament_switch_sensor off": {"filament_detected": False, "enabled": False},
+}
+
+
+def snapshot(objects: dict[str, dict[str, Any]], **facts: Any) -> Snapshot:
+    limits = {"extruder1": (0.0, 290.0)}
+    return read_snapshot(
+        KlippyState.READY, "", objects, limits, frozenset({"LOAD"}), FileFacts(**facts)
+    )
+
+
+def test_every_heater_fan_and_sensor_is_there_by_name() -> None:
+    now = snapshot(OBJECTS)
+    assert set(now.heaters) == {"extruder", "extruder1", "heater_bed", "heater_generic chamber"}
+    assert now.extruder is not None
+    assert (now.extruder.name, now.extruder.max_temp) == ("extruder1", 290.0)
+    assert now.fans == {"fan": 0.75, "fan_generic aux": 0.5, "temperature_fan case": 0.3}
+    assert now.sensors == {"temperature_sensor pi": 51.2, "temperature_fan case": 33.0}
+    assert now.filament_sensors == {"filament_switch_sensor runout": False}
+    assert (now.job.layer, now.job.layers) == (3, 10)
+    assert now.heating
+
+
+def test_an_absent_bed_and_fan_are_absent() -> None:
+    now = snapshot({"print_stats": {}, "extruder": {"temperature": None, "target": None}})
+    assert (now.bed, now.fan_speed, now.heating) == (None, None, False)
+    assert now.extruder is not None
+    assert now.extruder.temperature is None
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*OBJECTS, "virtual_sdcard", "display_status", "webhooks"]),
+        st.dictionaries(
+            st.sampled_from(["state", "filename", "temperature", "target", "info", "progress"]),
+            st.none() | st.floats() | st.text(max_size=5) | st.lists(st.integers(), max_size=2),
+        ),
+    )
+)
+def test_status_of_any_shape_is_read(objects: dict[str, dict[str, Any]]) -> None:
+    now = snapshot(objects)
+    assert 0.0 <= now.job.progress <= 1.0
+
+
+def progress(display: float | None, position: int, size: int = 1000, **facts: Any) -> float:
+    objects: dict[str, dict[str, Any]] = {
+        "virtual_sdcard": {"progress": position / size, "file_position": position},
+        "display_status": {"progress": position / size if display is None else display},
+    }
+    return read_progress("printing", objects, FileFacts(**facts))
+
+
+def test_progress_is_m73s_where_the_file_speaks_it() -> None:
+    assert progress(0.42, 700, gcode_start_byte=100, gcode_end_byte=900) == 0.42
+
+
+def test_progress_without_m73_counts_between_first_and_last_gcode_byte() -> None:
+    assert progress(None, 100, gcode_start_byte=100, gcode_end_byte=900) == 0.0
+    assert progress(None, 500, gcode_start_byte=100, gcode_end_byte=900) == 0.5
+    assert progress(None, 990, gcode_start_byte=100, gcode_end_byte=900) == 1.0
+
+
+def test_progress_without_metadata_is_klippers_own() -> None:
+    assert progress(None, 250) == 0.25
+
+
+@pytest.mark.parametrize(("state", "expected"), [("complete", 1.0), ("standby", 0.0), ("", 0.0)])
+def test_progress_when_no_job_runs(state: str, expected: float) -> None:
+    assert read_progress(state, {"virtual_sdcard": {"progress": 0.5}}, FileFacts()) == expected
+
+
+def test_only_what_klipper_has_is_subscribed_to() -> None:
+    wanted = subscription(["extruder", "extruder2", "gcode_macro X", "heater_fan hotend", "mcu"])
+    assert set(wanted) == {"extruder", "extruder2", "heater_fan hotend"}
+
+
+def test_a_temperature_is_no_news_a_target_is() -> None:
+    assert not is_news({"extruder": {"temperature": 200.1}, "toolhead": {"position": [1]}})
+    assert is_news({"extruder1": {"target": 0.0}})
+    assert is_news({"print_stats": {"state": "paused"}})
+
+
+def test_names_and_limits_come_from_klipper() -> None:
+    assert macros_of(["gcode_macro Load_Filament", "fan"]) == {"LOAD_FILAMENT"}
+    settings = {"extruder": {"min_temp": 5, "max_temp": "275"}, "heater_bed": None, "mcu": {}}
+    assert heater_limits(settings) == {"extruder": (5.0, 275.0), "heater_bed": (0.0, 0.0)}
