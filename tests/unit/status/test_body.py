@@ -1,0 +1,171 @@
+"""The status body: complete, and with correct figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.hub.json_body import to_json
+from components.hub.protocol import Generation
+from components.printer.gcode_files import GcodeFile
+from components.printer.host import HostStats
+from components.printer.snapshot import FileFacts, Heater, Job, KlippyState, Snapshot
+from components.settings.model import PrinterData, Settings
+from components.status.body import Report, build_body, status_word, time_remaining
+
+#: The README of client v4, "Datos Enviados al Servidor", and the hub's notes: never one less.
+DOCUMENTED = (
+    "action",
+    "token",
+    "name",
+    "client_version",
+    "timestamp",
+    "status",
+    "temp_hotend",
+    "temp_bed",
+    "temp_hotend_target",
+    "temp_bed_target",
+    "print_speed",
+    "fan_speed",
+    "progress",
+    "current_file",
+    "time_remaining",
+    "last_completed",
+    "uptime",
+    "system",
+    "files",
+    "tags",
+    "filament",
+    "bed_status",
+    "location",
+    "image",
+)
+
+
+def report(snapshot: Snapshot, **changes: Any) -> Report:
+    base = Report(
+        settings=Settings(
+            printer_token="T",
+            printer_name="🦄",
+            printer_data=PrinterData(tags=("PLA",), filament={"material": "PLA"}, location="Lab"),
+        ),
+        generation=Generation.ONE,
+        version="5.0.0",
+        now=1_700_000_000.0,
+        snapshot=snapshot,
+        host=HostStats(cpu_usage=12.34, memory_used_mb=512.46, cpu_temp=55.27, uptime=19380),
+        files=[GcodeFile("pieza.gcode", 2621440, 1_699_999_999.7)],
+        jobs=[],
+        last_completed="pieza.gcode (14:30)",
+        bed_status="limpia",
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def printing(**job: Any) -> Snapshot:
+    values: dict[str, Any] = {"state": "printing", "filename": "cubo.gcode", **job}
+    return Snapshot(klippy=KlippyState.READY, job=Job(**values))
+
+
+def test_every_documented_field_is_there_even_for_an_absent_printer() -> None:
+    body = build_body(report(Snapshot()))
+    assert set(DOCUMENTED) <= set(body)
+    assert body["status"] == "offline"
+    assert (body["temp_bed"], body["fan_speed"], body["files"][0]["name"]) == (
+        0.0,
+        0,
+        "pieza.gcode",
+    )
+
+
+def test_the_figures_are_rounded_not_cut() -> None:
+    now = dataclasses.replace(
+        printing(progress=0.4567),
+        speed_factor=3.0599,
+        fan_speed=0.7451,
+        heaters={"extruder": Heater("extruder", 210.46, 210.0, 0.4, 0.0, 300.0)},
+    )
+    body = build_body(report(now))
+    assert (body["print_speed"], body["fan_speed"], body["progress"]) == (306, 75, 46)
+    assert (body["temp_hotend"], body["temp_hotend_target"]) == (210.5, 210.0)
+    assert body["system"] == {"cpu_usage": 12.3, "memory_usage": 512.5, "cpu_temp": 55.3}
+    assert body["files"] == [{"name": "pieza.gcode", "size": "2.5 MB", "modified": 1699999999}]
+    assert body["uptime"] == "5h 23m"
+
+
+@pytest.mark.parametrize(
+    ("klippy", "state", "one", "two"),
+    [
+        (KlippyState.DISCONNECTED, "printing", "offline", "offline"),
+        (KlippyState.STARTUP, "", "offline", "offline"),
+        (KlippyState.SHUTDOWN, "printing", "error", "error"),
+        (KlippyState.ERROR, "", "error", "error"),
+        (KlippyState.READY, "standby", "idle", "idle"),
+        (KlippyState.READY, "printing", "printing", "printing"),
+        (KlippyState.READY, "paused", "printing", "paused"),
+        (KlippyState.READY, "complete", "idle", "idle"),
+        (KlippyState.READY, "cancelled", "idle", "idle"),
+        (KlippyState.READY, "error", "error", "error"),
+    ],
+)
+def test_the_hubs_word_for_each_state(klippy: KlippyState, state: str, one: str, two: str) -> None:
+    now = Snapshot(klippy=klippy, job=Job(state=state))
+    assert status_word(now, Generation.ONE) == one
+    assert status_word(now, Generation.TWO) == two
+
+
+def remaining(progress: float, print_duration: float, estimate: float) -> int:
+    now = dataclasses.replace(
+        printing(progress=progress, print_duration=print_duration, total_duration=9000.0),
+        file=FileFacts(filename="cubo.gcode", estimated_time=estimate),
+    )
+    return time_remaining(now)
+
+
+def test_time_remaining_is_the_slicers_estimate_at_first() -> None:
+    assert remaining(0.0, 0.0, 7200) == 120  # heating: 9000 s of total_duration count nothing
+
+
+def test_time_remaining_follows_the_prints_own_pace_more_and_more() -> None:
+    assert remaining(0.5, 3600, 7200) == 60
+    assert remaining(0.5, 7200, 7200) == 90  # half at double time: between 60 and 120
+    assert remaining(0.9, 12960, 7200) == 23  # of 24 by the pace, 12 by the slicer
+
+
+def test_time_remaining_without_an_estimate_is_the_pace() -> None:
+    assert remaining(0.25, 900, 0) == 45
+    assert remaining(0.0, 0, 0) == 0
+
+
+def test_the_estimate_of_another_file_counts_nothing() -> None:
+    now = dataclasses.replace(printing(), file=FileFacts(filename="x", estimated_time=7200))
+    assert time_remaining(now) == 0
+
+
+def test_no_job_no_time() -> None:
+    assert time_remaining(Snapshot(klippy=KlippyState.READY, job=Job(state="complete"))) == 0
+
+
+def test_why_the_printer_does_not_print_is_told() -> None:
+    down = Snapshot(klippy=KlippyState.SHUTDOWN, message="ADC out of range")
+    assert build_body(report(down))["state_message"] == "ADC out of range"
+
+
+@given(
+    st.floats(allow_nan=True),
+    st.floats(allow_nan=True),
+    st.text(st.characters(codec=None), max_size=8),
+)
+def test_whatever_klipper_reports_becomes_json_for_php(a: float, b: float, name: str) -> None:
+    now = dataclasses.replace(
+        printing(progress=0.5, print_duration=abs(b), filename=name),
+        speed_factor=a,
+        heaters={"extruder": Heater("extruder", a, b, None, 0.0, 300.0)},
+    )
+    body = json.loads(to_json(build_body(report(now, files=[GcodeFile(name, 3, 0.0)]))))
+    assert body["status"] == "printing"

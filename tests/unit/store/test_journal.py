@@ -1,0 +1,79 @@
+"""The event journal: in order, on disk, bounded, and honest about gaps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.runtime.clock import Clock
+from components.store import journal
+from components.store.database import Database
+from components.store.journal import GAP, SAMPLE, Journal
+from tests.unit.fakes import Board, FakeClock
+
+
+async def opened(folder: Path, max_rows: int = journal.MAX_ROWS) -> tuple[Database, Journal]:
+    database = Database(folder, Board().notices, Clock())
+    await database.open([journal.SCHEMA])
+    events = Journal(database, FakeClock(1_700_000_000.25), max_rows)
+    await events.start()
+    return database, events
+
+
+async def test_events_wait_with_their_times_and_numbers_until_acknowledged(tmp_path: Path) -> None:
+    database, events = await opened(tmp_path)
+    events.record("job_started", {"filename": "a.gcode"})
+    events.record("job_finished", {"filename": "a.gcode"})
+    due = await events.due(50)
+    assert [(e["seq"], e["kind"], e["at"]) for e in due] == [
+        (1, "job_started", 1_700_000_000.25),
+        (2, "job_finished", 1_700_000_000.25),
+    ]
+    await events.delivered(1)
+    assert [e["seq"] for e in await events.due(50)] == [2]
+    await database.close()
+
+
+async def test_they_survive_a_restart_and_numbers_are_never_used_again(tmp_path: Path) -> None:
+    database, events = await opened(tmp_path)
+    events.record("a", {})
+    await events.due(1)
+    await database.close()
+    database, events = await opened(tmp_path)
+    assert events.undelivered == 1
+    await events.delivered(1)
+    events.record("b", {})
+    assert [e["seq"] for e in await events.due(50)] == [2]
+    await database.close()
+
+
+async def test_it_is_bounded_samples_go_first_and_the_gap_is_told(tmp_path: Path) -> None:
+    database, events = await opened(tmp_path, max_rows=300)
+    events.record("job_started", {"filename": "a.gcode"})
+    for number in range(499):
+        events.record(SAMPLE, {"n": number})
+    kept = await events.due(10_000)
+    assert len(kept) <= 300 + 100
+    assert kept[0]["kind"] == "job_started"
+    gaps = [e for e in kept if e["kind"] == GAP]
+    dropped = sum(e["data"]["dropped"] for e in gaps)
+    assert dropped == 500 - (len(kept) - len(gaps))
+    await database.close()
+
+
+async def test_without_samples_the_oldest_go(tmp_path: Path) -> None:
+    database, events = await opened(tmp_path, max_rows=100)
+    for number in range(300):
+        events.record("job_failed", {"n": number})
+    kept = await events.due(10_000)
+    assert len(kept) <= 200
+    assert kept[-1]["kind"] == GAP
+    assert kept[-2]["data"] == {"n": 299}
+    await database.close()
+
+
+async def test_an_event_too_large_is_replaced_by_a_word(tmp_path: Path) -> None:
+    database, events = await opened(tmp_path)
+    events.record("klippy_error", {"message": "x" * 10_000})
+    ((only),) = await events.due(5)
+    assert len(str(only["data"])) < 200
+    await database.close()
