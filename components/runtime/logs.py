@@ -2,7 +2,7 @@
 
 A line costs the event loop one `put` into a bounded queue; a thread of our own masks, formats
 and writes. Secrets are masked where a line is formatted, its trace included, so that no call site
-has to think of it; a filter on Moonraker's own log handlers masks them in what others say about our requests.
+has to think of it; a filter on Moonraker's own log handlers masks them in what others say of us.
 """
 
 from __future__ import annotations
