@@ -222,11 +222,10 @@ class Executor:
         self._strays.add(task)
         task.add_done_callback(self._forget)
         halted = None if since is None else self._halts.waiter(since)
-        waiting: Set["asyncio.Future[Any]"] = {task} if halted is None else {task, halted}
         try:
-            await asyncio.wait(waiting, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            await self._first_of(task, halted, limit)
             if since is not None and self._halts.struck(since) and not task.done():
-                await asyncio.wait({task}, timeout=LAST_WORDS)
+                await self._first_of(task, None, LAST_WORDS)
         except asyncio.CancelledError:
             task.cancel()
             raise
@@ -239,6 +238,20 @@ class Executor:
         if since is not None:
             self._check_halt(since)
         return False
+
+    async def _first_of(
+        self,
+        task: "asyncio.Task[None]",
+        other: "Optional[asyncio.Future[None]]",
+        limit: Optional[float],
+    ) -> None:
+        alarm = None if limit is None else asyncio.ensure_future(self._clock.sleep(limit))
+        waiting: Set["asyncio.Future[Any]"] = {f for f in (task, other, alarm) if f is not None}
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if alarm is not None:
+                alarm.cancel()
 
     async def _confirm(self, reached: Predicate, seconds: float, since: Epoch) -> bool:
         """Whether the state shows it in time; raises `Failed` as soon as Klippy is not ready any

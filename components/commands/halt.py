@@ -59,6 +59,8 @@ class Halts:
 
     def struck(self, since: Epoch) -> str:
         """What halted the printer since then; "" if nothing did."""
+        if since.stops != self._stops:
+            return "an emergency stop came"  # whatever Klippy then says of its shutdown
         return self._reason if since != self.now else ""
 
     def waiter(self, since: Epoch) -> "asyncio.Future[None]":

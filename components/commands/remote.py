@@ -76,7 +76,7 @@ class Commands:
         self._boot_id = boot_id or _boot_id
         self._halts = Halts()
         self._emergency = EmergencyStop(printer, self._halts, notices)
-        self._bed = Bed(live, flags, notices, supervisor)
+        self._bed = Bed(live, flags, notices)
         self._listeners: List[Listener] = []
         self._made_ids = 0
         self.last_activity = float("-inf")  # monotonic seconds
@@ -115,7 +115,7 @@ class Commands:
         boot = self._boot_id()
         unfinished = await self._ledger.load()
         self._emergency.recall(await self._ledger.received_by_action(EMERGENCY_STOP))
-        self._bed.start(self._printer.snapshot)
+        self._bed.note_change(self._printer.snapshot, self._printer.snapshot)
         self._show_switch()
         self._printer.subscribe(self._halts.note_change)
         self._printer.subscribe(self._bed.note_change)

@@ -90,7 +90,7 @@ class Database:
         self._put(_Job(work, durable, settle))
         return await future
 
-    def post(self, work: Work) -> None:
+    def post(self, work: Work, *, durable: bool = False) -> None:
         """Run `work` some time soon, in order, and do not wait; a failure becomes a notice."""
         if self._posted >= MAX_POSTED:
             self._dropped += 1
@@ -113,7 +113,7 @@ class Database:
                 )
 
         try:
-            self._put(_Job(work, False, settle))
+            self._put(_Job(work, durable, settle))
         except StoreClosed:
             return
         self._posted += 1

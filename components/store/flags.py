@@ -9,6 +9,7 @@ from typing import Any, Dict
 
 from ..runtime.clock import Clock
 from .database import Database
+from .sqlite_file import Work
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS flags (
@@ -45,15 +46,26 @@ class Flags:
     def get(self, name: str, default: Any = None) -> Any:
         return self._values.get(name, default)
 
+    def put(self, name: str, value: Any) -> None:
+        """Remember a JSON value: in force at once, on disk as soon as the disk allows."""
+        if self._note(name, value):
+            self._database.post(self._write(name, value), durable=True)
+
     async def set(self, name: str, value: Any) -> None:
-        """Remember a JSON value; it is on disk when this returns. In force at once, whatever the
-        disk does."""
+        """As `put`, and it is on disk when this returns."""
+        if self._note(name, value):
+            await self._database.run(self._write(name, value), durable=True)
+
+    def _note(self, name: str, value: Any) -> bool:
         if name in self._values and self._values[name] == value:
-            return
+            return False
         self._values[name] = value
+        return True
+
+    def _write(self, name: str, value: Any) -> Work:
         text, now = json.dumps(value), self._clock.time()
 
         def write(db: sqlite3.Connection) -> None:
             db.execute("INSERT OR REPLACE INTO flags VALUES (?, ?, ?)", (name, text, now))
 
-        await self._database.run(write, durable=True)
+        return write

@@ -1,0 +1,293 @@
+"""A printer made of a snapshot, and the commands room around it, with a clock that the test turns."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Awaitable, Callable
+
+from components.commands import Commands
+from components.printer.klippy import PrinterError
+from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
+from components.runtime.supervisor import Supervisor
+from components.settings.model import Expiry, LiveSettings, PrinterData, Security, Settings
+from components.store import flags, ledger
+from components.store.database import Database
+from components.store.flags import Flags
+from components.store.ledger import Ledger
+from tests.unit.fakes import Board, FakeClock
+
+TOKEN = "TECMED_TEST"
+
+
+async def until(condition: Callable[[], Any], what: str = "") -> None:
+    """Wait for something that the store's thread or a task brings about."""
+    for _ in range(5000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError(f"it never came about: {what or condition}")
+
+
+def ready(**changes: Any) -> Snapshot:
+    """A cartesian printer at rest."""
+    base = Snapshot(
+        klippy=KlippyState.READY,
+        message="Printer is ready",
+        job=Job(state="standby"),
+        heaters={
+            "extruder": Heater("extruder", 21.0, 0.0, 0.0, 0.0, 250.0),
+            "heater_bed": Heater("heater_bed", 21.0, 0.0, 0.0, 0.0, 130.0),
+        },
+        fan_speed=0.0,
+        macros=frozenset(("LOAD_FILAMENT", "_HIDDEN", "PARK")),
+        objects={"webhooks": {"state": "ready"}},
+    )
+    return replace(base, **changes)
+
+
+def printing(state: str = "printing", filename: str = "part.gcode") -> Snapshot:
+    return ready(job=Job(state=state, filename=filename))
+
+
+class FakePrinter:
+    """Answers like Klippy: one script at a time, states that follow what was sent."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self._snapshot = ready()
+        self._listeners: list[Callable[[Snapshot, Snapshot], None]] = []
+        self._waiters: list[tuple[Callable[[Snapshot], bool], asyncio.Future[bool]]] = []
+        self._mutex = asyncio.Lock()
+        self._held: dict[str, asyncio.Event] = {}
+        self.sent: list[str] = []  # scripts and verbs, in the order in which Klippy began them
+        self.at: list[float] = []  # and when, monotonic
+        self.errors: dict[str, str] = {}  # what a script or verb that begins so is answered
+        self.deaf: set[str] = set()  # scripts that Klippy takes and that change nothing
+
+    # As Printer
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+    def subscribe(self, listener: Callable[[Snapshot, Snapshot], None]) -> None:
+        self._listeners.append(listener)
+
+    async def wait_for(self, predicate: Callable[[Snapshot], bool], timeout: float) -> bool:
+        if predicate(self._snapshot):
+            return True
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiters.append((predicate, future))
+        alarm = asyncio.ensure_future(self._clock.sleep(timeout))
+        try:
+            await asyncio.wait({future, alarm}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            alarm.cancel()
+        return future.done()
+
+    async def gcode(self, script: str) -> None:
+        async with self._mutex:
+            self._note(script)
+            await self._wait_if_held(script)
+            if self._snapshot.ready:
+                for line in script.split("\n"):
+                    if not any(line.startswith(word) for word in self.deaf):
+                        self._apply(line)
+
+    async def emergency_stop(self) -> None:
+        self._note("emergency_stop")
+        self.change(klippy=KlippyState.SHUTDOWN, message="Shutdown due to webhooks request")
+        for event in self._held.values():
+            event.set()  # M109 and dwells give up without an error when Klippy shuts down
+
+    async def pause(self) -> None:
+        await self._job_verb("pause", Job(state="paused", filename=self._snapshot.job.filename))
+
+    async def resume(self) -> None:
+        await self._job_verb("resume", Job(state="printing", filename=self._snapshot.job.filename))
+
+    async def cancel(self) -> None:
+        await self._job_verb("cancel", Job(state="cancelled", filename=self._snapshot.job.filename))
+
+    async def firmware_restart(self) -> None:
+        self._note("firmware_restart")
+        self.change(klippy=KlippyState.DISCONNECTED, objects={})
+        asyncio.get_running_loop().call_later(0.01, self._come_back)
+
+    def _come_back(self) -> None:
+        self.change(klippy=KlippyState.STARTUP)
+        self.put(ready())
+
+    async def start_print(self, filename: str) -> None:
+        self._note(f"start {filename}")
+        if "start" not in self.deaf:
+            self.change(job=Job(state="standby", filename=filename))
+            self.change(job=Job(state="printing", filename=filename))
+
+    async def queue_print(self, filename: str) -> None:
+        self._note(f"queue {filename}")
+
+    async def machine(self, action: str) -> None:
+        self._note(action)
+
+    # For tests
+
+    def change(self, **changes: Any) -> None:
+        old, self._snapshot = self._snapshot, replace(self._snapshot, **changes)
+        for predicate, future in list(self._waiters):
+            if not future.done() and predicate(self._snapshot):
+                future.set_result(True)
+        for listener in self._listeners:
+            listener(old, self._snapshot)
+
+    def put(self, snapshot: Snapshot) -> None:
+        self.change(**{name: getattr(snapshot, name) for name in Snapshot.__dataclass_fields__})
+
+    def hold(self, word: str) -> asyncio.Event:
+        """Scripts and verbs that begin with `word` take until this event."""
+        self._held[word] = asyncio.Event()
+        return self._held[word]
+
+    def _note(self, what: str) -> None:
+        self.sent.append(what)
+        self.at.append(self._clock.monotonic())
+        for word, message in self.errors.items():
+            if what.startswith(word):
+                raise PrinterError(message)
+
+    async def _wait_if_held(self, what: str) -> None:
+        for word, event in self._held.items():
+            if what.startswith(word):
+                await event.wait()
+
+    async def _job_verb(self, name: str, after: Job) -> None:
+        async with self._mutex:
+            self._note(name)
+            await self._wait_if_held(name)
+            if name not in self.deaf:
+                self.change(job=after)
+
+    def _apply(self, line: str) -> None:
+        word, number = line.split(" ")[0], re.search(r"S([\d.]+)", line)
+        value = float(number.group(1)) if number else 0.0
+        if word == "M220":
+            self.change(speed_factor=value / 100)
+        elif word == "M221":
+            self.change(extrude_factor=value / 100)
+        elif word in ("M106", "M107"):
+            self.change(fan_speed=round(value / 255, 2))
+        elif word == "G28":
+            self.change(homed_axes="".join(sorted(set(line[4:].lower() or "xyz"))))
+        elif word == "TURN_OFF_HEATERS":
+            heaters = {n: replace(h, target=0.0) for n, h in self._snapshot.heaters.items()}
+            self.change(heaters=heaters)
+        elif word == "SET_HEATER_TEMPERATURE":
+            name, target = re.findall(r"=(\S+)", line)
+            heaters = dict(self._snapshot.heaters)
+            heaters[name] = replace(heaters[name], target=float(target))
+            self.change(heaters=heaters)
+
+
+class Lab:
+    """The room on a folder of its own; `restart` is what a crash and a new start leave."""
+
+    def __init__(self, folder: Path, **security: Any) -> None:
+        self.folder = folder
+        self.clock = FakeClock()
+        self.board = Board(self.clock)
+        security.setdefault("rate_limit_seconds", 0.0)
+        self.live = LiveSettings(
+            Settings(
+                server_url="http://hub.test/api.php",
+                printer_token=TOKEN,
+                security=Security(**security),
+                expiry=Expiry(),
+                printer_data=PrinterData(bed_status="limpia"),
+            )
+        )
+        self.printer = FakePrinter(self.clock)
+        self.results: list[dict[str, Any]] = []
+        self.fetch: Callable[[Any], Awaitable[str]] | None = None
+        self.local: set[str] = set()
+        self.hooks: dict[str, Any] = {}
+        self.hub_time_known = True
+        self.boot = "boot-1"
+
+    async def start(self) -> Lab:
+        self.supervisor = Supervisor(self.board.notices, self.clock)
+        self.database = Database(self.folder, self.board.notices, self.clock)
+        await self.database.open([ledger.SCHEMA, flags.SCHEMA])
+        self.flags = Flags(self.database, self.clock)
+        self.commands = Commands(
+            live=self.live,
+            printer=self.printer,
+            ledger=Ledger(self.database),
+            flags=self.flags,
+            notices=self.board.notices,
+            supervisor=self.supervisor,
+            clock=self.clock,
+            hub_now=self.clock.time,
+            hub_time_known=lambda: self.hub_time_known,
+            fetch=self.fetch,
+            find_local=lambda name: name in self.local,
+            hooks=self.hooks,
+            told_errors=(TransferError,),
+            boot_id=lambda: self.boot,
+        )
+        self.commands.on_result(self.results.append)
+        await self.commands.start()
+        return self
+
+    async def kill(self) -> None:
+        """Everything stops where it is, as after SIGKILL (what was committed is on disk)."""
+        await self.supervisor.stop()
+        await self.database.close()
+
+    async def restart(self) -> Lab:
+        await self.kill()
+        self.printer = FakePrinter(self.clock)
+        return await self.start()
+
+    async def take(self, *commands: Any, generation: int = 1) -> int:
+        return await self.commands.take(list(commands), generation)
+
+    async def run(self, *commands: Any, generation: int = 1) -> list[dict[str, Any]]:
+        """Hand them over and wait until each has its result."""
+        before = len(self.results)
+        new = await self.take(*commands, generation=generation)
+        await until(lambda: len(self.results) >= before + new, f"{new} results")
+        return self.results[before:]
+
+    async def elapse(self, condition: Callable[[], Any]) -> None:
+        """Let time go by, in quarters of a second, until something has come about."""
+        for _ in range(1000):
+            if condition():
+                return
+            self.clock.advance(0.25)
+            await asyncio.sleep(0.001)
+        raise AssertionError(f"it never came about: {condition}")
+
+    def secure(self, **changes: Any) -> None:
+        now = self.live.now
+        self.live.replace(replace(now, security=replace(now.security, **changes)))
+
+    def result(self, id_: Any) -> dict[str, Any]:
+        (found,) = [r for r in self.results if r["id"] == id_]
+        return found
+
+
+class TransferError(Exception):
+    """As the files room raises it."""
+
+
+def one(action: str, id_: Any = "cmd_1", **params: Any) -> dict[str, Any]:
+    """A command of generation 1."""
+    return {"id": id_, "token": TOKEN, "action": action, **params}
+
+
+def two(type_: str, command: str, id_: Any = 1, **extra: Any) -> dict[str, Any]:
+    """A command of generation 2."""
+    return {"id": id_, "type": type_, "command": command, "priority": 5, **extra}
