@@ -28,50 +28,29 @@ from __future__ import annotations
 import configparser
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 import signal
-import socket
 import string
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
+from .klippy_api import Console, KlippyError, KlippySocket
+from .mcu.control import McuControl
 from .mcu.machine import ZONES
+from .waiting import RigError, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = Path(__file__).with_name("printer.cfg")
 SOCKET_LIMIT = 107  # bytes of sun_path in Linux, less its terminator
-END = b"\x03"  # ends each message of Klippy's API
 # Closed-loop time constant the PID values are computed for, and the derivative's time. Klippy reads
 # every 0.3 s and acts 0.3 s later; searched in a simulation for the shortest M109.
 LOOP_SECONDS = 1.0
 DERIVATIVE_SECONDS = 0.1
-
-
-class RigError(Exception):
-    """Something of the test bench itself did not work; the text says where to look."""
-
-
-class KlippyError(Exception):
-    """Klippy's own answer to a request that failed."""
-
-
-def wait_until(probe: Callable[[], Any], timeout: float, what: str, poll: float = 0.05) -> Any:
-    """Ask `probe` until its answer is true; returns it. `RigError` after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while True:
-        answer = probe()
-        if answer:
-            return answer
-        if time.monotonic() >= deadline:
-            raise RigError("waited %.0f s in vain for: %s" % (timeout, what))
-        time.sleep(poll)
 
 
 @contextlib.contextmanager
@@ -92,169 +71,6 @@ def pid_values(zone: str, speed: float = 1.0) -> Tuple[float, float, float]:
     rate, tau = ZONES[zone]
     kp = 255.0 / (rate * speed * LOOP_SECONDS)
     return kp, kp * speed / tau, kp * DERIVATIVE_SECONDS
-
-
-class McuControl:
-    """The faults and questions of `tests.rig.mcu`: see the list in its ``__main__``."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def ask(self, op: str, **values: Any) -> Dict[str, Any]:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(10.0)
-            connection.connect(str(self.path))
-            connection.sendall(json.dumps(dict(values, op=op)).encode() + b"\n")
-            line = connection.makefile("rb").readline()
-        if not line:
-            raise RigError("the micro-controller closed the connection")
-        answer: Dict[str, Any] = json.loads(line)
-        if not answer.pop("ok"):
-            raise RigError("micro-controller: %s" % (answer["error"],))
-        return answer
-
-    def state(self) -> Dict[str, Any]:
-        """``pins``, ``axes``, ``zones``, ``link``, ``shutdown``, ``configured``, ``boots``, …"""
-        return self.ask("state")
-
-    def temperature_of(self, zone: str) -> float:
-        """What the thing really has, whatever its sensor says. °C."""
-        return float(self.state()["zones"][zone]["temperature"])
-
-    def duty(self, zone: str) -> float:
-        """The power its heater gets now, 0.0 to 1.0."""
-        return float(self.state()["zones"][zone]["duty"])
-
-    def steps(self, axis: str) -> int:
-        """Steps made since the board was built: a carriage that moves makes it grow."""
-        return int(self.state()["axes"][axis]["steps"])
-
-    def ambient(self, celsius: float, zone: Optional[str] = None) -> None:
-        self.ask("ambient", celsius=celsius, zone=zone)
-
-    def set_temperature(self, celsius: float, zone: Optional[str] = None) -> None:
-        self.ask("temperature", celsius=celsius, zone=zone)
-
-    def sensor(self, zone: str, fault: str = "open") -> None:
-        """``"open"`` or ``"short"`` circuit; ``""`` mends it. Klippy shuts down within 1.5 s."""
-        self.ask("sensor", zone=zone, fault=fault)
-
-    def heater(self, zone: str, strength: float) -> None:
-        """0.0 breaks the heater's wire, 1.0 mends it."""
-        self.ask("heater", zone=zone, strength=strength)
-
-    def silent(self) -> None:
-        """Cut the cable. Klippy notices after about 5 s: "Lost communication with MCU"."""
-        self.ask("silent")
-
-    def talk(self) -> None:
-        """Mend the cable."""
-        self.ask("talk")
-
-    def dead(self) -> None:
-        """Take the board's power away: its serial port is gone."""
-        self.ask("dead")
-
-    def revive(self) -> None:
-        """Power again, after `dead`. Klippy then needs a FIRMWARE_RESTART."""
-        self.ask("revive")
-
-    def reboot(self) -> None:
-        """The board restarts by itself. Klippy seldom sees it say so (its sequence numbers start
-        anew, so the word is taken for a stray one) and reports lost communication after 5 s."""
-        self.ask("reboot")
-
-    def shutdown(self, reason: str = "Timer too close") -> None:
-        self.ask("shutdown", reason=reason)
-
-
-class KlippySocket:
-    """One connection to Klippy's API server. Not for several threads."""
-
-    def __init__(self, path: Path, timeout: float = 10.0) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(timeout)
-        try:
-            self._socket.connect(str(path))
-        except OSError:
-            self._socket.close()
-            raise
-        self._buffer = b""
-        self._last = 0
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def __enter__(self) -> KlippySocket:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def receive(self, timeout: float) -> Dict[str, Any]:
-        """The next message; `TimeoutError` when none comes in time."""
-        deadline = time.monotonic() + timeout
-        while END not in self._buffer:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("no message from Klippy")
-            self._socket.settimeout(left)
-            try:
-                data = self._socket.recv(65536)
-            except socket.timeout as exc:
-                raise TimeoutError("no message from Klippy") from exc
-            if not data:
-                raise ConnectionError("Klippy closed the connection")
-            self._buffer += data
-        message, self._buffer = self._buffer.split(END, 1)
-        decoded: Dict[str, Any] = json.loads(message)
-        return decoded
-
-    def call(self, method: str, params: Dict[str, Any], timeout: float) -> Any:
-        self._last += 1
-        request = {"id": self._last, "method": method, "params": params}
-        self._socket.sendall(json.dumps(request).encode() + END)
-        deadline = time.monotonic() + timeout
-        while True:
-            message = self.receive(deadline - time.monotonic())
-            if message.get("id") != self._last:
-                continue
-            if "error" in message:
-                raise KlippyError(message["error"].get("message", "unknown error"))
-            return message.get("result")
-
-
-class Console:
-    """What Klippy prints on its console, from the moment this was made."""
-
-    def __init__(self, path: Path) -> None:
-        self.lines: List[str] = []
-        self._socket = KlippySocket(path)
-        params = {"response_template": {"method": "output"}}
-        self._socket.call("gcode/subscribe_output", params, 10.0)
-
-    def wait_for(self, text: str, timeout: float) -> str:
-        """The first line that contains `text`, seen already or still to come."""
-        for line in self.lines:
-            if text in line:
-                return line
-        deadline = time.monotonic() + timeout
-        while True:
-            message = self._socket.receive(deadline - time.monotonic())
-            if message.get("method") == "output":
-                line = message["params"]["response"]
-                self.lines.append(line)
-                if text in line:
-                    return str(line)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def __enter__(self) -> Console:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class KlippyRig:
