@@ -1,7 +1,8 @@
-"""Which addresses a file may be fetched from: the hub's own origin, and hosts that the operator allows. Pure.
+"""Which addresses a file may be fetched from: the hub's own origin, and hosts that the operator
+allows. Pure.
 
-Origins are compared parsed (scheme, host, port), never as text. Nothing is resolved here: what decides is the name that
-the operator wrote down.
+Origins are compared parsed (scheme, host, port), never as text. Nothing is resolved here: what
+decides is the name that the operator wrote down.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ Origin = Tuple[str, str, int]  # scheme, host (lower case, IDNA), port
 def check_url(url: str, hub_url: str, allowed_hosts: Sequence[str]) -> str:
     """`url` if it may be fetched for the hub at `hub_url`; raises `Refused` with the reason.
 
-    `allowed_hosts` entries are a host ("files.example.org": both schemes on their usual ports), a host with a port,
-    or a whole origin ("https://files.example.org:8443").
+    `allowed_hosts` entries are a host ("files.example.org": both schemes on their usual ports), a
+    host with a port, or a whole origin ("https://files.example.org:8443").
     """
     origin = origin_of(url)
     if origin == origin_of(hub_url) or any(_allows(entry, origin) for entry in allowed_hosts):
         return url
     scheme, host, port = origin
     raise Refused(
-        f"The file's address is at {scheme}://{_bracket(host)}:{port}, which is not the hub's: add the host to "
+        f"The file's address is at {scheme}://{_bracket(host)}:{port}, which is not the hub's: "
+        "add the host to "
         "file_management.allowed_hosts if files may come from there."
     )
 
@@ -39,7 +41,8 @@ def origin_of(url: str) -> Origin:
         raise Refused(f"The file's address is longer than {MAX_URL} characters: shorten it.")
     if any(ord(c) <= 0x20 or ord(c) == 0x7F or c == "\\" for c in url):
         raise Refused(
-            "The file's address holds a space, a control character or a backslash: encode it properly."
+            "The file's address holds a space, a control character or a backslash: encode it "
+            "properly."
         )
     try:
         parts = urllib.parse.urlsplit(url)

@@ -1,7 +1,9 @@
-"""One attempt at one file: from an address into the staging file, judged on the way and verified at the end.
+"""One attempt at one file: from an address into the staging file, judged on the way and verified at
+the end.
 
-Whatever is wrong ends in `DownloadFailed` with a sentence for people and with what may be done about it; the staging
-file is left as it is, for the caller to resume or to remove. Nothing here knows where the file goes afterwards.
+Whatever is wrong ends in `DownloadFailed` with a sentence for people and with what may be done
+about it; the staging file is left as it is, for the caller to resume or to remove. Nothing here
+knows where the file goes afterwards.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from .staging_file import (
 from .streaming import Stream, StreamFailed, open_stream
 
 MIN_BLOCK = 64 * 1024  # bytes
-FILL_TIME = 1.0  # seconds after which a block of at least MIN_BLOCK goes to disk, so that progress shows on slow lines
+FILL_TIME = 1.0  # seconds until a block of MIN_BLOCK goes to disk: slow lines show progress too
 AGAIN_STATUSES = frozenset(
     (408, 425, 429, 500, 502, 503, 504)
 )  # the server's own trouble, which may pass
@@ -66,7 +68,9 @@ class Limits:
 
 
 class DownloadFailed(Exception):
-    """The text is a sentence. `again`: another attempt may succeed; `keep`: what has come so far is worth keeping."""
+    """The text is a sentence. `again`: another attempt may succeed; `keep`: what has come so far is
+    worth keeping.
+    """
 
     def __init__(
         self,
@@ -114,7 +118,9 @@ class Download:
         self._loop_time = asyncio.get_event_loop().time
 
     async def attempt(self, resume: bool) -> Sums:
-        """Fetch the file, or the rest of it if `resume`; its sums once it is whole, verified and safely on disk."""
+        """Fetch the file, or the rest of it if `resume`; its sums once it is whole, verified and
+        safely on disk.
+        """
         self._cut = None
         try:
             have = await self._begin(resume)
@@ -136,7 +142,8 @@ class Download:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise DownloadFailed(
-                f"{show(self.wanted.name)} cannot be written to {self.path.parent} ({reason}): check the disk."
+                f"{show(self.wanted.name)} cannot be written to {self.path.parent} ({reason}): "
+                "check the disk."
             ) from None
         finally:
             await asyncio.shield(self._worker.run(self._file.close))
@@ -194,7 +201,8 @@ class Download:
             raise await self._refused(stream)
         if head.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             raise DownloadFailed(
-                f"{host_of(self.wanted.url)} sends {show(self.wanted.name)} compressed although plain was asked for: "
+                f"{host_of(self.wanted.url)} sends {show(self.wanted.name)} compressed although "
+                "plain was asked for: "
                 "turn compression off for downloads (zlib.output_compression, mod_deflate)."
             )
         if head.status == 206:
@@ -209,7 +217,9 @@ class Download:
         return await self._verify(total is not None or head.chunked)
 
     async def _receive(self, stream: Stream, have: int, total: Optional[int]) -> None:
-        """Move the body to disk: one block is filled from the network while the thread writes the one before."""
+        """Move the body to disk: one block is filled from the network while the thread writes the
+        one before.
+        """
         expected = total if total is not None else self.wanted.size
         done = have
         writing: "Optional[asyncio.Future[Any]]" = None
@@ -244,7 +254,9 @@ class Download:
                     writing.exception()
 
     async def _fill(self, stream: Stream) -> bytearray:
-        """The next block, empty at the end. What came before a cut is given out first, and the cut told afterwards."""
+        """The next block, empty at the end. What came before a cut is given out first, and the cut
+        told afterwards.
+        """
         if self._cut is not None:
             raise self._cut
         block = bytearray(BLOCK)
@@ -265,7 +277,7 @@ class Download:
         return block if filled == BLOCK else block[:filled]
 
     async def _check_start(self, stream: Stream, block: bytearray, total: Optional[int]) -> None:
-        """Is this the file at all? The hub sends its refusals with HTTP 200, in place of the bytes."""
+        """Is this the file at all? The hub sends its refusals with HTTP 200, in its place."""
         start = bytes(block[:HEAD])
         told = None if has_command(start) else hub_message(start)
         if told is not None:
@@ -286,7 +298,8 @@ class Download:
         checked = wanted.has_checksum and self._limits.verify_checksums
         if not framed and wanted.size is None and not checked:
             raise DownloadFailed(
-                f"{host_of(wanted.url)} does not say how long {name} is, so a cut could not be noticed: "
+                f"{host_of(wanted.url)} does not say how long {name} is, so a cut could not be "
+                "noticed: "
                 "let it send Content-Length, a size or a checksum."
             )
         sums = await self._worker.run(self._file.finish)
@@ -308,7 +321,8 @@ class Download:
         if 300 <= head.status < 400:
             target = redact_query(head.headers.get("location", "nowhere"))
             return DownloadFailed(
-                f"{host} redirects {name} to {target}: give the final address; redirects are not followed."
+                f"{host} redirects {name} to {target}: give the final address; redirects are not "
+                "followed."
             )
         try:
             told = hub_message(bytes((await self._fill(stream))[:HEAD]))
@@ -321,7 +335,8 @@ class Download:
             date = http_date(head.headers.get("date", ""))
             wait = read_retry_after(head.headers.get("retry-after", ""), 0.0, date)
             return DownloadFailed(
-                f"{host} answered HTTP {head.status}{said} for {name}: look into the server's PHP error log.",
+                f"{host} answered HTTP {head.status}{said} for {name}: look into the server's "
+                "PHP error log.",
                 again=True,
                 keep=True,
                 retry_after=wait,
@@ -338,7 +353,8 @@ class Download:
             or (size is not None and whole not in ("*", str(size)))
         ):
             raise DownloadFailed(
-                f"{host_of(self.wanted.url)} sent another part of {show(self.wanted.name)} than was asked for.",
+                f"{host_of(self.wanted.url)} sent another part of {show(self.wanted.name)} than "
+                "was asked for.",
                 again=True,
             )
 
@@ -355,12 +371,14 @@ class Download:
         limit = self._limits.max_size / 2**20
         told = "is larger than" if size is None else f"has {size / 2**20:.0f} MiB, more than"
         return DownloadFailed(
-            f"{show(self.wanted.name)} {told} the {limit:.0f} MiB that file_management.max_size_mb allows."
+            f"{show(self.wanted.name)} {told} the {limit:.0f} MiB that "
+            "file_management.max_size_mb allows."
         )
 
     def _wrong_size(self, found: str, again: bool = False) -> DownloadFailed:
         return DownloadFailed(
-            f"{show(self.wanted.name)} has {found} bytes, but should have {self.wanted.size}: upload it again.",
+            f"{show(self.wanted.name)} has {found} bytes, but should have {self.wanted.size}: "
+            "upload it again.",
             again=again,
         )
 

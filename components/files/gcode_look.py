@@ -1,7 +1,9 @@
-"""A look at the bytes: are they G-code that Klipper can read? Pure; fed block by block while they arrive.
+"""A look at the bytes: are they G-code that Klipper can read? Pure; fed block by block while they
+arrive.
 
-It catches what no checksum does: an error page or a JSON reply saved under a G-code name, another kind of file, and
-bytes that would stop Klipper in the middle of a print (it reads the file as UTF-8 and gives up at the first bad byte).
+It catches what no checksum does: an error page or a JSON reply saved under a G-code name, another
+kind of file, and bytes that would stop Klipper in the middle of a print (it reads the file as UTF-8
+and gives up at the first bad byte).
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class NotGcode(Exception):
 
 
 def hub_message(head: bytes) -> Optional[str]:
-    """What the hub says in a reply that is its JSON instead of a file; None if it is no such reply."""
+    """What the hub says in a reply that is its JSON instead of a file; None if it is none."""
     reply = read_json_object(head, "success")
     if reply is None:
         return None
@@ -49,7 +51,7 @@ def has_command(text: bytes) -> bool:
 
 
 def check_head(head: bytes) -> None:
-    """Refuse what shows at the beginning of a file (its first `HEAD` bytes) that it is no G-code."""
+    """Refuse what is no G-code by its beginning (at most `HEAD` bytes of it)."""
     for magic, what in _MAGIC:
         if head.startswith(magic):
             raise NotGcode(what)
@@ -79,7 +81,8 @@ class Look:
         zero = block.find(b"\0")
         if zero >= 0:
             raise NotGcode(
-                f"not text (a zero byte at position {self._fed + zero}): the file is damaged or no G-code"
+                f"not text (a zero byte at position {self._fed + zero}): the file is damaged or "
+                "no G-code"
             )
         self._check_encoding(block)
         if not self._has_command:
@@ -104,7 +107,8 @@ class Look:
             self._decoder.decode(block)
         except UnicodeDecodeError as error:
             raise NotGcode(
-                f"not UTF-8 text (near byte {self._fed + error.start}), which stops Klipper in mid-print: "
+                f"not UTF-8 text (near byte {self._fed + error.start}), which stops Klipper in "
+                "mid-print: "
                 "save it again as UTF-8"
             ) from None
         self._inside_character = bool(self._decoder.getstate()[0])

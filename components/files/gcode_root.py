@@ -1,8 +1,10 @@
-"""The printer's own G-code files, through Moonraker's file manager: the only module here that touches Moonraker.
+"""The printer's own G-code files, through Moonraker's file manager: the only module here that
+touches Moonraker.
 
-The file manager is duck-typed (`get_directory`, `get_file_metadata`, `finalize_upload`, `delete_file`), likewise the job
-queue (`queued_jobs`) and the history (a `call_method` of Moonraker's internal transport). All paths are relative to the
-gcodes root unless they say otherwise.
+The file manager is duck-typed (`get_directory`, `get_file_metadata`, `finalize_upload`,
+`delete_file`), likewise the job queue (`queued_jobs`) and the history (a `call_method` of
+Moonraker's internal transport). All paths are relative to the gcodes root unless they say
+otherwise.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Dict, List, NamedTuple, Optional, Set
+from typing import Any, Awaitable, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
 from ..runtime.loose import as_dict, as_float, as_list, as_text
 
@@ -25,7 +27,9 @@ class StoreFailed(Exception):
 
 @dataclass(frozen=True)
 class LoadedFile:
-    """What Klipper has in hand: `path` and `state` of print_stats, and whether its virtual_sdcard holds a file open."""
+    """What Klipper has in hand: `path` and `state` of print_stats, and whether its virtual_sdcard
+    holds a file open.
+    """
 
     path: str = ""
     state: str = ""
@@ -64,7 +68,8 @@ class GcodeStore:
         return Path(self._file_manager.get_directory("gcodes"))
 
     async def place(self, staged: Path, path: str) -> None:
-        """Move a finished file of the same file system to `path`; returns when Moonraker has read its metadata.
+        """Move a finished file of the same file system to `path`; returns when Moonraker has read
+        its metadata.
 
         On failure the staged file is gone (Moonraker removes it). Raises `StoreFailed`.
         """
@@ -102,7 +107,9 @@ class GcodeStore:
         return ""
 
     def why_not_delete(self, path: str) -> str:
-        """Why the file must stay; "" if it may go. A job that is over can be started again, so its file stays too."""
+        """Why the file must stay; "" if it may go. A job that is over can be started again, so its
+        file stays too.
+        """
         loaded = self._loaded()
         if loaded.path == path or self._is_open(path, loaded):
             return "it is loaded"
@@ -118,7 +125,9 @@ class GcodeStore:
         return as_float(metadata.get("print_start_time"), 0.0) or 0.0
 
     async def printed_since(self, moment: float) -> Dict[str, float]:
-        """Files printed since `moment` by Moonraker's history → unix seconds of the last time. Raises `StoreFailed`."""
+        """Files printed since `moment` by Moonraker's history → unix seconds of the last time.
+        Raises `StoreFailed`.
+        """
         printed: Dict[str, float] = {}
         if self._call_method is None:
             return printed
@@ -165,13 +174,25 @@ def look_up(root: Path, path: str) -> Optional[OnDisk]:
     return OnDisk(path, stat.st_size, stat.st_mtime_ns)
 
 
+def look_up_all(root: Path, paths: Sequence[str]) -> Dict[str, OnDisk]:
+    """Those of `paths` that are plain files."""
+    found = {}
+    for path in paths:
+        file = look_up(root, path)
+        if file is not None:
+            found[path] = file
+    return found
+
+
 def is_taken(root: Path, path: str) -> bool:
     """Whether anything at all has this name, a broken link included."""
     return os.path.lexists(str(root / path))
 
 
 def walk(root: Path) -> List[OnDisk]:
-    """Every plain G-code file under `root`; hidden names and links, to files or folders, are left out."""
+    """Every plain G-code file under `root`; hidden names and links, to files or folders, are left
+    out.
+    """
     found: List[OnDisk] = []
     folders = [""]
     while folders:
@@ -195,7 +216,9 @@ def walk(root: Path) -> List[OnDisk]:
 
 
 def same_file_system(folder: Path, other: Path) -> bool:
-    """Whether a file can be renamed from one to the other; folders that do not exist yet count as their parents."""
+    """Whether a file can be renamed from one to the other; folders that do not exist yet count as
+    their parents.
+    """
     return _device(folder) == _device(other)
 
 

@@ -1,15 +1,16 @@
 """Which files on the printer are the hub's, and whether they still are what was fetched.
 
-Joins the records of `store.downloads` with what lies on disk. A record that cannot be written costs no print: it is
-reported once, and the file counts as the user's own, which nothing here replaces or deletes.
+Joins the records of `store.downloads` with what lies on disk. A record that cannot be written costs
+no print: it is reported once, and the file counts as the user's own, which nothing here replaces or
+deletes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import Awaitable, Dict, Optional, TypeVar
+from typing import Awaitable, Dict, List, Optional, TypeVar
 
+from ..runtime.clock import Clock
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..store.downloads import DownloadRow, Downloads, DownloadState
@@ -20,17 +21,26 @@ from .staging_folder import StagingFolder
 
 T = TypeVar("T")
 
+IN_HAND_FOR = 3600.0  # seconds
 RESUMABLE_FOR = 86400.0  # seconds that the beginning of an interrupted file is kept
 
 
 class Inventory:
     def __init__(
-        self, downloads: Downloads, store: GcodeStore, worker: Worker, notices: Notices
+        self,
+        *,
+        downloads: Downloads,
+        store: GcodeStore,
+        worker: Worker,
+        notices: Notices,
+        clock: Clock,
     ) -> None:
         self._downloads = downloads
         self._store = store
         self._worker = worker
         self._notices = notices
+        self._clock = clock
+        self._in_hand: Dict[str, float] = {}  # path → monotonic seconds
 
     # Records
 
@@ -70,10 +80,35 @@ class Inventory:
                 )
             )
 
+    async def owned(self) -> List[DownloadRow]:
+        return await self._try(self._downloads.owned()) or []
+
+    async def gone(self, row: DownloadRow, reason: str) -> None:
+        await self._try(self._downloads.ended(row.id, DownloadState.GONE, reason))
+
+    async def to_mark(self) -> List[DownloadRow]:
+        """The files of which the hub has yet to hear that they are here."""
+        return await self._try(self._downloads.to_mark()) or []
+
+    # What is needed
+
+    def take_in_hand(self, path: str) -> None:
+        """Somebody was just told to print this file: it is not cleaned up for an hour."""
+        now = self._clock.monotonic()
+        self._in_hand = {
+            p: since for p, since in self._in_hand.items() if now - since < IN_HAND_FOR
+        }
+        self._in_hand[path] = now
+
+    def in_hand(self, path: str) -> bool:
+        since = self._in_hand.get(path)
+        return since is not None and self._clock.monotonic() - since < IN_HAND_FOR
+
     # What is here
 
     async def already_here(self, wanted: Wanted, source: str, path: str) -> Optional[str]:
-        """Where the wanted bytes lie already: a file of ours fetched from the same source, or the one at `path`.
+        """Where the wanted bytes lie already: a file of ours fetched from the same source, or the
+        one at `path`.
 
         None as well when nothing tells the bytes apart.
         """
@@ -92,7 +127,9 @@ class Inventory:
         return path if sums is not None and _same_bytes(*sums, wanted) else None
 
     async def newest_of(self, wanted: Wanted, source: str) -> Optional[DownloadRow]:
-        """The file fetched last under this name, if it is still what it was and nothing wanted speaks against it."""
+        """The file fetched last under this name, if it is still what it was and nothing wanted
+        speaks against it.
+        """
         for row in await self._try(self._downloads.named(wanted.name, source)) or []:
             fits = not wanted.has_checksum or _same_bytes(row.size, row.md5, row.sha256, wanted)
             if fits and await self.unchanged(row) is not None:
@@ -103,7 +140,9 @@ class Inventory:
         return await self._try(self._downloads.owner_of(path))
 
     async def unchanged(self, row: DownloadRow) -> Optional[OnDisk]:
-        """The file of a record if nobody has changed it since; another time with the same bytes is no change."""
+        """The file of a record if nobody has changed it since; another time with the same bytes is
+        no change.
+        """
         disk = await self._worker.run(look_up, self._store.root, row.path)
         if disk is None or disk.size != row.disk_size:
             return None
@@ -121,7 +160,8 @@ class Inventory:
     # After a restart
 
     async def recover(self, staging: StagingFolder) -> Dict[str, DownloadRow]:
-        """Settle what the last run left half done, and empty the staging folder of what cannot be resumed.
+        """Settle what the last run left half done, and empty the staging folder of what cannot be
+        resumed.
 
         Returns what can be: by the name the hub uses.
         """
@@ -133,11 +173,11 @@ class Inventory:
                 self._notices.logger.info("%s was put in place just before the restart.", row.path)
                 continue
             part = await staging.left_of(row.name)
-            young = 0 <= time.time() - row.started < RESUMABLE_FOR
+            young = 0 <= self._clock.time() - row.started < RESUMABLE_FOR
             if part is not None and young and row.size is not None and (row.md5 or row.sha256):
                 resumable[row.name] = row
                 keep[part] = True
-                reason = "a restart interrupted it; it goes on from where it was when it is asked for again"
+                reason = "a restart interrupted it; sent again, it goes on from where it was"
             else:
                 reason = "a restart interrupted it"
             await self._try(self._downloads.ended(row.id, DownloadState.INTERRUPTED, reason))
@@ -160,7 +200,8 @@ class Inventory:
         except Exception as error:
             self._notices.log_once(
                 f"downloads table {type(error).__name__} {error}",
-                f"The records of downloaded files cannot be used ({type(error).__name__}: {error}): "
+                f"The records of downloaded files cannot be used ({type(error).__name__}: "
+                f"{error}): "
                 "files of the hub will count as the user's own.",
                 exc_info=error,
             )
@@ -168,7 +209,9 @@ class Inventory:
 
 
 def _same_bytes(size: Optional[int], md5: str, sha256: str, wanted: Wanted) -> bool:
-    """Whether sums are the wanted ones: every checksum wanted that is known here agrees, and at least one is."""
+    """Whether sums are the wanted ones: every checksum wanted that is known here agrees, and at
+    least one is.
+    """
     if wanted.size is not None and size is not None and size != wanted.size:
         return False
     agreed = False

@@ -1,9 +1,10 @@
-"""Which names a file from the hub may have: what is not already a plain G-code file name is refused, not repaired.
+"""Which names a file from the hub may have: what is not already a plain G-code file name is
+refused, not repaired.
 
-Pure. A name that passes is one path component, survives Moonraker's upload unchanged and can be printed: Moonraker
-sends it as `SDCARD_PRINT_FILE FILENAME="<name>"` and escapes nothing but quotes, and Klipper reads that with shlex.
-`'`, `#`, `;` and `*` are fine between the quotes (the last three since Klipper of 2024-12-01; an older one answers
-"Malformed command" and prints nothing).
+Pure. A name that passes is one path component, survives Moonraker's upload unchanged and can be
+printed: Moonraker sends it as `SDCARD_PRINT_FILE FILENAME="<name>"` and escapes nothing but quotes,
+and Klipper reads that with shlex. `'`, `#`, `;` and `*` are fine between the quotes (the last three
+since Klipper of 2024-12-01; an older one answers "Malformed command" and prints nothing).
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Refused(Exception):
 
 
 def plain_gcode_name(text: str) -> str:
-    """The name under which a file called `text` by the hub is stored: the same, but for the case of its extension.
+    """The name under which a file called `text` by the hub is stored: the same, but for the case of
+    its extension.
 
     >>> plain_gcode_name("🦄 Ana's piñón #2.GCODE")
     "🦄 Ana's piñón #2.gcode"
@@ -39,7 +41,8 @@ def plain_gcode_name(text: str) -> str:
     stem, dot, extension = text.rpartition(".")
     if dot + extension.lower() != EXTENSION:
         raise Refused(
-            f"The file name {shown} does not end in {EXTENSION}: only G-code is printed from the hub."
+            f"The file name {shown} does not end in {EXTENSION}: only G-code is printed from the "
+            "hub."
         )
     if not stem.strip(" ."):
         raise Refused(
@@ -75,7 +78,7 @@ def alternatives(name: str) -> Tuple[str, ...]:
 
 
 def show(text: str) -> str:
-    """A name as it may stand in a sentence: bounded, quoted, without anything that does not print."""
+    """A name fit for a sentence: bounded, quoted, without anything that does not print."""
     clean = "".join(c if c.isprintable() else "?" for c in text[:60])
     return f'"{clean}…"' if len(text) > 60 else f'"{clean}"'
 

@@ -1,4 +1,6 @@
-"""Where a verified file goes, and how it gets there: never over a file that is not ours, or that is in use."""
+"""Where a verified file goes, and how it gets there: never over a file that is not ours, or that is
+in use.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class Placing:
     async def put(
         self, part: Path, folder: str, name: str, sums: Sums, ident: Optional[int], to_mark: bool
     ) -> str:
-        """Make the staged file `part` a file of the printer; its path. The staged file is gone in every case.
+        """Make the staged file `part` a file of the printer; its path. The staged file is gone in
+        every case.
 
         Raises `Refused` with a sentence.
         """
@@ -35,7 +38,8 @@ class Placing:
             reason = self._store.why_not_replace(path)
             if reason and is_taken(self._store.root, path):
                 raise Refused(
-                    f"{show(name)} was fetched, but cannot be stored: {reason}. Send it again later."
+                    f"{show(name)} was fetched, but cannot be stored: {reason}. Send it again "
+                    "later."
                 )
             try:
                 await self._store.place(part, path)
@@ -68,7 +72,7 @@ class Placing:
         raise Refused(f"There are too many files called {show(name)} on the printer: delete some.")
 
     async def _may_replace(self, path: str) -> bool:
-        """Only a file that came from the hub, that nobody has changed since and that nothing uses."""
+        """Only a file from the hub that nobody has changed since and that nothing uses."""
         if self._store.why_not_replace(path):
             return False
         row = await self._inventory.owner_of(path)

@@ -28,7 +28,9 @@ class Progress:
         self._extra: Optional[Listener] = None
 
     def subscribe(self, listener: Listener) -> None:
-        """Call `listener(progress)` at most once a second while a download runs, and `listener(None)` after it."""
+        """Call `listener(progress)` at most once a second while a download runs, and
+        `listener(None)` after it.
+        """
         self._listeners.append(listener)
 
     @property

@@ -1,6 +1,7 @@
 """The file a download is written to, from the thread that writes: hashed and looked at on the way.
 
-Every method blocks and belongs into a `Worker`. Nothing of this file is seen by Moonraker or Klipper until it is whole.
+Every method blocks and belongs into a `Worker`. Nothing of this file is seen by Moonraker or
+Klipper until it is whole.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class StagingFile:
         self._reset()
 
     def begin(self, keep: bool) -> int:
-        """Open the file, with what an earlier attempt left if `keep`; bytes that are there already."""
+        """Open the file, with what an earlier attempt left if `keep`; how much that is."""
         self.close()
         self._reset()
         if keep and self.path.is_file() and not self.path.is_symlink():
@@ -98,7 +99,9 @@ class StagingFile:
         self._take(block)
 
     def finish(self) -> Sums:
-        """Everything has been written: put it safely on disk. Raises `NotGcode` if that is not what it is."""
+        """Everything has been written: put it safely on disk. Raises `NotGcode` if that is not what
+        it is.
+        """
         self._look.finish()
         self._file.flush()
         os.fsync(self._file.fileno())

@@ -1,7 +1,9 @@
-"""Where files lie until they are whole: a folder of ours, unseen by Moonraker, on the file system of the gcodes root.
+"""Where files lie until they are whole: a folder of ours, unseen by Moonraker, on the file system
+of the gcodes root.
 
-Moonraker moves a file into its root on the event loop; only a rename is quick enough there. So where the root is on
-another disk (a USB stick, say), the folder is beside the root instead, or hidden in it as the last resort.
+Moonraker moves a file into its root on the event loop; only a rename is quick enough there. So
+where the root is on another disk (a USB stick, say), the folder is beside the root instead, or
+hidden in it as the last resort.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ class StagingFolder:
         self._notices = notices
 
     async def file_for(self, folder: str, name: str) -> Path:
-        """The staging file of a file that will be called `name` in the sub-folder `folder`; its folder exists."""
+        """The staging file of a file that will be called `name` in the sub-folder `folder`; its
+        folder exists.
+        """
         place = await self._worker.run(_choose, self._candidates(), self._store.root / folder)
         if place != self._usual:
             self._notices.log_once(

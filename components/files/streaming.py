@@ -1,8 +1,9 @@
 """One HTTP/1.1 GET whose body is taken at the reader's pace.
 
-Tornado's `AsyncHTTPClient` has no back-pressure: its streaming callback cannot be awaited, so a disk slower than the
-network fills the memory. Here nothing is read from the socket while the reader is busy, and the socket's own flow control
-slows the server down. Redirects are not followed, nothing is decoded, every connection serves one request.
+Tornado's `AsyncHTTPClient` has no back-pressure: its streaming callback cannot be awaited, so a
+disk slower than the network fills the memory. Here nothing is read from the socket while the reader
+is busy, and the socket's own flow control slows the server down. Redirects are not followed,
+nothing is decoded, every connection serves one request.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ _HEX = re.compile(rb"([0-9a-fA-F]{1,14})[ \t]*(?:;[^\r\n]*)?\r?\n\Z")
 
 
 class StreamFailed(Exception):
-    """The exchange broke off, or never began; `failure` says in which way, the text is a sentence for people."""
+    """The exchange broke off, or never began; `failure` says in which way, the text is a sentence
+    for people.
+    """
 
     def __init__(self, failure: Failure, sentence: str) -> None:
         super().__init__(sentence)
@@ -91,7 +94,8 @@ class Stream:
         self._ended = self.head.status in (204, 304)
 
     async def read_into(self, view: memoryview) -> int:
-        """Fill the beginning of `view` with whatever has come; bytes read, 0 at the end of the body.
+        """Fill the beginning of `view` with whatever has come; bytes read, 0 at the end of the
+        body.
 
         Raises `StreamFailed` when the body was cut or nothing came for too long.
         """
@@ -211,7 +215,8 @@ async def open_stream(
 ) -> Stream:
     """Connect, ask for `url` and return the reply with its head read. Raises `StreamFailed`.
 
-    `connect_timeout` covers name, connection and TLS; `idle` is the longest silence after that (seconds).
+    `connect_timeout` covers name, connection and TLS; `idle` is the longest silence after that
+    (seconds).
     """
     origin, target = split_target(url)
     scheme, host, port = origin
@@ -229,7 +234,8 @@ async def open_stream(
     except (TornadoTimeout, asyncio.TimeoutError):
         raise StreamFailed(
             Failure.UNREACHABLE,
-            f"No connection to {host} within {connect_timeout:g} s: check the network and the server.",
+            f"No connection to {host} within {connect_timeout:g} s: check the network and the "
+            "server.",
         ) from None
     except Exception as error:
         raise StreamFailed(*_told(error, host, connect_timeout)) from None
@@ -243,7 +249,7 @@ async def open_stream(
                 "Host": host_header(origin),
                 "User-Agent": user_agent,
                 "Accept": "*/*",
-                "Accept-Encoding": "identity",  # a length and a checksum of something compressed would mean nothing
+                "Accept-Encoding": "identity",  # size and checksum are those of the plain bytes
                 "Connection": "close",
                 **headers,
             },

@@ -1,7 +1,9 @@
-"""Files from the hub: `fetch` returns only when the right bytes lie complete and safe among the printer's own files.
+"""Files from the hub: `fetch` returns only when the right bytes lie complete and safe among the
+printer's own files.
 
-One download at a time, a few waiting. A damaged, refused or interrupted file never leaves the staging folder. The hub
-hears that a file has arrived only afterwards, since its first generation deletes its copy then.
+One download at a time, a few waiting. A damaged, refused or interrupted file never leaves the
+staging folder. The hub hears that a file has arrived only afterwards, since its first generation
+deletes its copy then.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
-from ..store.downloads import DownloadRow, Downloads
+from ..store.downloads import DownloadRow
 from .addresses import check_url
 from .download import Download, DownloadFailed, Limits, Wanted
 from .gcode_root import GcodeStore
@@ -83,9 +85,11 @@ class _Job:
 
 
 class Transfers:
-    """`hub` is a `HubClient` (`list_files`, `file_request`, `mark_downloaded`); `data_folder` is `<data_path>/tecmedhub`.
+    """`hub` is a `HubClient` (`list_files`, `file_request`, `mark_downloaded`); `data_folder` is
+    `<data_path>/tecmedhub`.
 
-    `make_room(bytes)` is asked to delete what may go when the disk is too full, and says how many bytes it freed.
+    `make_room(bytes)` is asked to delete what may go when the disk is too full, and says how many
+    bytes it freed.
     """
 
     def __init__(
@@ -94,7 +98,7 @@ class Transfers:
         live: LiveSettings,
         hub: Any,
         store: GcodeStore,
-        downloads: Downloads,
+        inventory: Inventory,
         data_folder: Path,
         worker: Worker,
         supervisor: Supervisor,
@@ -108,7 +112,6 @@ class Transfers:
     ) -> None:
         self._live = live
         self._hub = hub
-        self._downloads = downloads
         self._worker = worker
         self._supervisor = supervisor
         self._notices = notices
@@ -119,7 +122,7 @@ class Transfers:
         self._space = space
         self._opener = opener
         self._staging = StagingFolder(data_folder, store, worker, notices)
-        self._inventory = Inventory(downloads, store, worker, notices)
+        self._inventory = inventory
         self._placing = Placing(store, self._inventory, worker)
         self._progress = Progress(clock.monotonic, notices.console)
         self._jobs: Deque[_Job] = deque()  # the first one runs
@@ -143,11 +146,15 @@ class Transfers:
         return [job.file for job in list(self._jobs)[1:]]
 
     def subscribe(self, listener: Listener) -> None:
-        """Call `listener(progress)` about once a second while a file is fetched, and `listener(None)` after it."""
+        """Call `listener(progress)` about once a second while a file is fetched, and
+        `listener(None)` after it.
+        """
         self._progress.subscribe(listener)
 
     async def start(self) -> None:
-        """Tidy up what the last run left: finish what was in place, keep what can be resumed, remove the rest."""
+        """Tidy up what the last run left: finish what was in place, keep what can be resumed,
+        remove the rest.
+        """
         self._partial = await self._inventory.recover(self._staging)
         self._supervisor.keep("files: tell the hub", self._mark_late)
 
@@ -161,7 +168,8 @@ class Transfers:
             await asyncio.wait(tasks, timeout=2.0)
 
     def cancel(self, file: str = "") -> bool:
-        """Cancel a download, running or waiting, by the hub's name for it; without a name, the running one.
+        """Cancel a download, running or waiting, by the hub's name for it; without a name, the
+        running one.
 
         False if there is none, or if it is complete already and just being put in place.
         """
@@ -178,9 +186,11 @@ class Transfers:
         return False
 
     async def fetch(self, request: Any, progress: Optional[Listener] = None) -> str:
-        """See that `request` (a `FetchRequest` or alike) is among the printer's files; its path there.
+        """See that `request` (a `FetchRequest` or alike) is among the printer's files; its path
+        there.
 
-        The path differs from the name asked for when other bytes had that name. Raises `TransferError`.
+        The path differs from the name asked for when other bytes had that name. Raises
+        `TransferError`.
         """
         try:
             job = self._accept(request, progress)
@@ -190,12 +200,15 @@ class Transfers:
             raise TransferError(f"{show(job.file)} is not fetched: Moonraker is stopping.")
         if len(self._jobs) > MAX_WAITING:
             raise TransferError(
-                f"{show(job.file)} is not fetched: {MAX_WAITING} downloads are waiting already. Send it again later."
+                f"{show(job.file)} is not fetched: {MAX_WAITING} downloads are waiting already. "
+                "Send it again later."
             )
         self._jobs.append(job)
         job.task = asyncio.ensure_future(self._in_turn(job))
         try:
-            return await job.task
+            path = await job.task
+            self._inventory.take_in_hand(path)
+            return path
         except asyncio.CancelledError:
             if job.cancelled:
                 raise TransferError(f"The download of {show(job.file)} was cancelled.") from None
@@ -301,7 +314,9 @@ class Transfers:
         return path
 
     async def _attempts(self, wanted: Wanted, part: Path, resume: bool) -> Any:
-        """Try until the file is there, by `retries`; what is worth keeping between attempts is kept."""
+        """Try until the file is there, by `retries`; what is worth keeping between attempts is
+        kept.
+        """
         settings = self._live.now
         await self._room_for(wanted)
         download = Download(
@@ -346,7 +361,9 @@ class Transfers:
             await self._make_room(wanted.size or 0)
 
     def _resumes(self, job: _Job, wanted: Wanted) -> bool:
-        """Whether what a former run left of this file belongs to the bytes wanted now: only a checksum can tell."""
+        """Whether what a former run left of this file belongs to the bytes wanted now: only a
+        checksum can tell.
+        """
         left = self._partial.pop(job.file, None)
         if left is None or left.source != job.source or left.size != wanted.size:
             return False
@@ -404,10 +421,12 @@ class Transfers:
             await self._inventory.marked(ident)
 
     async def _mark_late(self) -> None:
-        """Tell the hub what it could not hear at the time, if its file is still the one that was fetched."""
+        """Tell the hub what it could not hear at the time, if its file is still the one that was
+        fetched.
+        """
         while True:
             await self._clock.sleep(MARK_EVERY)
-            rows = await self._downloads.to_mark()
+            rows = await self._inventory.to_mark()
             if not rows or self._jobs:
                 continue
             reply, files = await self._hub.list_files()
@@ -422,7 +441,7 @@ class Transfers:
                     Failure.REFUSED,
                 ):
                     break
-                await self._downloads.marked(row.id)
+                await self._inventory.marked(row.id)
 
 
 def _checksum(text: Any, length: int, kind: str) -> str:

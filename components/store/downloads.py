@@ -1,8 +1,10 @@
-"""The files fetched from the hub: what is ours to replace or to clean up, and what a crash left half done.
+"""The files fetched from the hub: what is ours to replace or to clean up, and what a crash left
+half done.
 
-A row is written before the first byte is fetched, and again, durably, before the file appears among the printer's own.
-Paths are relative to the gcodes root. Sums are those of the bytes as the hub sent them; `disk_size` and `disk_mtime_ns`
-are the file as Moonraker left it (its processors may rewrite what they are given).
+A row is written before the first byte is fetched, and again, durably, before the file appears among
+the printer's own. Paths are relative to the gcodes root. Sums are those of the bytes as the hub
+sent them; `disk_size` and `disk_mtime_ns` are the file as Moonraker left it (its processors may
+rewrite what they are given).
 """
 
 from __future__ import annotations
@@ -101,7 +103,8 @@ class Downloads:
 
         def work(connection: sqlite3.Connection) -> int:
             cursor = connection.execute(
-                "INSERT INTO downloads (name, hub_name, source, command_id, state, size, md5, sha256, started)"
+                "INSERT INTO downloads (name, hub_name, source, command_id, state, size, md5, "
+                "sha256, started)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
@@ -129,11 +132,13 @@ class Downloads:
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "UPDATE downloads SET state = ?, reason = 'replaced' WHERE path = ? AND state = ? AND id != ?",
+                "UPDATE downloads SET state = ?, reason = 'replaced' WHERE path = ? AND state = "
+                "? AND id != ?",
                 (DownloadState.GONE.value, path, DownloadState.DONE.value, ident),
             )
             connection.execute(
-                "UPDATE downloads SET state = ?, path = ?, disk_size = ?, disk_mtime_ns = ?, to_mark = ?, finished = ?"
+                "UPDATE downloads SET state = ?, path = ?, disk_size = ?, disk_mtime_ns = ?, "
+                "to_mark = ?, finished = ?"
                 " WHERE id = ?",
                 (
                     DownloadState.DONE.value,
@@ -154,11 +159,13 @@ class Downloads:
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "UPDATE downloads SET state = ?, reason = ?, to_mark = 0, finished = ? WHERE id = ?",
+                "UPDATE downloads SET state = ?, reason = ?, to_mark = 0, finished = ? WHERE id "
+                "= ?",
                 (state.value, reason[:500], finished, ident),
             )
             connection.execute(
-                "DELETE FROM downloads WHERE state IN ('failed', 'interrupted', 'gone') AND id NOT IN"
+                "DELETE FROM downloads WHERE state IN ('failed', 'interrupted', 'gone') AND id "
+                "NOT IN"
                 " (SELECT id FROM downloads ORDER BY id DESC LIMIT ?)",
                 (KEPT_ROWS,),
             )
@@ -209,18 +216,17 @@ class Downloads:
             k: v.value if isinstance(v, Enum) else v for k, v in fields.items()
         }
         changes = ", ".join(f"{name} = ?" for name in values)
+        statement = f"UPDATE downloads SET {changes} WHERE id = ?"  # noqa: S608  # our own names
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                f"UPDATE downloads SET {changes} WHERE id = ?",
-                (*values.values(), ident),
-            )
+            connection.execute(statement, (*values.values(), ident))
 
         await self._database.run(work, durable=durable)
 
 
 _COLUMNS = (
-    "id, name, hub_name, source, command_id, state, reason, path, size, md5, sha256, disk_size, disk_mtime_ns, to_mark,"
+    "id, name, hub_name, source, command_id, state, reason, path, size, md5, sha256, disk_size, "
+    "disk_mtime_ns, to_mark,"
     " started, finished"
 )
 

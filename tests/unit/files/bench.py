@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from components.files.gcode_root import GcodeStore, LoadedFile
+from components.files.inventory import Inventory
 from components.files.transfers import FetchRequest, Transfers
 from components.hub.client import Reply
 from components.hub.outcomes import Failure
@@ -227,12 +228,19 @@ class Bench:
             )
         )
         self.store = GcodeStore(self.file_manager, self.job_queue, lambda: self.loaded, options.pop("call_method", None))
+        self.inventory = Inventory(
+            downloads=self.downloads,
+            store=self.store,
+            worker=self.worker,
+            notices=self.board.notices,
+            clock=self.clock,
+        )
         self.told: list[Any] = []
         self.transfers = Transfers(
             live=self.live,
             hub=self.hub,
             store=self.store,
-            downloads=self.downloads,
+            inventory=self.inventory,
             data_folder=self.data,
             worker=self.worker,
             supervisor=self.supervisor,

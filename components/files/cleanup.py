@@ -1,0 +1,238 @@
+"""Old G-code goes, so that a printer that nobody looks after does not fill its card.
+
+By age, only what the hub sent (or everything, where the operator says so with `cleanup_scope:
+all`); when the disk gets full, the hub's files alone, the longest unused first. Never a file that
+is loaded, queued, a link, younger than some minutes, just fetched for a print, or changed by its
+user since.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Dict, List, Optional
+
+from ..runtime.clock import Clock
+from ..runtime.notices import Notices
+from ..runtime.supervisor import Supervisor
+from ..runtime.worker import Worker
+from ..settings.model import LiveSettings
+from ..store.downloads import DownloadRow
+from .gcode_root import GcodeStore, OnDisk, StoreFailed, look_up_all, walk
+from .inventory import Inventory
+from .staging_file import RESERVE, FreeSpace, free_space
+
+DAY = 86400.0
+LOW_SPACE = 500 * 2**20  # bytes free under which the hub's files make room
+ENOUGH_SPACE = LOW_SPACE + 50 * 2**20  # bytes free at which the warning is taken back
+YOUNGEST = 600.0  # seconds; somebody may be about to print it
+SPACE_EVERY = 600.0  # seconds between looks at the free space; the first comes after as long
+AGE_EVERY = 36  # looks at the free space between two looks at the age: six hours
+MAX_CLOCK_ERROR = (
+    DAY  # seconds by which our clock and the hub's may differ before ages mean nothing
+)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One file to delete, and why; `age` is the seconds since it was last printed or touched."""
+
+    path: str
+    reason: str
+    age: float
+    size: int  # bytes
+    row: Optional[DownloadRow] = None
+
+
+class Cleanup:
+    """`hub_time()` is unix seconds by the hub's clock: a Raspberry Pi's own may be wrong by
+    decades.
+    """
+
+    def __init__(
+        self,
+        *,
+        live: LiveSettings,
+        store: GcodeStore,
+        inventory: Inventory,
+        worker: Worker,
+        supervisor: Supervisor,
+        notices: Notices,
+        clock: Clock,
+        hub_time: Callable[[], float],
+        space: FreeSpace = free_space,
+    ) -> None:
+        self._live = live
+        self._store = store
+        self._inventory = inventory
+        self._worker = worker
+        self._supervisor = supervisor
+        self._notices = notices
+        self._clock = clock
+        self._hub_time = hub_time
+        self._space = space
+        self._looks = 0
+
+    async def start(self) -> None:
+        self._supervisor.keep("files: clean up", self._loop)
+
+    async def plan(self) -> List[Removal]:
+        """What is old enough to go now, longest unused first, whether `auto_cleanup` is on or not.
+
+        Nothing is touched. Empty also while our clock or the history cannot be trusted.
+        """
+        settings = self._live.now.file_management
+        now = self._clock.time()
+        if abs(self._hub_time() - now) > MAX_CLOCK_ERROR:
+            return []
+        limit = max(settings.max_age_days * DAY, YOUNGEST)
+        reason = f"not printed or touched for {settings.max_age_days:g} days"
+        everything = settings.cleanup_scope == "all"
+        found = await (self._all() if everything else self._own())
+        old = [file for file in found if now - file.last_used > limit]
+        if old:
+            try:
+                printed = await self._store.printed_since(now - limit)
+            except StoreFailed as error:
+                self._notices.log_once(f"history {error}", f"No file is cleaned up: {error}")
+                return []
+            old = [
+                file
+                for file in old
+                if now - max(file.last_used, printed.get(file.path, 0.0)) > limit
+            ]
+        return await self._removable(old, now, reason, changed_too=everything)
+
+    async def run(self) -> List[Removal]:
+        """Delete what is old, if `auto_cleanup` is on; returns what was deleted."""
+        if not self._live.now.file_management.auto_cleanup:
+            return []
+        removed = await self._delete(await self.plan())
+        if removed:
+            self._notices.console(
+                f"{len(removed)} old G-code files were deleted ({_mib(removed)} MiB)."
+            )
+        return removed
+
+    async def make_room(self, size: int = 0) -> int:
+        """See that `size` bytes fit and the disk is not nearly full, as far as the hub's files
+        allow; bytes freed.
+        """
+        free = await self._free()
+        wanted = max(LOW_SPACE, size + RESERVE)
+        if free >= wanted:
+            if free >= ENOUGH_SPACE:
+                self._notices.clear("disk_low", "There is room on the disk again.")
+            return 0
+        removed: List[Removal] = []
+        if self._live.now.file_management.auto_cleanup:
+            now = self._clock.time()
+            candidates = [file for file in await self._own() if now - file.last_used > YOUNGEST]
+            missing = wanted - free
+            plan: List[Removal] = []
+            for removal in await self._removable(candidates, now, "the disk is nearly full"):
+                if sum(r.size for r in plan) >= missing:
+                    break
+                plan.append(removal)
+            removed = await self._delete(plan)
+        self._warn(await self._free(), removed)
+        return sum(removal.size for removal in removed)
+
+    # Inside
+
+    async def _loop(self) -> None:
+        while True:
+            await self._clock.sleep(SPACE_EVERY)
+            await self.make_room()
+            if self._looks % AGE_EVERY == 0:
+                await self.run()
+            self._looks += 1
+
+    async def _own(self) -> "List[_Used]":
+        """The files that came from the hub, as they are on disk; records of files that are gone are
+        closed.
+        """
+        rows = await self._inventory.owned()
+        disk = await self._worker.run(look_up_all, self._store.root, [row.path for row in rows])
+        found: Dict[str, _Used] = {}
+        for row in rows:
+            file = disk.get(row.path)
+            if file is None:
+                await self._inventory.gone(row, "it is no longer on the printer")
+            else:
+                found[row.path] = self._used(file, row)
+        return list(found.values())
+
+    async def _all(self) -> "List[_Used]":
+        rows = {row.path: row for row in await self._inventory.owned()}
+        return [
+            self._used(file, rows.get(file.path))
+            for file in await self._worker.run(walk, self._store.root)
+        ]
+
+    def _used(self, file: OnDisk, row: Optional[DownloadRow]) -> "_Used":
+        fetched = (row.finished or 0.0) if row is not None else 0.0
+        last = max(file.mtime_ns / 1e9, fetched, self._store.printed_at(file.path))
+        return _Used(file.path, file.size, last, row)
+
+    async def _removable(
+        self, files: "List[_Used]", now: float, reason: str, changed_too: bool = False
+    ) -> List[Removal]:
+        """Those that nothing speaks for, longest unused first; what the user changed only if
+        `changed_too`.
+        """
+        removals = []
+        for file in sorted(files, key=lambda f: (f.last_used, f.path)):
+            if self._store.why_not_delete(file.path) or self._inventory.in_hand(file.path):
+                continue
+            if not changed_too and (
+                file.row is None or await self._inventory.unchanged(file.row) is None
+            ):
+                continue
+            removals.append(Removal(file.path, reason, now - file.last_used, file.size, file.row))
+        return removals
+
+    async def _delete(self, plan: List[Removal]) -> List[Removal]:
+        removed = []
+        for removal in plan:
+            if self._store.why_not_delete(removal.path) or self._inventory.in_hand(removal.path):
+                continue  # things change while we work
+            try:
+                await self._store.delete(removal.path)
+            except StoreFailed as error:
+                self._notices.log_once(
+                    f"delete {removal.path} {error}",
+                    f"{removal.path} could not be deleted: {error}",
+                )
+                continue
+            removed.append(removal)
+            self._notices.logger.info("Deleted %s: %s.", removal.path, removal.reason)
+            if removal.row is not None:
+                await self._inventory.gone(removal.row, removal.reason)
+        return removed
+
+    async def _free(self) -> int:
+        try:
+            return await self._worker.run(self._space, self._store.root)
+        except OSError:
+            return ENOUGH_SPACE  # whatever is wrong shows when something is written
+
+    def _warn(self, free: int, removed: List[Removal]) -> None:
+        text = f"Only {free // 2**20} MiB are free on the printer's disk"
+        if removed:
+            text += f", after {len(removed)} files of the hub were deleted ({_mib(removed)} MiB)"
+        if free < LOW_SPACE or removed:
+            self._notices.show(
+                "disk_low", f"{text}: delete G-code, timelapses or logs that are no longer needed."
+            )
+
+
+@dataclass(frozen=True)
+class _Used:
+    path: str
+    size: int
+    last_used: float  # unix seconds
+    row: Optional[DownloadRow]
+
+
+def _mib(removals: List[Removal]) -> int:
+    return sum(removal.size for removal in removals) // 2**20
