@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.rig.moonraker import interpreters
+from tests.rig.klippy import short_folder
+from tests.rig.moonraker import MoonrakerRig, interpreters
+from tests.rig.stack import Stack
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -22,6 +24,45 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A temporary folder with a path short enough for Unix sockets (pytest's own is too long)."""
-    path = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    with short_folder("t") as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def _shared_stack() -> Iterator[Stack]:
+    with short_folder("s") as path, Stack(path) as shared:
+        yield shared
+
+
+@pytest.fixture
+def stack(_shared_stack: Stack) -> Stack:
+    """The whole chain, one for the session; each test finds it as new."""
+    if _shared_stack.used:
+        _shared_stack.reset()
+    _shared_stack.used = True
+    return _shared_stack
+
+
+@pytest.fixture
+def make_stack() -> Iterator[Callable[..., Stack]]:
+    """`make_stack(generation=2, features={…})`: a running chain of its own, until the test ends."""
+    with contextlib.ExitStack() as all_of_them:
+
+        def make(**arguments: Any) -> Stack:
+            path = all_of_them.enter_context(short_folder("s"))
+            return all_of_them.enter_context(Stack(path, **arguments))
+
+        yield make
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails on a rig shows the last lines of its logs."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, (Stack, MoonrakerRig)):
+                report.sections.append((f"logs of {name}", value.log_tail()))
+    return report

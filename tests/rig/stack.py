@@ -1,0 +1,204 @@
+"""The whole chain: real Klippy on the software board, real Moonraker with the plugin, the PHP hub.
+
+    with Stack(folder) as stack:                 # returns once the hub has heard of the printer
+        command = stack.hub.queue(stack.token, "heat", hotend_temp=210)
+        stack.hub.wait_for(lambda: stack.hub.result(stack.token, command), 10)
+        stack.klippy.query("extruder")["target"]     # 210
+
+    stack.configure(intervals_command_check=1)   # other options of [tecmedhub], and a restart
+    stack.reset()                                # as new
+
+In a test, ask for the fixture `stack` (one for the whole session, reset before each test) or
+`make_stack` (new ones with arguments of your own). All calls block; use ``asyncio.to_thread`` in
+async tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .hub import PhpHub
+from .klippy import KlippyError, KlippyRig, RigError
+from .moonraker import MoonrakerRig
+
+# Quicker than a user would have it: no test should have to wait for a period.
+QUICK = {"intervals_status_update": 2, "intervals_command_check": 1, "retries_base_delay": 1}
+
+
+class Stack:
+    """Three rigs that know each other: `hub`, `klippy`, `moonraker`.
+
+    `generation` chooses the hub's endpoint, `options` further options of [tecmedhub] (`server_url`,
+    `printer_token`, `printer_name` and QUICK are given), `features` what the hub announces,
+    `python` the interpreter that Moonraker runs in, `sections` more text for moonraker.conf,
+    `extra_config` more text for printer.cfg, `speed` that of the heaters (1.0: 210 °C in a few
+    seconds). `connected=False` starts without waiting for the hub to hear of the printer.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        generation: int = 1,
+        token: str = "T1",
+        name: str = "Bench",
+        options: dict[str, Any] | None = None,
+        features: dict[str, Any] | None = None,
+        python: str | None = None,
+        sections: str = "",
+        extra_config: str = "",
+        speed: float = 1.0,
+        connected: bool = True,
+    ) -> None:
+        self.folder = folder
+        self.token = token
+        self.name = name
+        self.generation = generation
+        self.features = features
+        self.connected = connected
+        self.hub = PhpHub(folder / "hub")
+        self.klippy = KlippyRig(folder / "data", speed=speed, extra_config=extra_config)
+        self.moonraker = MoonrakerRig(
+            folder / "data",
+            python=python,
+            sections=sections,
+            klippy_socket=self.klippy.socket,
+        )
+        self._options = options or {}
+        self.used = False  # by a test: what is shared must be reset before the next
+
+    @property
+    def server_url(self) -> str:
+        return self.hub.gen1_url if self.generation == 1 else self.hub.gen2_url
+
+    @property
+    def gcodes(self) -> Path:
+        return self.klippy.gcodes
+
+    @property
+    def override(self) -> Path:
+        """The JSON override (default name), which the plugin follows live."""
+        return self.moonraker.config_folder / "tecmedhub.json"
+
+    def options(self, **more: Any) -> dict[str, Any]:
+        """What stands under [tecmedhub]."""
+        given = {
+            "server_url": self.server_url,
+            "printer_token": self.token,
+            "printer_name": self.name,
+        }
+        options = {**given, **QUICK, **self._options, **more}
+        return {name: value for name, value in options.items() if value is not None}
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def start(self) -> Stack:
+        """Start all three, side by side; return when the printer is ready and the hub knows it."""
+        self.hub.start()
+        if self.features:
+            self.hub.set(features=self.features)
+        self.klippy.launch()
+        self.moonraker.tecmedhub = self.options()
+        self.moonraker.launch()
+        self.klippy.wait_ready()
+        self.moonraker.wait_started()
+        self.moonraker.wait_klippy()
+        if self.connected:
+            self.wait_connected()
+        return self
+
+    def stop(self) -> None:
+        """End everything, whatever state it is in."""
+        with contextlib.ExitStack() as all_of_them:
+            all_of_them.callback(self.hub.stop)
+            all_of_them.callback(self.klippy.stop)
+            all_of_them.callback(self.moonraker.stop)
+
+    def __enter__(self) -> Stack:
+        try:
+            return self.start()
+        except RigError as error:
+            self.stop()
+            raise RigError(f"{error}\n{self.log_tail()}") from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def wait_connected(self, timeout: float = 30) -> None:
+        """Until the hub has a status of this printer that does not say "offline"."""
+
+        def online() -> bool:
+            status = self.hub.status(self.token)
+            return status is not None and status.get("status") != "offline"
+
+        self.moonraker.wait(online, timeout, "the first status at the hub")
+
+    def configure(self, **options: Any) -> None:
+        """Restart Moonraker in process with other options; None leaves one out."""
+        self.moonraker.write_config(self.options(**options))
+        self.moonraker.restart_in_process()
+        self.moonraker.wait_klippy()
+
+    def reset(self) -> None:
+        """As at the start: printer idle, hub empty, no files, the plugin's memory and options new.
+
+        Takes about two seconds, Moonraker's restart most of them: only a new process with an empty
+        state folder is sure to remember nothing of the last test.
+        """
+        self.moonraker.stop()
+        shutil.rmtree(self.moonraker.state_folder, ignore_errors=True)
+        self.override.unlink(missing_ok=True)
+        self._calm_klippy()
+        for path in self.gcodes.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.hub.thaw() if self.hub.running else self.hub.restart()
+        self.hub.reset()
+        if self.features:
+            self.hub.set(features=self.features)
+        self.moonraker.write_config(self.options())
+        self.moonraker.start()
+        self.moonraker.wait_klippy()
+        if self.connected:
+            self.wait_connected()
+
+    def _calm_klippy(self) -> None:
+        self.klippy.launch()
+        if self.klippy.state() != "ready":
+            self.klippy.mcu.talk()
+            self.klippy.mcu.revive()
+            self.klippy.firmware_restart()
+        elif self.klippy.query("print_stats")["state"] in ("printing", "paused"):
+            self.klippy.gcode("CANCEL_PRINT")
+        with contextlib.suppress(KlippyError):
+            self.klippy.gcode("SDCARD_RESET_FILE")
+        self.klippy.gcode("TURN_OFF_HEATERS\nM107\nM220 S100\nM221 S100\nM84")
+
+    # -- conveniences --------------------------------------------------------------------------
+
+    def put(self, name: str, gcode: str) -> None:
+        """A file on the printer, as a web interface uploads it."""
+        self.moonraker.upload(name, gcode)
+
+    def print(self, name: str) -> None:
+        """Start printing a file that is there, as a person at the printer does."""
+        self.moonraker.post("/printer/print/start", {"filename": name})
+
+    def do(self, action: str, timeout: float = 20, **params: Any) -> Any:
+        """Queue a generation 1 command at the hub and wait for its result."""
+        command = self.hub.queue(self.token, action, **params)
+        what = f"the result of {action}"
+        return self.moonraker.wait(lambda: self.hub.result(self.token, command), timeout, what)
+
+    def log_tail(self) -> str:
+        """The last lines of every log: for the message of a failed test."""
+        texts = []
+        for path in sorted(self.moonraker.logs.glob("*")):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-25:]
+            texts.append("\n".join([f"--- {path.name}", *lines]))
+        return "\n".join(texts)
