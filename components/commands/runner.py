@@ -168,12 +168,12 @@ class Runner:
         objection = self._objection(job)
         if objection is not None:
             return objection
-        queue.last_start = self._clock.monotonic()
         await self._ledger.begin(job.command.key, self._boot)
         late = self._halts.objection(job.since, job.action)  # while the disk was busy
         if late:
             return State.REFUSED, late
         self._notices.console(f"Hub: {job.command.summary()}")
+        queue.last_start = self._clock.monotonic()
         try:
             return State.DONE, await self._executor.run(job.command, self._halts.now)
         except Refused as reason:

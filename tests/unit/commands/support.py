@@ -1,4 +1,4 @@
-"""A printer made of a snapshot, and the commands room around it, with a clock that the test turns."""
+"""A printer made of a snapshot, the commands room around it, and a clock that the test turns."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class FakePrinter:
                 self.change(job=after)
 
     def _apply(self, line: str) -> None:
-        word, number = line.split(" ")[0], re.search(r"S([\d.]+)", line)
+        word, number = line.partition(" ")[0], re.search(r"S([\d.]+)", line)
         value = float(number.group(1)) if number else 0.0
         if word == "M220":
             self.change(speed_factor=value / 100)
@@ -261,12 +261,12 @@ class Lab:
         await until(lambda: len(self.results) >= before + new, f"{new} results")
         return self.results[before:]
 
-    async def elapse(self, condition: Callable[[], Any]) -> None:
-        """Let time go by, in quarters of a second, until something has come about."""
-        for _ in range(1000):
+    async def elapse(self, condition: Callable[[], Any], step: float = 0.25) -> None:
+        """Let time go by, `step` seconds at a time, until something has come about."""
+        for _ in range(4000):
             if condition():
                 return
-            self.clock.advance(0.25)
+            self.clock.advance(step)
             await asyncio.sleep(0.001)
         raise AssertionError(f"it never came about: {condition}")
 

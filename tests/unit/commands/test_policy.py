@@ -23,7 +23,9 @@ def command(action: str, **params: Any) -> Command:
     return Reader("s", "T", lambda: "x").read(item, 1, NOW)
 
 
-def judge(action: str, snapshot: Snapshot | None = None, security: Security | None = None, **params: Any) -> str:
+def judge(
+    action: str, snapshot: Snapshot | None = None, security: Security | None = None, **params: Any
+) -> str:
     situation = Situation(security or Security(), snapshot or ready())
     return policy.refusal(command(action, **params), situation)
 
@@ -38,7 +40,9 @@ def judge(action: str, snapshot: Snapshot | None = None, security: Security | No
         ("heat", "bed_temp", 0, 130),
     ],
 )
-def test_bounds_on_both_sides_of_both_edges(action: str, name: str, low: float, high: float) -> None:
+def test_bounds_on_both_sides_of_both_edges(
+    action: str, name: str, low: float, high: float
+) -> None:
     for value in (low, high, str(low), float(high)):
         assert judge(action, **{name: value}) == ""
     for value in (low - 0.1, high + 0.1, low - 1, str(high + 1), 1e9):
@@ -59,7 +63,16 @@ def test_heat_touches_only_the_heaters_named() -> None:
     assert "not known yet" in judge("heat", unknown, hotend_temp=200)
 
 
-DANGEROUS = ["home", "home_x", "home_y", "home_z", "cool_down", "firmware_restart", "reboot", "shutdown"]
+DANGEROUS = [
+    "home",
+    "home_x",
+    "home_y",
+    "home_z",
+    "cool_down",
+    "firmware_restart",
+    "reboot",
+    "shutdown",
+]
 
 
 @pytest.mark.parametrize("action", DANGEROUS)
@@ -100,7 +113,15 @@ def test_firmware_restart_of_a_stopped_printer_needs_no_confirmation() -> None:
         (RemoteControl.FULL, set(ACTIONS)),
         (
             RemoteControl.PRINT,
-            {"pause", "resume", "cancel", "print", "print_local", "cancel_download", "emergency_stop"},
+            {
+                "pause",
+                "resume",
+                "cancel",
+                "print",
+                "print_local",
+                "cancel_download",
+                "emergency_stop",
+            },
         ),
         (RemoteControl.MONITOR, {"emergency_stop"}),
         (RemoteControl.OFF, set()),
@@ -142,7 +163,14 @@ def test_klippy_must_be_ready_for_whatever_needs_it(state: KlippyState) -> None:
         reason = judge(action, gone, gcode="G28", file="x.gcode", macro_name="PARK")
         assert "Timer too close" in reason
         assert state.value in reason
-    for action in ("emergency_stop", "firmware_restart", "reboot", "shutdown", "cancel_download", "snapshot"):
+    for action in (
+        "emergency_stop",
+        "firmware_restart",
+        "reboot",
+        "shutdown",
+        "cancel_download",
+        "snapshot",
+    ):
         assert judge(action, gone) == ""
 
 
@@ -162,7 +190,9 @@ def test_a_busy_printer_prints_nothing_else(action: str) -> None:
     assert "names no file" in judge(action)
 
 
-@pytest.mark.parametrize("name", ["../x.gcode", "/x.gcode", "a/../x.gcode", "a//x.gcode", "x\n.gcode", 'x".gcode'])
+@pytest.mark.parametrize(
+    "name", ["../x.gcode", "/x.gcode", "a/../x.gcode", "a//x.gcode", "x\n.gcode", 'x".gcode']
+)
 def test_local_paths_stay_below_the_gcodes_folder(name: str) -> None:
     assert judge("print_local", file=name)
     assert judge("print_local", file="labs/x.gcode") == ""
@@ -170,7 +200,11 @@ def test_local_paths_stay_below_the_gcodes_folder(name: str) -> None:
 
 def test_the_bed_must_be_clear_where_the_operator_wants_it() -> None:
     wanted, other = Security(require_clear_bed=True), Security()
-    for needs, security, refused in ((True, wanted, True), (False, wanted, False), (True, other, False)):
+    for needs, security, refused in (
+        (True, wanted, True),
+        (False, wanted, False),
+        (True, other, False),
+    ):
         situation = Situation(security, ready(), bed_needs_clearing=needs)
         assert bool(policy.refusal(command("print", file="x.gcode"), situation)) == refused
         assert bool(policy.refusal(command("gcode", gcode="M24"), situation)) == refused
@@ -218,7 +252,14 @@ def test_unknown_and_unreadable() -> None:
 
 @pytest.mark.parametrize(
     ("action", "limit"),
-    [("emergency_stop", 60), ("pause", 60), ("reboot", 60), ("heat", 120), ("macro", 120), ("print", 600)],
+    [
+        ("emergency_stop", 60),
+        ("pause", 60),
+        ("reboot", 60),
+        ("heat", 120),
+        ("macro", 120),
+        ("print", 600),
+    ],
 )
 def test_expiry_by_class(action: str, limit: float) -> None:
     sent = command(action, timestamp=NOW - limit)

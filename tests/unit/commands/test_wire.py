@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.commands.actions import ACTIONS
-from components.commands.wire import Command, Reader, entries, from_json, looks_like_stop, print_request
+from components.commands.wire import (
+    Command,
+    Reader,
+    entries,
+    from_json,
+    looks_like_stop,
+    print_request,
+)
 
 NOW = 1_700_000_000.0
 
@@ -26,7 +33,13 @@ def read(item: Any, generation: int = 1) -> Command:
 
 def test_generation_1() -> None:
     command = read(
-        {"id": "cmd_1", "token": "T", "action": "heat", "hotend_temp": "210", "timestamp": "1699999990"}
+        {
+            "id": "cmd_1",
+            "token": "T",
+            "action": "heat",
+            "hotend_temp": "210",
+            "timestamp": "1699999990",
+        }
     )
     assert (command.id, command.action, command.problem) == ("cmd_1", "heat", "")
     assert command.params == {"hotend_temp": "210"}
@@ -47,7 +60,12 @@ def test_generation_1() -> None:
         ("basic", "HOME_X", "home_x", {}),
         ("basic", "SET_SPEED:120", "set_speed", {"speed": "120"}),
         ("basic", "SET_FLOW 90", "set_flow", {"flow": "90"}),
-        ("basic", "HEAT:hotend_temp=210 bed_temp=60", "heat", {"hotend_temp": "210", "bed_temp": "60"}),
+        (
+            "basic",
+            "HEAT:hotend_temp=210 bed_temp=60",
+            "heat",
+            {"hotend_temp": "210", "bed_temp": "60"},
+        ),
         ("gcode", "M104 S210\nM140 S60", "gcode", {"gcode": "M104 S210\nM140 S60"}),
         ("macro", "LOAD TEMP=210", "macro", {"macro_name": "LOAD", "params": {"TEMP": "210"}}),
         ("BASIC", "COOL_DOWN", "cool_down", {}),
@@ -105,7 +123,10 @@ def test_without_an_id_it_gets_one(id_: Any) -> None:
 
 
 def test_a_huge_id_is_shortened_but_still_tells_commands_apart() -> None:
-    one, other = read({"id": "x" * 5000 + "a", "action": "home"}), read({"id": "x" * 5000 + "b", "action": "home"})
+    one, other = (
+        read({"id": "x" * 5000 + "a", "action": "home"}),
+        read({"id": "x" * 5000 + "b", "action": "home"}),
+    )
     assert one.key != other.key
     assert len(one.id) <= 200
     assert read({"id": 10**6000, "action": "home"}).id
@@ -164,28 +185,42 @@ def test_stops_are_seen_in_every_form() -> None:
 
 
 def test_a_command_survives_the_ledger() -> None:
-    command = read({"id": "a", "action": "print", "file": "x.gcode", "md5": "A" * 32, "size": "12", "queue": 1})
+    command = read(
+        {"id": "a", "action": "print", "file": "x.gcode", "md5": "A" * 32, "size": "12", "queue": 1}
+    )
     again = from_json(command.key, command.id, command.action, NOW, command.to_json())
     assert again == command
     request = print_request(again)
-    assert (request.file, request.md5, request.size, request.queue) == ("x.gcode", "a" * 32, 12, True)
+    assert (request.file, request.md5, request.size, request.queue) == (
+        "x.gcode",
+        "a" * 32,
+        12,
+        True,
+    )
     assert from_json("k", 1, "home", NOW, "{broken").problem
 
 
 def test_the_summary_shows_no_address() -> None:
-    command = read({"id": 1, "action": "print", "file": "x.gcode", "download_url": "https://h/?token=S"})
+    command = read(
+        {"id": 1, "action": "print", "file": "x.gcode", "download_url": "https://h/?token=S"}
+    )
     assert "x.gcode" in command.summary()
     assert "token" not in command.summary()
 
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 commandish = st.dictionaries(
-    st.sampled_from(["id", "action", "type", "command", "params", "timestamp", "confirm", "token", "speed"]),
-    json_values | st.sampled_from([*ACTIONS, "basic", "macro", "gcode", "EMERGENCY_STOP", "HOME:x=1"]),
+    st.sampled_from(
+        ["id", "action", "type", "command", "params", "timestamp", "confirm", "token", "speed"]
+    ),
+    json_values
+    | st.sampled_from([*ACTIONS, "basic", "macro", "gcode", "EMERGENCY_STOP", "HOME:x=1"]),
     max_size=6,
 )
 replies = json_values | commandish | st.lists(commandish | json_values, max_size=5)
@@ -199,7 +234,10 @@ def test_no_reply_of_any_shape_raises(raw: Any, generation: int) -> None:
         assert command.id not in (None, "")
         assert command.age(NOW) >= 0
         assert isinstance(command.summary(), str)
-        assert from_json(command.key, command.id, command.action, NOW, command.to_json()).action == command.action
+        assert (
+            from_json(command.key, command.id, command.action, NOW, command.to_json()).action
+            == command.action
+        )
         if looks_like_stop(item):
             assert command.is_stop
         print_request(command)

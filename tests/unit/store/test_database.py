@@ -1,0 +1,229 @@
+"""The store goes on whatever the disk does, and says so."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from components.store import flags, ledger
+from components.store.database import FILE_NAME, Database, StoreClosed
+from components.store.flags import Flags
+from components.store.sqlite_file import RETRY_EVERY
+from tests.unit.fakes import Board, FakeClock
+
+SCHEMA = "CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT);"
+
+
+class Store:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = FakeClock()
+        self.board = Board(self.clock)
+        self.database = Database(folder, self.board.notices, self.clock)
+
+    async def open(self) -> Store:
+        await self.database.open([SCHEMA, flags.SCHEMA, ledger.SCHEMA])
+        return self
+
+    async def reopen(self) -> Store:
+        await self.database.close()
+        self.database = Database(self.folder, self.board.notices, self.clock)
+        return await self.open()
+
+    async def add(self, text: str, **how: Any) -> None:
+        await self.database.run(
+            lambda db: db.execute("INSERT INTO notes (text) VALUES (?)", (text,)), **how
+        )
+
+    async def all(self) -> list[str]:
+        rows = await self.database.run(
+            lambda db: db.execute("SELECT text FROM notes ORDER BY id").fetchall()
+        )
+        return [text for (text,) in rows]
+
+    def notice(self, key: str) -> str:
+        return "".join(n.text for n in self.board.notices.standing if n.key == key)
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = await Store(tmp_path / "tecmedhub").open()
+    yield store
+    await store.database.close()
+
+
+async def test_what_is_written_is_there_after_a_restart(store: Store) -> None:
+    await store.add("a")
+    await store.add("b", durable=True)
+    await store.reopen()
+    assert await store.all() == ["a", "b"]
+    assert store.database.writable
+    assert store.board.notices.standing == []
+
+
+async def test_durable_work_is_synchronous_full_and_other_work_is_not(store: Store) -> None:
+    def level(db: sqlite3.Connection) -> Any:
+        return db.execute("PRAGMA synchronous").fetchone()[0]
+
+    assert await store.database.run(level, durable=True) == 2
+    assert await store.database.run(level) == 1
+    assert (
+        await store.database.run(lambda db: db.execute("PRAGMA journal_mode").fetchone()[0])
+        == "wal"
+    )
+
+
+async def test_a_failing_transaction_leaves_nothing_and_is_told(store: Store) -> None:
+    def work(db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO notes (text) VALUES ('half')")
+        raise KeyError("no")
+
+    with pytest.raises(KeyError):
+        await store.database.run(work)
+    with pytest.raises(sqlite3.OperationalError):
+        await store.database.run(lambda db: db.execute("SELECT * FROM nowhere"))
+    assert await store.all() == []
+    assert store.database.writable
+
+
+async def test_posted_work_is_done_in_order_and_before_the_close(store: Store) -> None:
+    for n in range(100):
+        store.database.post(
+            lambda db, n=n: db.execute("INSERT INTO notes (text) VALUES (?)", (str(n),))
+        )
+    await store.reopen()
+    assert await store.all() == [str(n) for n in range(100)]
+
+
+async def test_the_event_loop_is_never_the_thread_that_works(store: Store) -> None:
+    assert await store.database.run(lambda db: threading.get_ident()) != threading.get_ident()
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"this is no database" * 500, b"SQLite format 3\x00" + b"\xff" * 8000]
+)
+async def test_a_file_of_garbage_is_set_aside(tmp_path: Path, garbage: bytes) -> None:
+    (tmp_path / FILE_NAME).write_bytes(garbage)
+    store = await Store(tmp_path).open()
+    await store.add("a")
+    await store.reopen()
+    assert await store.all() == ["a"]
+    (aside,) = [p for p in tmp_path.iterdir() if ".broken-" in p.name]
+    assert aside.read_bytes() == garbage
+    assert aside.name in store.notice("store_broken")
+    await store.database.close()
+
+
+async def test_a_folder_that_cannot_be_made_means_memory_and_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where the folder should be")
+    store = await Store(tmp_path / "data").open()
+    await store.add("a")
+    assert await store.all() == ["a"]
+    assert not store.database.writable
+    assert "cannot be written" in store.notice("store")
+    assert store.board.warnings
+    await store.database.close()
+
+
+async def test_when_the_disk_takes_writes_again_everything_goes_back_to_it(tmp_path: Path) -> None:
+    blocker = tmp_path / "data"
+    blocker.write_text("")
+    store = await Store(blocker).open()
+    await store.add("in memory")
+    blocker.unlink()
+    await store.add("still in memory")
+    assert not store.database.writable
+    store.clock.advance(RETRY_EVERY)
+    await store.add("on disk")
+    assert store.database.writable
+    assert store.notice("store") == ""
+    await store.reopen()
+    assert await store.all() == ["in memory", "still in memory", "on disk"]
+    await store.database.close()
+
+
+@pytest.mark.parametrize("fault", ["PRAGMA max_page_count=1", "PRAGMA query_only=1"])
+async def test_a_full_or_read_only_disk_loses_nothing(store: Store, fault: str) -> None:
+    """SQLite's own ways to answer "disk is full" and "readonly database"."""
+    await store.add("before")
+    await store.database.run(lambda db: db.execute("DELETE FROM notes WHERE text = 'x'"))
+    connection = store.database._file._connection  # type: ignore[union-attr]
+    assert connection is not None
+    connection.execute(fault)
+    await store.add("during " + "x" * 100_000)
+    assert not store.database.writable
+    assert "cannot be written" in store.notice("store")
+    store.clock.advance(RETRY_EVERY)
+    await store.add("after")
+    assert store.database.writable
+    await store.reopen()
+    assert [text[:6] for text in await store.all()] == ["before", "during", "after"]
+
+
+async def test_rows_deleted_in_memory_do_not_come_back(store: Store) -> None:
+    await store.add("gone")
+    store.database._file._connection.execute("PRAGMA query_only=1")  # type: ignore[union-attr]
+    await store.database.run(lambda db: db.execute("DELETE FROM notes"))
+    store.clock.advance(RETRY_EVERY)
+    await store.add("kept")
+    assert store.database.writable
+    assert await store.all() == ["kept"]
+
+
+async def test_at_most_three_broken_files_are_kept(tmp_path: Path) -> None:
+    for n in range(5):
+        (tmp_path / f"{FILE_NAME}.broken-2020010{n}-000000").write_text("old")
+    (tmp_path / FILE_NAME).write_bytes(b"garbage" * 1000)
+    store = await Store(tmp_path).open()
+    await store.database.close()
+    assert len(list(tmp_path.glob("*.broken-*"))) == 3
+
+
+async def test_closing_twice_or_before_opening_is_harmless(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    await store.database.close()
+    await store.open()
+    await store.database.close()
+    await store.database.close()
+    with pytest.raises(StoreClosed):
+        await store.add("too late")
+    store.database.post(lambda db: None)
+    for _ in range(1000):
+        if not [t for t in threading.enumerate() if t.name == "tecmedhub-store"]:
+            break
+        await asyncio.sleep(0.001)
+    else:
+        pytest.fail("the thread is still there")
+
+
+async def test_a_stalled_disk_drops_posts_and_says_so(store: Store) -> None:
+    go_on = threading.Event()
+    store.database.post(lambda db: go_on.wait(10))
+    for _ in range(1100):
+        store.database.post(lambda db: None)
+    assert "slow" in store.notice("store_busy")
+    go_on.set()
+    await store.all()
+    await asyncio.sleep(0)
+    assert store.notice("store_busy") == ""
+
+
+async def test_flags_survive_and_odd_values_do_not_hurt(store: Store) -> None:
+    remembered = Flags(store.database, store.clock)
+    await remembered.load()
+    assert remembered.get("a", "none") == "none"
+    await remembered.set("a", {"b": [1]})
+    remembered.put("c", True)
+    assert remembered.get("c") is True
+    await store.database.run(lambda db: db.execute("INSERT INTO flags VALUES ('bad', '{', 0)"))
+    await store.reopen()
+    again = Flags(store.database, store.clock)
+    await again.load()
+    assert (again.get("a"), again.get("c"), again.get("bad")) == ({"b": [1]}, True, None)

@@ -1,0 +1,72 @@
+"""The ledger's bounds and its memory; how commands go through it, their own tests tell."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+from components.store import ledger
+from components.store.database import Database
+from components.store.ledger import KEEP_SECONDS, Entry, Ledger, State
+from tests.unit.fakes import Board, FakeClock
+
+NOW = 1_700_000_000.0
+
+
+def entry(n: int, at: float = NOW) -> Entry:
+    return Entry(f"1:hub:{n}", n, "home", "home", "{}", at)
+
+
+@pytest_asyncio.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(tmp_path, Board().notices, FakeClock())
+    await database.open([ledger.SCHEMA])
+    yield database
+    await database.close()
+
+
+async def count(database: Database) -> int:
+    (rows,) = await database.run(lambda db: db.execute("SELECT COUNT(*) FROM commands").fetchone())
+    return int(rows)
+
+
+async def test_a_final_state_is_final(database: Database) -> None:
+    book = Ledger(database)
+    assert await book.receive([entry(1), entry(1)]) == {"1:hub:1"}
+    await book.begin("1:hub:1")
+    result = await book.finish("1:hub:1", State.DONE, "", NOW + 1)
+    assert result is not None
+    assert await book.finish("1:hub:1", State.FAILED, "late", NOW + 2) is None
+    assert book.due()[0]["status"] == "done"
+    assert await book.finish("never received", State.DONE, "", NOW) is None
+
+
+async def test_old_and_surplus_rows_go_and_waiting_ones_stay(database: Database) -> None:
+    book = Ledger(database)
+    await book.receive([entry(n, NOW - KEEP_SECONDS - 1) for n in range(3)])
+    await book.finish("1:hub:0", State.DONE, "", NOW)
+    await book.receive([entry(n) for n in range(3, 6)])
+    await book.prune(NOW)
+    assert await count(database) == 5
+    many = [entry(n) for n in range(100, 10_200)]
+    await book.receive(many)
+    for item in many[:200]:
+        await book.finish(item.key, State.DONE, "", NOW)
+    await book.prune(NOW)
+    assert await count(database) <= 10_005
+
+
+async def test_results_of_a_long_outage_come_oldest_first_in_portions(database: Database) -> None:
+    book = Ledger(database)
+    await book.receive([entry(n) for n in range(120)])
+    for n in range(120):
+        await book.finish(f"1:hub:{n}", State.DONE, "", NOW)
+    portion = book.due(50)
+    assert [r["id"] for r in portion] == list(range(50))
+    await book.acknowledge(portion)
+    assert [r["id"] for r in book.due(50)] == list(range(50, 100))
+    again = Ledger(database)
+    assert await again.load() == []
+    assert again.due_count == 70
