@@ -36,15 +36,13 @@ class Actions:
         return f"Remote control is {'on' if on else 'off'}."
 
     async def snapshot(self) -> str:
-        said: str = await self._rooms.cameras.snapshot()
-        return said
+        return await self._rooms.cameras.snapshot()
 
     async def timelapse_now(self) -> str:
-        said: str = await self._rooms.timelapse.render_now()
-        return said
+        return await self._rooms.timelapse.render_now()
 
     async def cancel_download(self, name: str) -> str:
-        if not await self._rooms.transfers.cancel(name):
+        if not self._rooms.transfers.cancel(name):
             raise Refused(
                 "There is no such download." if name else "There is no download to cancel."
             )
@@ -55,7 +53,7 @@ class Actions:
         rooms = self._rooms
         settings = rooms.live.now
         if not settings.complete:
-            raise Refused(missing(settings))
+            raise Refused(missing(settings, rooms.override.file_name))
         reply = await rooms.reporter.send()
         rooms.link.ended("status", reply)
         skew = rooms.client.clock_skew

@@ -109,6 +109,8 @@ class Endpoints:
         rooms.live.subscribe(on("settings"))
         rooms.commands.on_result(on("commands"))
         rooms.cameras.on_new(on("pictures"))
+        rooms.timelapse.on_change(on("videos"))
+        rooms.transfers.subscribe(self._notifier.download)
         rooms.supervisor.keep("history", self._sample)
         rooms.supervisor.keep("notifications", self._notifier.run)
 
@@ -159,7 +161,7 @@ class Endpoints:
         return self._views.status()
 
     async def _config(self, request: Request) -> Args:
-        return self._views.config()
+        return self._rooms.override.describe()
 
     async def _history_since(self, request: Request) -> Args:
         return self._history.as_dict(as_float(request.args.get("since"), 0.0) or 0.0)

@@ -26,7 +26,6 @@ class Notifier:
         self._rooms = rooms
         self._views = views
         self._wake = asyncio.Event()
-        self._download: Optional[Dict[str, Any]] = None
 
     def register(self) -> None:
         """From the constructor of the component, where Moonraker wants it."""
@@ -44,30 +43,21 @@ class Notifier:
         """A listener for any room's `subscribe`: whatever it is told, these topics changed."""
         return lambda *_told: self.changed(*topics)
 
-    async def run(self) -> None:
-        """For ever; a download under way is looked at once a second."""
-        while True:
-            timeout = SPACING if self._rooms.transfers.progress is not None else None
-            try:
-                await asyncio.wait_for(self._wake.wait(), timeout)
-            except asyncio.TimeoutError:
-                pass
-            self._tell_download()
-            if self._wake.is_set():
-                self._wake.clear()
-                if self._listened_to():
-                    self._send(CHANGED, self._views.overview())
-            await self._rooms.clock.sleep(SPACING)
-
-    def _tell_download(self) -> None:
-        progress = self._rooms.transfers.progress
-        if progress == self._download:
-            return
-        self._download = None if progress is None else dict(progress)
-        if progress is None:
-            self.changed("downloads")
+    def download(self, progress: Optional[Dict[str, Any]]) -> None:
+        """A listener for `Transfers.subscribe`, which calls about once a second."""
         if self._listened_to():
             self._send(DOWNLOAD, {"download": progress})
+        if progress is None:
+            self.changed("downloads")
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._listened_to():
+                self._send(CHANGED, self._views.overview())
+            await self._rooms.clock.sleep(SPACING)
 
     def _listened_to(self) -> bool:
         return bool(self._rooms.server.lookup_component("websockets").get_count())

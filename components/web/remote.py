@@ -26,9 +26,9 @@ class RemoteMethods:
         self._actions = actions
         self._doctor = doctor
         self.table: Dict[str, Callable[[Dict[str, Any]], Awaitable[str]]] = {
-            "tecmedhub_bed_clear": lambda _: actions.bed_clear(BY),
-            "tecmedhub_remote_off": lambda _: actions.set_remote(False, BY),
-            "tecmedhub_remote_on": lambda _: actions.set_remote(True, BY),
+            "tecmedhub_bed_clear": lambda _: _quietly(actions.bed_clear(BY)),
+            "tecmedhub_remote_off": lambda _: _quietly(actions.set_remote(False, BY)),
+            "tecmedhub_remote_on": lambda _: _quietly(actions.set_remote(True, BY)),
             "tecmedhub_snapshot": lambda _: actions.snapshot(),
             "tecmedhub_timelapse_now": lambda _: actions.timelapse_now(),
             "tecmedhub_doctor": self._examine,
@@ -67,3 +67,9 @@ class RemoteMethods:
         for line in report.lines(language):
             self._rooms.notices.console(line)
         return ""
+
+
+async def _quietly(work: Awaitable[str]) -> str:
+    """The commands room tells the console of these by itself, whoever did them."""
+    await work
+    return ""

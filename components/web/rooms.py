@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..cameras.cameras import Cameras
+    from ..cameras.timelapse import Timelapse
+    from ..commands.remote import Commands
+    from ..files.transfers import Transfers
     from ..hub.client import HubClient
     from ..hub.link import Link
     from ..printer.gcode_files import GcodeFiles
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from ..runtime.supervisor import Supervisor
     from ..runtime.worker import Worker
     from ..settings.model import LiveSettings
+    from ..settings.override import Override
     from ..status.reporter import Reporter
     from ..status.statistics import Statistics
     from ..store.database import Database
@@ -33,7 +38,7 @@ class Rooms:
     version: str  # of the plugin
     folder: Path  # <data_path>/tecmedhub
     live: LiveSettings
-    override: Any
+    override: Override
     redactor: Redactor
     notices: Notices
     supervisor: Supervisor
@@ -46,11 +51,11 @@ class Rooms:
     client: HubClient
     link: Link
     reporter: Reporter
-    commands: Any
-    transfers: Any
+    commands: Commands
+    transfers: Transfers
     cleanup: Any
-    cameras: Any
-    timelapse: Any
+    cameras: Cameras
+    timelapse: Timelapse
     database: Database
     journal: Journal
     statistics: Statistics

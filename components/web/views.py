@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Set
 
 from ..hub.outcomes import host_of
 from ..hub.protocol import Features
-from ..settings import spanish
-from ..settings.loader import missing, value_of
-from ..settings.options import OPTIONS, section_of
+from ..settings.loader import missing
 from ..status.body import time_remaining
+from .doctor.texts import TEXTS
 
 if TYPE_CHECKING:
     from ..hub.client import Reply
     from ..printer.snapshot import Snapshot
     from .rooms import Rooms
 
-MASK = "********"
-TOPICS = ("commands", "events", "pictures", "settings", "downloads")
+TOPICS = ("commands", "events", "pictures", "settings", "downloads", "videos")
 
 
 class Views:
@@ -31,13 +29,14 @@ class Views:
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
         self._sent: Dict[str, Any] = {}
-        self._sent_whole: Dict[str, Any] = {}
         self.revisions: Dict[str, int] = dict.fromkeys(TOPICS, 0)
 
     def status_sent(self, body: Mapping[str, Any], reply: Reply) -> None:
         """A listener for `Reporter.subscribe`."""
+        now = self._rooms.clock.time()
         self._sent = {
-            "at": self._rooms.clock.time(),
+            "at": now,
+            "taken_at": now if reply.ok else self._sent.get("taken_at"),  # by the hub
             "ok": reply.ok,
             "sentence": reply.sentence,
             "bytes": reply.sent_bytes,
@@ -64,8 +63,10 @@ class Views:
             "bed": {
                 "status": rooms.commands.bed_status,
                 "required": settings.security.require_clear_bed,
+                "needs_clearing": rooms.commands.bed_needs_clearing,
             },
             "download": rooms.transfers.progress,
+            "downloads_waiting": rooms.transfers.waiting,
             "cameras": rooms.cameras.overview(),
             "notices": self.notices(),
             "revisions": dict(self.revisions),
@@ -92,16 +93,24 @@ class Views:
         rooms = self._rooms
         link, client, settings = rooms.link, rooms.client, rooms.live.now
         if not settings.complete:
-            return {"state": "unconfigured", "sentence": missing(settings), "stages": link.stages}
+            name = rooms.override.file_name
+            return {
+                "state": "unconfigured",
+                "sentence": missing(settings, name),
+                "file": name,
+                "stages": link.stages,
+            }
         worst = link.failing
+        host = host_of(settings.server_url)
         latest = link.latencies[-1][1] if link.latencies else None
         return {
             "state": _link_word(link.connected),
             "since": link.since,
-            "host": host_of(settings.server_url),
+            "host": host,
             "generation": int(client.generation),
             "failure": None if worst is None or worst.failure is None else worst.failure.value,
             "sentence": "" if worst is None else worst.sentence,
+            "sentence_es": "" if worst is None else spanish(worst, host),
             "http_status": 0 if worst is None else worst.status,
             "stages": link.stages,
             "retry_in": round(link.retry_in("status"), 1),
@@ -114,40 +123,13 @@ class Views:
     def notices(self) -> List[Dict[str, Any]]:
         return [asdict(notice) for notice in self._rooms.notices.standing]
 
-    def config(self) -> Dict[str, Any]:
-        """Every option with the value in force and where it came from; of a secret, only whether
-        there is one.
-        """
-        rooms = self._rooms
-        loaded = rooms.override.loaded
-        rows = []
-        for option in OPTIONS:
-            value = value_of(rooms.live.now, option.path)
-            if not option.in_json:
-                value = rooms.override.file_name
-            if option.secret:
-                value = MASK if value else ""
-            rows.append(
-                {
-                    "path": option.path,
-                    "section": section_of(option),
-                    "value": value,
-                    "default": option.default,
-                    "origin": loaded.origins[option.path].value,
-                    "unit": option.unit,
-                    "secret": option.secret,
-                    "en": option.text,
-                    "es": spanish.OPTIONS.get(option.path, option.text),
-                }
-            )
-        return {
-            "file": rooms.override.file_name,
-            "options": rows,
-            "problems": [
-                {"path": p.path, "origin": p.origin.value, "text": p.text, "explained": p.explained}
-                for p in loaded.problems
-            ],
-        }
+
+def spanish(reply: Reply, host: str) -> str:
+    """Why the hub cannot be talked to, for a technician who reads no English."""
+    if reply.failure is None:
+        return ""
+    text = TEXTS[f"reply_{reply.failure.value}"]
+    return f"{text.es} {text.es_remedy}".format(host=host, status=reply.status)
 
 
 def printer_view(snapshot: Snapshot) -> Dict[str, Any]:

@@ -1,0 +1,497 @@
+// The page itself: what is known, what is shown of it, what the buttons do.
+const known = { overview: null, commands: [], events: [], config: null, status: null, report: null, plan: null, files: {} };
+const seen = {};  // revisions of the lists that were fetched
+const past = { times: [], connected: [], latency: [], temperatures: {}, interval: 10 };
+const photos = new Map();  // camera → {age, url}
+let temperatures, latency, poll = null;
+
+const moonraker = new Moonraker({
+  changed: (overview) => { take(overview); refresh(); },
+  download: (progress) => { if (known.overview) { known.overview.download = progress; showDownload(); } },
+  live: (on) => { showLive(); if (on) update(); schedule(); },
+});
+
+// Asking
+
+let silent = false;
+async function guarded(work) {
+  try {
+    const result = await work();
+    if (silent) { silent = false; showBanner(); }
+    return result;
+  } catch (error) {
+    if (error instanceof Unauthorized) forbidden();
+    else if (error instanceof Unreachable) { silent = true; showBanner(); showLive(); }
+    else throw error;
+    return undefined;
+  }
+}
+
+async function update() {
+  await guarded(async () => {
+    const status = await moonraker.get("status");
+    known.status = status;
+    $("login").hidden = true;
+    $("panel").hidden = false;
+    take(status);
+    showSent();
+    showVideos();
+    await refresh();
+    await extend();
+  }).catch((error) => console.warn("TecMedHub:", error.message));
+  if (!moonraker.socket && !$("panel").hidden) moonraker.connect();
+}
+
+function take(overview) {
+  known.overview = overview;
+  Skew.seconds = overview.time - Date.now() / 1000;
+  show();
+}
+
+// Fetch the lists whose revision moved.
+async function refresh() {
+  const revisions = known.overview.revisions;
+  const moved = (topic) => seen[topic] !== revisions[topic];
+  const wants = {
+    commands: async () => { known.commands = (await moonraker.get("commands", { limit: 50 })).commands; showCommands(); },
+    events: async () => { known.events = (await moonraker.get("events", { limit: 60 })).events; showEvents(); },
+    settings: async () => { known.config = await moonraker.get("config"); showConfig(); },
+    pictures: () => fetchPictures(),
+  };
+  for (const [topic, fetchIt] of Object.entries(wants)) {
+    if (!moved(topic)) continue;
+    seen[topic] = revisions[topic];
+    await guarded(fetchIt).catch(() => { seen[topic] = undefined; });
+  }
+}
+
+let extending = null;  // one at a time, or points would come twice
+function extend() {
+  if (!extending) extending = fetchHistory().finally(() => { extending = null; });
+  return extending;
+}
+
+async function fetchHistory() {
+  const since = past.times.length ? past.times[past.times.length - 1] : 0;
+  const more = await moonraker.get("history", { since });
+  const before = past.times.length;
+  past.interval = more.interval;
+  for (const column of ["times", "connected", "latency"]) past[column].push(...more[column]);
+  for (const name of new Set([...Object.keys(past.temperatures), ...Object.keys(more.temperatures)])) {
+    const mine = past.temperatures[name] || { temperature: Array(before).fill(null), target: Array(before).fill(null) };
+    const theirs = more.temperatures[name];
+    for (const column of ["temperature", "target"]) {
+      mine[column].push(...(theirs ? theirs[column] : Array(more.times.length).fill(null)));
+    }
+    past.temperatures[name] = mine;
+  }
+  const first = past.times.findIndex((time) => time > printerNow() - HOUR);
+  if (first > 0) {
+    const columns = [past.times, past.connected, past.latency, ...Object.values(past.temperatures).flatMap((s) => [s.temperature, s.target])];
+    for (const column of columns) column.splice(0, first);
+  }
+  showCharts();
+}
+
+async function fetchPictures() {
+  for (const camera of known.overview.cameras) {
+    if (camera.age === null) continue;
+    const blob = await moonraker.picture(camera.name);
+    if (!blob) continue;
+    const old = photos.get(camera.name);
+    photos.set(camera.name, URL.createObjectURL(blob));
+    if (old) URL.revokeObjectURL(old);
+  }
+  showPictures();
+}
+
+function schedule() {
+  clearInterval(poll);
+  poll = setInterval(() => { if (!document.hidden && $("login").hidden) update(); }, moonraker.live ? REFRESH_EVERY : POLL_EVERY);
+}
+
+// Showing
+
+function show() {
+  showBanner(); showLive(); showNotices(); showHub(); showPrinter(); showControls(); showDownload(); showPictures();
+  say($("printer-name"), known.overview.printer_name);
+  say($("foot"), t("foot", { version: known.overview.version }));
+  document.title = `${known.overview.printer_name || "TecMedHub"} · ${t(`hub.${known.overview.hub.state}`)}`;
+}
+
+function showBanner() {
+  fill($("banner"), silent, () => (silent ? h("p", { class: "banner bad" }, t("banner.silent")) : null));
+}
+
+function showLive() {
+  const live = $("live");
+  live.className = `live ${silent ? "off" : moonraker.live ? "on" : ""}`;
+  const text = silent ? t("silent") : moonraker.live ? t("live") : t("polling", { seconds: POLL_EVERY / 1000 });
+  fill(live, text, () => h("span", { class: "live-text" }, text));
+}
+
+function showNotices() {
+  const standing = known.overview.notices.filter((notice) => !["hub", "setup"].includes(notice.key));
+  fill($("notices"), standing, () => standing.map((notice) => h("li", { class: notice.warning ? "" : "info" },
+    h("span", { lang: "en" }, notice.text),
+    h("span", { class: "quiet" }, `${t("notice.since", { time: moment(notice.since) })}${notice.count > 1 ? ` · ${t("notice.count", { count: notice.count })}` : ""}`))));
+}
+
+function showHub() {
+  const hub = known.overview.hub;
+  const tone = { connected: "ok", disconnected: "bad", connecting: "", unconfigured: "warn" }[hub.state];
+  $("hub-state").closest(".card").classList.toggle("bad", hub.state === "disconnected");
+  $("hub-state").className = `state ${tone}`;
+  fill($("hub-state"), [hub.state, hub.since], () => [
+    h("span", { class: "dot", "aria-hidden": "true" }), t(`hub.${hub.state}`),
+    hub.since && hub.state !== "connecting" ? h("span", { class: "since" }, when(hub.since, "since")) : null]);
+  fill($("hub-reason"), [hub.state, hub.sentence, hub.sentence_es], () => {
+    if (hub.state === "unconfigured") return t("hub.unconfigured.why", { file: hub.file });
+    if (!hub.sentence) return null;
+    if (Language.now !== "es" || !hub.sentence_es) return hub.sentence;
+    return [hub.sentence_es, h("small", { lang: "en" }, t("hub.original", { sentence: hub.sentence }))];
+  });
+  fill($("hub-chain"), hub.stages, () => Object.entries(hub.stages).map(([name, state]) => {
+    const words = state === true ? "yes" : state === false ? "no" : "unknown";
+    return h("li", { class: state === true ? "ok" : state === false ? "bad" : "", "aria-label": `${t(`stage.${name}`)}: ${t(`stage.${words}`)}` }, t(`stage.${name}`));
+  }));
+  const sent = known.overview.last_sent;
+  const skew = hub.clock_skew;
+  const facts = hub.state === "unconfigured" ? [] : [
+    [t("hub.host"), hub.host],
+    [t("hub.latency"), hub.latency_ms === null ? "–" : t("chart.ms", { value: figure(hub.latency_ms) })],
+    [t("hub.lastsent"), sent ? sent.taken_at : null],
+    [t("hub.skew"), skew === null ? "–" : Math.abs(skew) <= 10 ? t("hub.skew.ok") : t("hub.skew.off", { seconds: figure(Math.abs(skew)) })],
+    [t("hub.reconnections"), figure(hub.reconnections)],
+    [t("hub.generation"), hub.generation],
+  ];
+  fill($("hub-facts"), facts, () => facts.map(([name, value], i) =>
+    h("div", {}, h("dt", {}, name), h("dd", {}, i === 2 ? (value ? when(value) : "–") : String(value)))));
+  const wait = hub.state === "disconnected" ? Math.ceil(hub.retry_in) : 0;
+  known.retryAt = wait > 0 ? Date.now() / 1000 + wait : 0;
+  showRetry();
+}
+
+function showRetry() {
+  const left = Math.ceil((known.retryAt || 0) - Date.now() / 1000);
+  say($("hub-retry"), left > 0 ? t("hub.retry", { seconds: left }) : "");
+}
+
+function showSent() {
+  const sent = known.overview.last_sent;
+  const line = !sent ? t("sent.none") : `${clock(sent.at)} · ${sent.ok
+    ? t("sent.line", { bytes: bytes(sent.bytes), reasons: sent.reasons.map((reason) => word("reason", reason)).join(", ") })
+    : t("sent.failed", { sentence: sent.sentence })}`;
+  say($("sent-line"), line);
+  say($("sent-body"), known.status && known.status.last_body ? JSON.stringify(known.status.last_body, null, 2) : "");
+}
+
+function heaterName(name) {
+  if (name === "extruder") return t("heater.nozzle");
+  const number = /^extruder(\d+)$/.exec(name);
+  if (number) return t("heater.nozzle_n", { n: Number(number[1]) + 1 });
+  if (name === "heater_bed") return t("heater.bed");
+  return name.replace(/^\w+ /, "").replace(/_/g, " ");
+}
+
+function showPrinter() {
+  const printer = known.overview.printer;
+  let state = printer.klippy === "ready" ? printer.state || "ready" : printer.klippy;
+  if (printer.klippy === "error") state = "klippy_error";
+  const tones = { printing: "ok", complete: "ok", standby: "ok", ready: "ok", paused: "warn", startup: "warn", cancelled: "" };
+  $("printer-state").className = `state ${state in tones ? tones[state] : "bad"}`;
+  fill($("printer-state"), state, () => [h("span", { class: "dot", "aria-hidden": "true" }), word("printer", state)]);
+  say($("printer-message"), printer.klippy === "ready" ? "" : printer.message);
+  const busy = ["printing", "paused"].includes(printer.state) && printer.klippy === "ready";
+  fill($("job"), [busy, printer.filename, printer.progress, printer.layer, printer.layers, printer.minutes_left, Math.floor(printer.print_duration / 60)], () => {
+    if (!busy) return null;
+    const percent = printer.progress * 100;
+    const bar = h("div", { class: "progress", role: "progressbar", "aria-valuenow": Math.round(percent), "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": printer.filename }, h("span"));
+    bar.firstChild.style.width = `${percent}%`;
+    return [
+      h("p", { class: "job-name" }, printer.filename), bar,
+      h("p", { class: "job-line" },
+        h("span", {}, `${figure(percent, 1)} %`),
+        printer.layers ? h("span", {}, t("job.layer", { layer: printer.layer === null ? "–" : printer.layer, layers: printer.layers })) : null,
+        h("span", {}, t("job.printed", { time: span(printer.print_duration) })),
+        printer.minutes_left ? h("span", {}, t("job.left", { time: span(printer.minutes_left * 60) })) : null)];
+  });
+  const heaters = [...Object.entries(printer.heaters),
+    ...Object.entries(printer.sensors).map(([name, temperature]) => [name, { temperature, target: null }])].slice(0, 8);
+  fill($("heaters"), heaters, () => heaters.map(([name, heater]) => h("li", {},
+    h("span", { class: "name" }, heaterName(name)),
+    h("span", { class: "value" }, degrees(heater.temperature)),
+    heater.target ? h("span", { class: "target" }, ` / ${figure(heater.target)}`) : null)));
+}
+
+function showControls() {
+  const { remote, bed } = known.overview;
+  $("remote").setAttribute("aria-checked", String(remote.on));
+  say($("remote-text"), remote.on ? t("remote.on", { level: t(`level.${remote.level}`) }) : t("remote.off"));
+  say($("bed-text"), [bed.status ? t("bed.state", { status: bed.status }) : t("bed.unknown"), bed.required && bed.needs_clearing ? t("bed.needed") : ""].filter(Boolean).join(" "));
+}
+
+function showDownload() {
+  const progress = known.overview.download;
+  fill($("download"), progress || null, () => {
+    if (!progress) return h("p", { class: "empty-line" }, t("files.none"));
+    const bar = h("div", { class: "progress", role: "progressbar", "aria-valuenow": Math.round(progress.percent || 0), "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": progress.file }, h("span"));
+    bar.firstChild.style.width = `${progress.percent || 0}%`;
+    const size = progress.size || (progress.percent ? (progress.bytes * 100) / progress.percent : null);
+    return [
+      h("p", { class: "job-name" }, progress.file), bar,
+      h("p", { class: "job-line" },
+        h("span", {}, progress.percent === null || progress.percent === undefined ? "" : `${figure(progress.percent)} %`),
+        h("span", {}, t("files.line", { done: bytes(progress.bytes), size: bytes(size), speed: bytes(progress.speed) })),
+        progress.eta ? h("span", {}, t("files.eta", { time: span(progress.eta) })) : null),
+      h("p", {}, h("button", { type: "button", class: "button small", onclick: (event) => act(event.currentTarget, () => moonraker.post("cancel_download", { file: progress.file }), t("files.cancelled")) }, t("files.cancel")))];
+  });
+}
+
+function showPictures() {
+  const cameras = known.overview.cameras;
+  fill($("pictures"), [cameras.map((c) => [c.name, c.state, c.message]), [...photos]], () => {
+    if (!cameras.length) return h("p", { class: "empty-line" }, t("cameras.none"));
+    return cameras.map((camera) => h("figure", {},
+      photos.has(camera.name) ? h("img", { src: photos.get(camera.name), alt: t("cameras.alt", { name: camera.name }) }) : h("div", { class: "blank" }, t("cameras.wait")),
+      h("figcaption", {},
+        h("strong", {}, camera.name),
+        h("span", { class: `tag ${camera.state === "ok" ? "ok" : camera.state === "failing" ? "bad" : "warn"}` }, word("camera", camera.state)),
+        camera.age === null ? null : h("span", { class: "quiet" }, when(printerNow() - camera.age)),
+        camera.message ? h("span", { class: "trouble", lang: "en" }, camera.message) : null)));
+  });
+}
+
+function showVideos() {
+  const videos = ((known.status && known.status.timelapse && known.status.timelapse.videos) || []).slice(0, 6);
+  fill($("videos"), videos, () => (videos.length ? [h("h3", {}, t("videos.title")), h("ul", { class: "log" }, videos.map((video) => h("li", {},
+    h("span"), h("span", { class: "what" }, video.name || video.file), h("span", { class: "when" }, bytes(video.size)))))] : null));
+}
+
+const TONE = { received: "", executing: "accent", done: "ok", failed: "bad", refused: "warn", expired: "warn", interrupted: "bad" };
+
+function showCommands() {
+  fill($("commands"), known.commands, () => (known.commands.length ? known.commands.map((command) => h("li", {},
+    h("span", { class: `tag ${TONE[command.status] || ""}` }, word("status", command.status)),
+    h("span", { class: "what" }, h("strong", {}, command.action), command.summary && command.summary !== command.action ? ` ${command.summary.replace(command.action, "").trim()}` : ""),
+    when(command.finished_at || command.received_at),
+    command.message ? h("span", { class: "note", lang: "en" }, command.message) : null)) : h("li", {}, h("span", { class: "empty-line" }, t("commands.none")))));
+}
+
+function eventNote(event) {
+  const data = event.data;
+  const parts = [data.filename, data.state, data.message, data.action && `${data.action}: ${word("status", data.status || "")}`];
+  if (data.seconds) parts.push(t("event.after", { time: span(data.seconds) }));
+  if (data.print_duration) parts.push(span(data.print_duration));
+  return parts.filter(Boolean).join(" · ");
+}
+
+function showEvents() {
+  const events = known.events.filter((event) => event.kind !== "sample");
+  const tone = (kind) => (/unreachable|failed|error|disconnected/.test(kind) ? "bad" : /reconnected|finished|ready/.test(kind) ? "ok" : "");
+  fill($("events"), events, () => (events.length ? events.map((event) => h("li", {},
+    h("span", { class: `tag ${tone(event.kind)}` }, word("event", event.kind)),
+    h("span", { class: "what quiet" }, eventNote(event)), when(event.at))) : h("li", {}, h("span", { class: "empty-line" }, t("events.none")))));
+}
+
+function showCharts() {
+  const names = Object.keys(past.temperatures);
+  const series = names.flatMap((name, i) => {
+    const colour = i % 6, both = past.temperatures[name];
+    const targets = both.target.map((target) => target || null);
+    return [
+      ...(targets.some(Boolean) ? [{ name: heaterName(name), kind: "target", colour, values: targets }] : []),
+      { name: heaterName(name), kind: "line", colour, values: both.temperature }];
+  });
+  temperatures.show({ title: t("chart.temperatures"), times: past.times, interval: past.interval, series });
+  const now = names.map((name) => [name, last(past.temperatures[name].temperature), past.temperatures[name].target.at(-1)]);
+  fill($("temperatures-legend"), now, () => now.map(([name, value, target], i) => h("li", {}, h("span", { class: `swatch k${i % 6}` }),
+    heaterName(name), h("strong", {}, degrees(value)), target ? h("span", { class: "quiet" }, t("chart.target", { value: figure(target) })) : null)));
+
+  const outages = [];
+  past.connected.forEach((connected, i) => {
+    if (connected !== false) return;
+    const until = past.times[i] + past.interval;
+    const previous = outages[outages.length - 1];
+    if (previous && past.times[i] - previous[1] < past.interval) previous[1] = until;
+    else outages.push([past.times[i], until]);
+  });
+  if (outages.length) outages[outages.length - 1][1] = Math.min(outages[outages.length - 1][1], past.times[past.times.length - 1]);
+  latency.show({ title: t("chart.latency"), times: past.times, interval: past.interval, outages, series: [{ name: t("chart.answer"), kind: "area", colour: 1, values: past.latency }] });
+  const measured = past.latency.filter((value) => value !== null).sort((a, b) => a - b);
+  const facts = measured.length ? [[t("chart.now"), last(past.latency)], [t("chart.median"), measured[Math.floor(measured.length / 2)]], [t("chart.slowest"), measured[measured.length - 1]]] : [];
+  fill($("latency-legend"), [facts, outages.length], () => [
+    ...facts.map(([name, value]) => h("li", {}, h("span", { class: "quiet" }, name), h("strong", {}, t("chart.ms", { value: figure(value) })))),
+    outages.length ? h("li", {}, h("span", { class: "swatch block" }), t("chart.outage")) : null]);
+}
+
+function showReport() {
+  const report = known.report;
+  say($("doctor-line"), !report ? t("doctor.idle") : report === "busy" ? t("doctor.busy") : t(`doctor.${report.state}`, { seconds: figure(report.seconds, 1) }));
+  if (!report || report === "busy") return;
+  const sign = { ok: "✓", warning: "!", failed: "✕", skipped: "–" };
+  fill($("findings"), report.checks, () => report.checks.map((check) => h("li", { class: check.state },
+    h("span", { class: "sign", role: "img", "aria-label": t(`check.${check.state}`) }, sign[check.state]),
+    h("span", { class: "text" }, h("strong", {}, `${check.title}: `), check.text,
+      check.remedy ? h("span", { class: "remedy" }, check.remedy) : null))));
+}
+
+function valueText(option) {
+  const value = option.value;
+  if (option.secret) return value ? t("config.set") : t("config.unset");
+  if (typeof value === "boolean") return value ? t("config.yes") : t("config.no");
+  if (Array.isArray(value)) return value.length ? value.join(", ") : t("config.empty");
+  if (value && typeof value === "object") return Object.keys(value).length ? Object.entries(value).map(([k, v]) => `${k}: ${v}`).join(", ") : t("config.empty");
+  if (value === "" || value === null) return t("config.empty");
+  return option.unit ? `${value} ${has(`unit.${option.unit}`) ? t(`unit.${option.unit}`) : option.unit}` : String(value);
+}
+
+function showConfig() {
+  const config = known.config;
+  if (!config) return;
+  say($("config-line"), t("config.line", { file: config.file }));
+  const problems = config.problems.filter((problem) => !problem.explained);
+  fill($("config-problems"), problems, () => problems.map((problem) => h("li", { class: "warning" },
+    h("span", { class: "sign", "aria-hidden": "true" }, "!"), h("span", { class: "text", lang: "en" }, problem.text))));
+  const all = $("config-all").checked;
+  const options = config.options.filter((option) => all || option.origin !== "default");
+  fill($("config"), [options, all], () => {
+    if (!options.length) return h("p", { class: "empty-line" }, t("config.same"));
+    const sections = [...new Set(options.map((option) => option.section))];
+    return h("div", { class: "options" }, sections.map((section) => [
+      h("h3", {}, word("section", section)),
+      ...options.filter((option) => option.section === section).map((option) => h("div", { class: "option" },
+        h("span", { class: "path" }, option.path), h("span", { class: "value" }, valueText(option)),
+        h("span", { class: `tag ${option.origin === "default" ? "" : "accent"}` }, t(`origin.${option.origin}`)),
+        all ? h("span", { class: "help" }, option[Language.now] || option.en) : null))]).flat());
+  });
+}
+
+function showPlan() {
+  const plan = known.plan;
+  fill($("cleanup-list"), plan, () => {
+    if (!plan) return null;
+    if (!plan.length) return h("p", { class: "empty-line" }, t("cleanup.none"));
+    return [h("ul", { class: "log" }, plan.map((file) => h("li", {}, h("span"), h("span", { class: "what" }, file.name || file.path), h("span", { class: "when" }, bytes(file.size))))),
+      h("button", { type: "button", class: "button danger small", onclick: (event) => cleanUp(event.currentTarget) }, t("cleanup.go", { count: plan.length }))];
+  });
+}
+
+function forbidden() {
+  moonraker.disconnect();
+  $("panel").hidden = true;
+  if (!$("login").hidden) return;
+  moonraker.forget();
+  $("login").hidden = false;
+  fill($("notices"), "forbidden", () => h("li", { class: "info" }, t("banner.forbidden")));
+}
+
+// Doing
+
+async function act(button, work, done) {
+  button.disabled = true;
+  try {
+    const said = await guarded(work);
+    if (said === undefined) return undefined;
+    if (said && said.ok === false) { toast(t("failed", { reason: said.message }), true); return said; }
+    const text = typeof done === "function" ? done(said) : done;
+    if (text) toast(text);
+    await update();
+    return said;
+  } catch (error) {
+    toast(t("failed", { reason: error.message }), true);
+    return undefined;
+  } finally {
+    button.disabled = false;
+  }
+}
+
+async function examine() {
+  const button = $("examine");
+  known.report = "busy";
+  showReport();
+  button.setAttribute("aria-busy", "true");
+  const report = await act(button, () => moonraker.get("doctor", { lang: Language.now }), "");
+  button.removeAttribute("aria-busy");
+  known.report = report && report.checks ? report : null;
+  showReport();
+}
+
+async function cleanUp(button) {
+  const size = known.plan.reduce((sum, file) => sum + (file.size || 0), 0);
+  if (!(await ask(t("cleanup.ask"), t("cleanup.ask.text", { count: known.plan.length, size: bytes(size) }), t("cleanup.ask.yes")))) return;
+  await act(button, () => moonraker.post("cleanup", { confirm: true }), (said) => t("cleanup.done", { count: said.files.length }));
+  known.plan = null;
+  showPlan();
+}
+
+const doing = {
+  test: (button) => act(button, () => moonraker.post("test_connection"), (said) => t("test.ok", { ms: figure(said.milliseconds) })),
+  snapshot: (button) => act(button, () => moonraker.post("snapshot"), t("cameras.done")),
+  examine,
+  async bed(button) {
+    if (await ask(t("bed.ask"), t("bed.ask.text"), t("bed.ask.yes"))) await act(button, () => moonraker.post("bed_clear"), t("bed.done"));
+  },
+  async remote(button) {
+    const on = button.getAttribute("aria-checked") !== "true";
+    if (on && !(await ask(t("remote.ask"), t("remote.ask.text"), t("remote.ask.yes")))) return;
+    await act(button, () => moonraker.post(on ? "remote_on" : "remote_off"), t(`remote.done.${on}`));
+  },
+  async cleanup(button) {
+    const said = await act(button, () => moonraker.get("cleanup"), "");
+    if (said && said.files) { known.plan = said.files; showPlan(); }
+  },
+};
+
+async function login(event) {
+  event.preventDefault();
+  say($("login-error"), "");
+  const key = $("login-key").value.trim();
+  try {
+    if (key) moonraker.useKey(key);
+    else await moonraker.login($("login-user").value, $("login-password").value);
+    await moonraker.get("status");
+    $("login-password").value = $("login-key").value = "";
+    $("login").hidden = true;
+    drawn.delete($("notices"));
+    await update();
+    $("main").focus();
+  } catch (error) {
+    moonraker.forget();
+    say($("login-error"), t("login.wrong", { reason: error.message || "401" }));
+  }
+}
+
+function translate() {
+  document.documentElement.lang = Language.now;
+  for (const element of document.querySelectorAll("[data-t]")) say(element, t(element.dataset.t));
+  for (const element of document.querySelectorAll("[data-t-label]")) element.setAttribute("aria-label", t(element.dataset.tLabel));
+  for (const button of document.querySelectorAll("[data-lang]")) button.setAttribute("aria-pressed", String(button.dataset.lang === Language.now));
+  if (known.overview) { show(); showSent(); showCommands(); showEvents(); showConfig(); showCharts(); showPlan(); showVideos(); }
+  showReport();
+}
+
+function speak(code) {
+  keep.set("language", code);
+  Language.choose();
+  translate();
+  if (known.report && known.report !== "busy") examine();  // its sentences come in one language
+}
+
+function begin() {
+  Language.choose();
+  temperatures = new Chart($("temperatures"), { format: (value) => degrees(value), floor: 0 });
+  latency = new Chart($("latency"), { format: (value) => (value === null ? "–" : t("chart.ms", { value: figure(value) })), floor: 0 });
+  for (const [id, work] of Object.entries(doing)) $(id).addEventListener("click", (event) => work(event.currentTarget));
+  for (const button of document.querySelectorAll("[data-lang]")) button.addEventListener("click", () => speak(button.dataset.lang));
+  $("login").addEventListener("submit", login);
+  $("config-all").addEventListener("change", showConfig);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) update(); });
+  setInterval(() => { for (const element of document.querySelectorAll("time[data-at]")) tick(element); showRetry(); }, 1000);
+  setInterval(() => { if (!document.hidden && known.overview && $("login").hidden) guarded(extend).catch(() => {}); }, 10000);
+  translate();
+  update();
+  schedule();
+}
+
+begin();
