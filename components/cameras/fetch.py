@@ -363,14 +363,13 @@ def explain(error: Exception, url: str) -> Fetched:
         sentence = (
             f"{where} refuses connections; see whether the camera's service (crowsnest, say) runs."
         )
-    elif isinstance(cause, StreamClosedError):
-        trouble, sentence = Trouble.CUT_SHORT, f"{where} closed the connection without a picture."
-    elif isinstance(cause, OSError):
+    elif isinstance(cause, OSError) and not isinstance(cause, StreamClosedError):
         reason = cause.strerror or type(cause).__name__
-        trouble, sentence = (
-            Trouble.UNREACHABLE,
-            f"{where} cannot be reached ({reason}); check the camera's network.",
-        )
+        trouble = Trouble.UNREACHABLE
+        sentence = f"{where} cannot be reached ({reason}); check the camera's network."
+    elif isinstance(error, StreamClosedError):
+        trouble = Trouble.CUT_SHORT
+        sentence = f"{where} closed the connection without a picture."
     else:
         trouble = Trouble.BAD_URL
         sentence = (

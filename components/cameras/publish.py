@@ -56,7 +56,7 @@ class _Stored:
     """A picture that the hub has."""
 
     url: str
-    taken_at: float
+    jpeg: bytes
 
 
 def byte_limit(settings: Settings, generation: Generation, first: bool) -> int:
@@ -90,7 +90,7 @@ class Publisher:
         self._stored: Dict[str, _Stored] = {}
         self._one_place = False
         self._failures = 0
-        self._inline: Dict[str, Tuple[float, str]] = {}
+        self._inline: Dict[str, Tuple[bytes, str]] = {}
         self.uploads = 0
         self.bytes_uploaded = 0
         live.subscribe(self._forget_if_moved)
@@ -156,7 +156,7 @@ class Publisher:
         queue = [leader] if self._one_place else [leader] + [s for s in shots if s is not leader]
         for shot in queue:
             stored = self._stored.get(shot.camera)
-            if stored is None or stored.taken_at != shot.taken_at:
+            if stored is None or stored.jpeg is not shot.jpeg:
                 return shot
         return None
 
@@ -194,7 +194,7 @@ class Publisher:
                     )
         if self._one_place and not leads:
             return True  # not to be shown: the leader goes up again at once
-        self._stored[shot.camera] = _Stored(url, shot.taken_at)
+        self._stored[shot.camera] = _Stored(url, shot.jpeg)
         self._on_new(shot)
         return True
 
@@ -213,10 +213,10 @@ class Publisher:
             stored = self._stored.get(shot.camera)
             return stored.url if stored is not None else ""
         known = self._inline.get(shot.camera)
-        if known is None or known[0] != shot.taken_at:
+        if known is None or known[0] is not shot.jpeg:
             uri = "data:image/jpeg;base64," + base64.b64encode(shot.jpeg).decode("ascii")
             self._inline.pop(shot.camera, None)
-            known = self._inline[shot.camera] = (shot.taken_at, uri)
+            known = self._inline[shot.camera] = (shot.jpeg, uri)
             while len(self._inline) > MAX_CAMERAS:
                 del self._inline[next(iter(self._inline))]  # of cameras that are gone
         return known[1] if len(known[1]) <= room else ""
@@ -246,7 +246,7 @@ class Publisher:
 def _usable(value: Any) -> str:
     """The hub's address of a picture as it may go back to it, or "" for something that is none."""
     text = as_text(value).strip()
-    if not text or len(text) > MAX_URL or any(ord(c) <= 32 or ord(c) == 127 for c in text):
+    if not text or len(text) > MAX_URL or any(ord(c) < 32 or ord(c) == 127 for c in text):
         return ""
     return text
 
