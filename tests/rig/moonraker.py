@@ -53,6 +53,10 @@ trusted_clients: 127.0.0.1
 
 [file_manager]
 enable_object_processing: False
+
+# Reads a file of its own instead of asking the net.
+[announcements]
+dev_mode: True
 """
 
 _NO_DOCS = re.compile(r"^Supplied path .* for \((config_examples|docs)\) is invalid")

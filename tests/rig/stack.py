@@ -105,6 +105,9 @@ class Stack:
         self.moonraker.launch()
         self.klippy.wait_ready()
         self.moonraker.wait_started()
+        failed = self.moonraker.get("/server/info")["failed_components"]
+        if failed:
+            raise RigError(f"Moonraker could not load {failed}")
         self.moonraker.wait_klippy()
         if self.connected:
             self.wait_connected()
@@ -198,7 +201,9 @@ class Stack:
     def log_tail(self) -> str:
         """The last lines of every log: for the message of a failed test."""
         texts = []
-        for path in sorted(self.moonraker.logs.glob("*")):
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-25:]
-            texts.append("\n".join([f"--- {path.name}", *lines]))
+        for name, count in (("klippy.log", 5), ("mcu.log", 5), ("moonraker.log", 60)):
+            path = self.moonraker.logs / name
+            if path.exists():
+                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                texts += [f"--- {name}", *(line[:300] for line in lines[-count:])]
         return "\n".join(texts)
