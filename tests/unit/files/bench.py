@@ -1,4 +1,4 @@
-"""A file server that can misbehave, a Moonraker file manager without a Moonraker, and everything wired to `Transfers`."""
+"""A misbehaving file server, a file manager without a Moonraker, and `Transfers` wired to both."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def gcode(size: int, seed: int = 1) -> bytes:
     total = sum(map(len, lines))
     while total < size:
         line += 1
-        text = f"G1 X{(line * 7 + seed) % 200}.{line % 10} Y{line % 200} E{line / 100:.2f}\n".encode()
+        text = (
+            f"G1 X{(line * 7 + seed) % 200}.{line % 10} Y{line % 200} E{line / 100:.2f}\n".encode()
+        )
         lines.append(text)
         total += len(text)
     return b"".join(lines)[: size - 1] + b"\n"
@@ -56,7 +58,7 @@ Behaviour = Callable[[Request, Send], Awaitable[None]]
 
 @dataclass
 class FileServer:
-    """Serves `body` at any path, or does what the next of `behaviours` does (the last one stays)."""
+    """Serves `body` at any path, or does what the next of `behaviours` does (the last stays)."""
 
     body: bytes = b""
     ranges: bool = True
@@ -80,21 +82,23 @@ class FileServer:
             if wanted and request.headers.get("if-range", self.etag) == self.etag:
                 start = int(wanted.removeprefix("bytes=").rstrip("-"))
                 if start >= len(body):
-                    await send(f"HTTP/1.1 416 No\r\nContent-Range: bytes */{len(body)}\r\nContent-Length: 0\r\n\r\n".encode())
+                    await send(b"HTTP/1.1 416 No\r\nContent-Length: 0\r\n\r\n")
                     return
                 head = "HTTP/1.1 206 Partial Content"
                 extra += f"Content-Range: bytes {start}-{len(body) - 1}/{len(body)}\r\n"
                 body = body[start:]
-        await send(
-            f"{head}\r\nContent-Type: application/octet-stream\r\n{extra}Content-Length: {len(body)}\r\n\r\n".encode()
-        )
+        extra += f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n"
+        await send(f"{head}\r\n{extra}\r\n".encode())
         await send(body)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open_connections += 1
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-            headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)}
+            headers = {
+                k.strip().lower(): v.strip()
+                for k, _, v in (line.partition(":") for line in head[1:] if line)
+            }
             request = Request(head[0].split(" ")[1], headers)
             self.requests.append(request)
 
@@ -104,7 +108,9 @@ class FileServer:
 
             behaviour = self.serve
             if self.behaviours:
-                behaviour = self.behaviours.pop(0) if len(self.behaviours) > 1 else self.behaviours[0]
+                behaviour = (
+                    self.behaviours.pop(0) if len(self.behaviours) > 1 else self.behaviours[0]
+                )
             await behaviour(request, send)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
@@ -179,7 +185,9 @@ class FakeHub:
     def offer(self, name: str, body: bytes, **changes: Any) -> None:
         self.server.body = body
         entry = HubFile(name, len(body), hashlib.md5(body).hexdigest())
-        self.files = [entry for entry in self.files if entry.name != name] + [replace(entry, **changes)]
+        self.files = [entry for entry in self.files if entry.name != name] + [
+            replace(entry, **changes)
+        ]
 
     async def list_files(self) -> tuple[Reply, tuple[HubFile, ...]]:
         reply = self.list_replies.pop(0) if self.list_replies else OK
@@ -227,7 +235,9 @@ class Bench:
                 file_management=FileManagement(**options.pop("file_management", {})),
             )
         )
-        self.store = GcodeStore(self.file_manager, self.job_queue, lambda: self.loaded, options.pop("call_method", None))
+        self.store = GcodeStore(
+            self.file_manager, self.job_queue, lambda: self.loaded, options.pop("call_method", None)
+        )
         self.inventory = Inventory(
             downloads=self.downloads,
             store=self.store,
@@ -269,14 +279,23 @@ class Bench:
     @property
     def gcodes(self) -> dict[str, bytes]:
         """Everything below the gcodes root."""
-        return {str(p.relative_to(self.root)): p.read_bytes() for p in self.root.rglob("*") if p.is_file()}
+        return {
+            str(p.relative_to(self.root)): p.read_bytes()
+            for p in self.root.rglob("*")
+            if p.is_file()
+        }
 
     @property
     def staged(self) -> list[str]:
         return sorted(p.name for p in self.staging.iterdir()) if self.staging.is_dir() else []
 
     def nothing_arrived(self) -> bool:
-        return not self.gcodes and not self.staged and not self.hub.marked and not self.file_manager.uploads
+        return (
+            not self.gcodes
+            and not self.staged
+            and not self.hub.marked
+            and not self.file_manager.uploads
+        )
 
 
 async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:

@@ -15,7 +15,17 @@ import pytest
 from components.files.gcode_root import LoadedFile
 from components.files.transfers import TransferError
 from components.store.downloads import DownloadState
-from tests.unit.files.bench import REFUSED, TOKEN, UNREACHABLE, Bench, FileServer, Request, Send, gcode, until
+from tests.unit.files.bench import (
+    REFUSED,
+    TOKEN,
+    UNREACHABLE,
+    Bench,
+    FileServer,
+    Request,
+    Send,
+    gcode,
+    until,
+)
 
 MIB = 2**20
 BODY = gcode(3 * MIB)
@@ -27,7 +37,9 @@ def md5(body: bytes) -> str:
 
 def answer(body: bytes, status: str = "200 OK", headers: str = "") -> Any:
     async def behave(request: Request, send: Send) -> None:
-        await send(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body)
+        await send(
+            f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
+        )
 
     return behave
 
@@ -48,12 +60,21 @@ async def test_file_of_the_hub_arrives_verified_and_is_then_marked(bench: Bench)
     bench.hub.on_mark = lambda name: at_mark.append(bench.gcodes)
     assert await bench.fetch("piñón 🦄.gcode") == "piñón 🦄.gcode"
     assert bench.gcodes == {"piñón 🦄.gcode": BODY}
-    assert bench.file_manager.uploads == ["piñón 🦄.gcode"], "through Moonraker's file manager, for its metadata"
+    assert bench.file_manager.uploads == ["piñón 🦄.gcode"], (
+        "through Moonraker's file manager, for its metadata"
+    )
     assert bench.hub.marked == ["piñón 🦄.gcode"]
-    assert at_mark == [{"piñón 🦄.gcode": BODY}], "the hub may delete its copy only once ours is whole"
+    assert at_mark == [{"piñón 🦄.gcode": BODY}], (
+        "the hub may delete its copy only once ours is whole"
+    )
     assert bench.staged == []
     (row,) = await bench.downloads.owned()
-    assert (row.path, row.size, row.md5, row.to_mark) == ("piñón 🦄.gcode", len(BODY), md5(BODY), False)
+    assert (row.path, row.size, row.md5, row.to_mark) == (
+        "piñón 🦄.gcode",
+        len(BODY),
+        md5(BODY),
+        False,
+    )
 
 
 async def test_extension_is_the_only_thing_repaired(bench: Bench) -> None:
@@ -63,7 +84,9 @@ async def test_extension_is_the_only_thing_repaired(bench: Bench) -> None:
     assert "file=PIEZA.GCODE" in bench.server.requests[0].target
 
 
-async def test_file_goes_into_the_sub_folder_of_the_settings(tmp_path: Path, server: FileServer) -> None:
+async def test_file_goes_into_the_sub_folder_of_the_settings(
+    tmp_path: Path, server: FileServer
+) -> None:
     async with Bench(tmp_path, server, file_management={"folder": "tecmedhub"}) as bench:
         bench.hub.offer("a.gcode", BODY)
         assert await bench.fetch("a.gcode") == "tecmedhub/a.gcode"
@@ -73,7 +96,9 @@ async def test_file_goes_into_the_sub_folder_of_the_settings(tmp_path: Path, ser
 async def test_address_of_the_hub_is_fetched_as_it_is_and_not_marked(bench: Bench) -> None:
     bench.server.body = BODY
     url = f"{bench.server.origin}/uploads/3.gcode?x=1"
-    assert await bench.fetch("a.gcode", download_url=url, md5=md5(BODY), size=len(BODY)) == "a.gcode"
+    assert (
+        await bench.fetch("a.gcode", download_url=url, md5=md5(BODY), size=len(BODY)) == "a.gcode"
+    )
     assert bench.server.requests[0].target == "/uploads/3.gcode?x=1"
     assert TOKEN not in str(bench.server.requests[0].headers)
     assert bench.hub.marked == []
@@ -82,7 +107,10 @@ async def test_address_of_the_hub_is_fetched_as_it_is_and_not_marked(bench: Benc
 async def test_sha256_is_checked_too(bench: Bench) -> None:
     bench.server.body = BODY
     url = f"{bench.server.origin}/a"
-    assert await bench.fetch("a.gcode", download_url=url, sha256=hashlib.sha256(BODY).hexdigest()) == "a.gcode"
+    assert (
+        await bench.fetch("a.gcode", download_url=url, sha256=hashlib.sha256(BODY).hexdigest())
+        == "a.gcode"
+    )
     with pytest.raises(TransferError, match="SHA-256"):
         await bench.fetch("b.gcode", download_url=url, sha256="0" * 64)
     assert list(bench.gcodes) == ["a.gcode"]
@@ -157,7 +185,9 @@ async def test_new_version_replaces_the_hubs_own_file(bench: Bench) -> None:
     "use",
     ["printing", "paused", "error", "open file", "queued", "changed since", "link"],
 )
-async def test_new_version_gets_a_new_name_while_the_old_one_is_in_use(bench: Bench, use: str) -> None:
+async def test_new_version_gets_a_new_name_while_the_old_one_is_in_use(
+    bench: Bench, use: str
+) -> None:
     bench.hub.offer("a.gcode", BODY)
     await bench.fetch("a.gcode")
     old = BODY
@@ -226,7 +256,9 @@ async def test_cut_download_is_resumed_where_it_broke(bench: Bench) -> None:
     assert bench.gcodes == {"a.gcode": BODY}
     ranges = [request.headers.get("range") for request in server.requests]
     assert ranges[0] is None and len(ranges) == 2
-    assert ranges[1] is not None and 0 < int(ranges[1].removeprefix("bytes=").rstrip("-")) <= 2 * MIB
+    assert (
+        ranges[1] is not None and 0 < int(ranges[1].removeprefix("bytes=").rstrip("-")) <= 2 * MIB
+    )
     assert server.requests[1].headers["if-range"] == '"v1"'
 
 
@@ -260,7 +292,7 @@ async def test_truncated_for_good(bench: Bench) -> None:
     server = bench.server
     server.ranges = False
     server.behaviours = [lambda r, s: cut_after(server, 2 * MIB, r, s)]
-    with pytest.raises(TransferError, match="closed the connection.*3 attempts"):
+    with pytest.raises(TransferError, match=r"closed the connection.*3 attempts"):
         await bench.fetch("a.gcode")
     assert len(server.requests) == 3
     assert bench.nothing_arrived()
@@ -323,7 +355,9 @@ REFUSAL = json.dumps({"success": False, "message": "Token no válido"}).encode()
     ],
 )
 @pytest.mark.parametrize("listed", [True, False])
-async def test_what_is_no_gcode_is_never_stored(bench: Bench, body: bytes, told: str, listed: bool) -> None:
+async def test_what_is_no_gcode_is_never_stored(
+    bench: Bench, body: bytes, told: str, listed: bool
+) -> None:
     if listed:
         bench.hub.offer("a.gcode", body)
     bench.server.behaviours = [answer(body)]
@@ -349,14 +383,28 @@ async def test_what_is_no_gcode_is_never_stored(bench: Bench, body: bytes, told:
         (answer(BODY, "206 Partial Content", "Content-Range: bytes 5-9/10\r\n"), "another part", 3),
         (raw(b"SSH-2.0-OpenSSH\r\n\r\n"), "not HTTP", 1),
         (raw(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"), "not HTTP", 1),
-        (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\nG28\n\n"), "not HTTP", 1),
-        (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nG28 is no length\r\n"), "not HTTP", 1),
-        (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nG28\n"), "closed the connection", 3),
+        (
+            raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\nG28\n\n"),
+            "not HTTP",
+            1,
+        ),
+        (
+            raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nG28 is no length\r\n"),
+            "not HTTP",
+            1,
+        ),
+        (
+            raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nG28\n"),
+            "closed the connection",
+            3,
+        ),
         (raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000), "not HTTP", 1),
         (raw(b""), "closed the connection", 3),
     ],
 )
-async def test_answers_that_are_no_file(bench: Bench, behaviour: Any, told: str, requests: int) -> None:
+async def test_answers_that_are_no_file(
+    bench: Bench, behaviour: Any, told: str, requests: int
+) -> None:
     bench.server.behaviours = [behaviour]
     with pytest.raises(TransferError, match=told) as caught:
         await bench.fetch("a.gcode")
@@ -396,9 +444,13 @@ async def test_list_refused_leaves_the_word_to_the_download(bench: Bench) -> Non
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-async def test_endless_is_cut_at_the_limit(tmp_path: Path, server: FileServer, chunked: bool) -> None:
+async def test_endless_is_cut_at_the_limit(
+    tmp_path: Path, server: FileServer, chunked: bool
+) -> None:
     async def endless(request: Request, send: Send) -> None:
-        await send(b"HTTP/1.1 200 OK\r\n" + (b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"\r\n"))
+        await send(
+            b"HTTP/1.1 200 OK\r\n" + (b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"\r\n")
+        )
         piece = b"G1 X0\n" * 10_000
         while True:
             await send(b"%x\r\n" % len(piece) + piece + b"\r\n" if chunked else piece)
@@ -502,11 +554,15 @@ async def test_no_room_any_more(tmp_path: Path, server: FileServer) -> None:
         assert bench.nothing_arrived() and len(server.requests) == 1
 
 
-@pytest.mark.parametrize(("code", "told"), [(errno.ENOSPC, "no room"), (errno.EIO, "check the disk")])
-async def test_disk_fails_while_writing(tmp_path: Path, server: FileServer, code: int, told: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "told"), [(errno.ENOSPC, "no room"), (errno.EIO, "check the disk")]
+)
+async def test_disk_fails_while_writing(
+    tmp_path: Path, server: FileServer, code: int, told: str
+) -> None:
     class BadFile:
         def __init__(self, path: Path, mode: str) -> None:
-            self.file = open(path, mode, buffering=0)
+            self.file = open(path, mode, buffering=0)  # noqa: SIM115
 
         def write(self, data: Any) -> int:
             if self.file.tell() >= MIB:
@@ -635,7 +691,9 @@ async def test_progress_is_told_and_ends(bench: Bench) -> None:
 # Restarts
 
 
-async def test_restart_resumes_what_can_be_told_to_be_right(tmp_path: Path, server: FileServer) -> None:
+async def test_restart_resumes_what_can_be_told_to_be_right(
+    tmp_path: Path, server: FileServer
+) -> None:
     gate = asyncio.Event()
     async with Bench(tmp_path, server) as bench:
         bench.hub.offer("a.gcode", BODY)
@@ -694,9 +752,13 @@ async def test_restart_with_a_damaged_beginning(tmp_path: Path, server: FileServ
 
 async def test_killed_between_placing_and_recording(tmp_path: Path, server: FileServer) -> None:
     async with Bench(tmp_path, server) as bench:
-        ident = await bench.downloads.begin("a.gcode", "a.gcode", "hub", "c1", len(BODY), md5(BODY), "")
+        ident = await bench.downloads.begin(
+            "a.gcode", "a.gcode", "hub", "c1", len(BODY), md5(BODY), ""
+        )
         await bench.downloads.placing(ident, "a.gcode", len(BODY), md5(BODY), "")
-        lost = await bench.downloads.begin("b.gcode", "b.gcode", "hub", "c2", len(BODY), md5(BODY), "")
+        lost = await bench.downloads.begin(
+            "b.gcode", "b.gcode", "hub", "c2", len(BODY), md5(BODY), ""
+        )
         await bench.downloads.placing(lost, "b.gcode", len(BODY), md5(BODY), "")
         (bench.root / "a.gcode").write_bytes(BODY)
         (bench.root / "b.gcode").write_bytes(BODY[:-1] + b"X")
@@ -722,4 +784,6 @@ async def test_works_without_a_usable_database(tmp_path: Path, server: FileServe
         bench.hub.offer("a.gcode", BODY)
         assert await bench.fetch("a.gcode") == "a.gcode"
         bench.hub.offer("a.gcode", gcode(MIB, seed=3))
-        assert await bench.fetch("a.gcode") == "a (2).gcode", "what is not on record is the user's own"
+        assert await bench.fetch("a.gcode") == "a (2).gcode", (
+            "what is not on record is the user's own"
+        )
