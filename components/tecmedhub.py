@@ -1,18 +1,25 @@
-"""Wiring and life cycle: builds the rooms, joins them, starts and stops their tasks. No behaviour of its own.
+"""Wiring and life cycle: builds the rooms, joins them, starts and stops them; no behaviour.
 
-Moonraker's order: `load_component` (constructor; only core components are sure to exist), `component_init` (before the
-port opens: no waiting), `on_exit` (the last words, at most two seconds, may come twice), `close` (cancel only).
+Moonraker's order: `load_component` (the constructor; only core components are sure to exist),
+`component_init` (before the port opens: no waiting), `on_exit` (the last words, at most two
+seconds, may come twice), `close` (what is left is cancelled; the shared HTTP client is gone).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict
+from typing import Any, Awaitable, Dict
 
-from .commands import Commands
+from .cameras.cameras import Cameras
+from .cameras.timelapse import Timelapse
+from .commands import Command, Commands, PrintRequest
+from .files.cleanup import Cleanup
+from .files.gcode_root import GcodeStore, LoadedFile
+from .files.inventory import Inventory
+from .files.transfers import TransferError, Transfers
 from .hub.client import HubClient
 from .hub.link import CommandPoller, Link
 from .hub.protocol import Generation
@@ -21,126 +28,326 @@ from .printer.gcode_files import GcodeFiles
 from .printer.host import Host
 from .printer.jobs import Jobs
 from .printer.klippy import Printer
+from .printer.snapshot import Snapshot
 from .runtime.clock import Clock
+from .runtime.logs import IMPORTANT, Logs, colour_terminal, logs_folder
 from .runtime.notices import Notices
 from .runtime.supervisor import Supervisor
 from .runtime.worker import Worker
-from .settings.loader import merge, missing, read_conf
+from .settings.conf import read_conf
+from .settings.loader import merge, missing
 from .settings.model import LiveSettings
+from .settings.override import Override
 from .status.body import Report, build_body
 from .status.cadence import Cadence
 from .status.events import Chronicle
-from .status.reporter import Reporter
+from .status.reporter import Reporter, ResultBox
 from .status.statistics import Statistics
-from .store import flags, journal, ledger
+from .store import downloads, flags, journal, ledger
 from .store.database import Database
-from .store.flags import Flags
-from .store.journal import Journal
-from .store.ledger import Ledger
+from .web.endpoints import Endpoints
+from .web.rooms import Rooms
 
 VERSION = "5.0.0"
+OLDEST_MOONRAKER = (0, 9, 3)
+SCHEMAS = (flags.SCHEMA, ledger.SCHEMA, journal.SCHEMA, downloads.SCHEMA)
+
+# How the two seconds are spent that Moonraker's exit may be delayed by.
+GOODBYE_WITHIN = 1.0
+STOP_WITHIN = 0.4
+FLUSH_WITHIN = 0.6
 
 
 class TecMedHub:
+    """The component. Its rooms are attributes, in the order in which each stands on the former."""
+
     def __init__(self, config: Any) -> None:
-        server = config.get_server()
-        self.server = server
+        self.server = config.get_server()
+        data_path = Path(self.server.get_app_args()["data_path"])
+        self.folder = data_path / "tecmedhub"
         self.clock = Clock()
-        self.folder = Path(server.get_app_args()["data_path"]) / "tecmedhub"
+        self._leaving = False
+        self._build_ground(config)
+        self._build_printer()
+        self._build_hub()
+        self._build_hands(data_path)
+        self._build_status()
+        self._join()
+
+    # Building: constructors only, nothing runs yet
+
+    def _build_ground(self, config: Any) -> None:
+        """Settings, logs, notices, tasks, threads, the database."""
+        server = self.server
+        conf = read_conf(config)
+        self.live = LiveSettings(merge(conf).settings)
+        self.logs = Logs(logs_folder(server.get_app_args()), self.live, terminal=colour_terminal())
         self.notices = Notices(
-            logging.getLogger("tecmedhub"),
+            self.logs.logger,
             self.clock,
-            lambda text, warn_id: server.add_warning(text, warn_id, log=False),
+            lambda text, warn_id: server.add_warning(self.logs.redactor(text), warn_id, log=False),
             server.remove_warning,
             lambda line: server.send_event("server:gcode_response", line),
         )
         self.supervisor = Supervisor(self.notices, self.clock)
-        self.worker = Worker("files")
-        self.conf = read_conf(config)
-        self.loaded = merge(self.conf)
-        self.live = LiveSettings(self.loaded.settings)
-        self.database = Database(self.folder, self.notices, self.clock)
-        self.journal = Journal(self.database, self.clock)
-        self.statistics = Statistics(self.folder, self.worker, self.notices, self.clock, VERSION)
-
-        gcodes = Path(server.lookup_component("file_manager").get_directory("gcodes"))
-        self.printer = Printer(server, self.supervisor, self.notices, self.clock)
-        self.host = Host(server, gcodes)
-        self.files = GcodeFiles(server, gcodes, self.worker, self.supervisor)
-        self.jobs = Jobs(server)
-
-        rng = random.SystemRandom()
-        self.transport = Transport(
-            server.lookup_component("http_client").client, self.clock, f"TecMedHub/{VERSION}"
-        )
-        self.client = HubClient(self.live, self.transport, self.clock)
-        self.link = Link(self.live, self.notices, self.clock, rng)
-        self.poller = CommandPoller(self.live, self.client, self.link, self.clock)
-        self.flags = Flags(self.database, self.clock)
-        self.commands = Commands(
+        self.worker = Worker("work")
+        config_root = server.lookup_component("file_manager").get_directory("config")
+        self.override = Override(
             live=self.live,
-            printer=self.printer,
-            ledger=Ledger(self.database),
-            flags=self.flags,
+            conf=conf,
+            folder=Path(config_root) if config_root else None,
             notices=self.notices,
+            worker=self.worker,
             supervisor=self.supervisor,
             clock=self.clock,
+        )
+        self.database = Database(self.folder, self.notices, self.clock)
+        self.flags = flags.Flags(self.database, self.clock)
+        self.journal = journal.Journal(self.database, self.clock)
+
+    def _build_printer(self) -> None:
+        gcodes = Path(self.server.lookup_component("file_manager").get_directory("gcodes"))
+        self.printer = Printer(self.server, self.supervisor, self.notices, self.clock)
+        self.host = Host(self.server, gcodes)
+        self.files = GcodeFiles(self.server, gcodes, self.worker, self.supervisor)
+        self.jobs = Jobs(self.server)
+
+    def _build_hub(self) -> None:
+        self.transport = Transport(
+            self.server.lookup_component("http_client").client,
+            self.clock,
+            f"TecMedHub/{VERSION}",
+            self.logs.observe,
+        )
+        self.client = HubClient(self.live, self.transport, self.clock)
+        self.link = Link(self.live, self.notices, self.clock, random.SystemRandom())
+        self.poller = CommandPoller(self.live, self.client, self.link, self.clock)
+
+    def _build_hands(self, data_path: Path) -> None:
+        """Files, cameras, timelapses, and the commands that make use of them."""
+        server = self.server
+        ground: Dict[str, Any] = {
+            "live": self.live,
+            "notices": self.notices,
+            "supervisor": self.supervisor,
+            "clock": self.clock,
+        }
+        store = GcodeStore(
+            server.lookup_component("file_manager"),
+            server.lookup_component("job_queue"),
+            lambda: loaded_file(self.printer.snapshot),
+            server.lookup_component("internal_transport").call_method,
+        )
+        fetched = downloads.Downloads(self.database, self.clock)
+        inventory = Inventory(
+            downloads=fetched,
+            store=store,
+            worker=self.worker,
+            notices=self.notices,
+            clock=self.clock,
+        )
+        self.cleanup = Cleanup(
+            store=store,
+            inventory=inventory,
+            worker=self.worker,
+            hub_time=self.client.now,
+            **ground,
+        )
+        self.transfers = Transfers(
+            hub=self.client,
+            store=store,
+            inventory=inventory,
+            data_folder=self.folder,
+            worker=self.worker,
+            rng=random.SystemRandom(),
+            user_agent=f"TecMedHub/{VERSION}",
+            make_room=self.cleanup.make_room,
+            **ground,
+        )
+        pictures = Worker("pictures")
+        self.cameras = Cameras(
+            printer=self.printer,
+            hub=self.client,
+            webcams=self._webcams,
+            worker=pictures,
+            user_agent=f"TecMedHub/{VERSION}",
+            **ground,
+        )
+        self.timelapse = Timelapse(
+            data_path=data_path,
+            printer=self.printer,
+            hub=self.client,
+            cameras=self.cameras,
+            worker=pictures,
+            **ground,
+        )
+        self.workers = (self.worker, pictures)
+        self.commands = Commands(
+            printer=self.printer,
+            ledger=ledger.Ledger(self.database),
+            flags=self.flags,
             hub_now=self.client.now,
             hub_time_known=lambda: self.client.clock_skew is not None,
+            fetch=self._fetch,
+            find_local=lambda name: self.files.find(name) is not None,
+            hooks={
+                "cancel_download": self._cancel_download,
+                "snapshot": lambda command: self.cameras.snapshot(),
+                "timelapse_now": lambda command: self.timelapse.render_now(),
+            },
+            told_errors=(TransferError,),
+            **ground,
         )
+
+    def _build_status(self) -> None:
+        """What the hub is told, what is counted, and what the operator sees of it."""
+        self.statistics = Statistics(self.folder, self.worker, self.notices, self.clock, VERSION)
         self.chronicle = Chronicle(self.journal, self.clock)
         self.cadence = Cadence(
             self.clock, lambda: self.live.now.intervals, lambda: not self.printer.snapshot.busy
         )
         self.reporter = Reporter(
-            self.client, self.link, self.cadence, self.journal, self.clock, self.body, self.commands
+            self.client,
+            self.link,
+            self.cadence,
+            self.journal,
+            self.body,
+            ResultBox(self.commands.results_due, self.commands.results_delivered),
         )
-        self.client.deliver_to(self._take)
-        self._leaving = False
-        for room in (self.printer, self.host, self.files, self.jobs):
-            room.register()
-        self._join()
+        self.endpoints = Endpoints(
+            Rooms(
+                server=self.server,
+                version=VERSION,
+                folder=self.folder,
+                live=self.live,
+                override=self.override,
+                redactor=self.logs.redactor,
+                notices=self.notices,
+                supervisor=self.supervisor,
+                clock=self.clock,
+                worker=self.worker,
+                printer=self.printer,
+                files=self.files,
+                jobs=self.jobs,
+                host=self.host,
+                client=self.client,
+                link=self.link,
+                reporter=self.reporter,
+                commands=self.commands,
+                transfers=self.transfers,
+                cleanup=self.cleanup,
+                cameras=self.cameras,
+                timelapse=self.timelapse,
+                database=self.database,
+                journal=self.journal,
+                statistics=self.statistics,
+            )
+        )
 
     def _join(self) -> None:
-        """Who hears of whom."""
-        self.printer.subscribe(lambda old, new: self.cadence.news("printer"))
+        """Who hears of what."""
+        news = self.cadence.news
+        self.printer.subscribe(lambda old, new: news("printer"))
         self.printer.subscribe(self.chronicle.printer_changed)
-        self.files.subscribe(lambda: self.cadence.news("files"))
+        self.printer.subscribe(self._on_printer)
+        self.files.subscribe(lambda: news("files"))
         self.jobs.subscribe(self.chronicle.job_ended)
-        self.jobs.subscribe(lambda job: self.cadence.news("job"))
+        self.jobs.subscribe(lambda job: news("history"))
         self.link.subscribe(self.chronicle.link_changed)
+        self.client.deliver_to(self._take)
         self.commands.on_result(lambda result: self.reporter.new_result())
         self.commands.on_result(self.chronicle.command_ended)
-        self.commands.on_result(lambda result: self.statistics.count("commands_executed"))
+        self.cameras.on_new(lambda shot: news("picture"))
+        self.timelapse.on_change(lambda what: news("timelapse"))
+        self.live.subscribe(lambda old, new: self._on_settings())
+        self.statistics.follow(self.reporter, self.link, self.commands)
+        on = self.server.register_event_handler
+        on("file_manager:filelist_changed", self.override.on_file_changed)
+        on("webcam:webcams_changed", self.cameras.webcams_changed)
+        for room in (self.printer, self.host, self.files, self.jobs, self.endpoints):
+            room.register()
+
+    # Life cycle
 
     async def component_init(self) -> None:
+        self.timelapse.attach(self.server.lookup_component("file_manager"))
         self.supervisor.spawn("start", self._start())
 
     async def _start(self) -> None:
-        await self.database.open([flags.SCHEMA, ledger.SCHEMA, journal.SCHEMA])
+        """Everything that touches a disk or waits, behind Moonraker's own start."""
+        await self.override.start()
+        self._on_settings()
+        await self.database.open(SCHEMAS)
         await self.journal.start()
         await self.statistics.load()
         await self.jobs.load()
+        await self.transfers.start()
+        await self.cleanup.start()
         await self.commands.start()
+        await self.cameras.start()
+        await self.timelapse.start()
         self.files.start()
-        if not self.live.now.complete:
-            self.notices.show("setup", missing(self.live.now))
+        self.endpoints.start()
         self.supervisor.keep("status", self.reporter.run)
-        self.supervisor.keep("commands", self.poller.run)
         self.supervisor.keep("results", self.reporter.run_results)
+        self.supervisor.keep("commands", self.poller.run)
         self.supervisor.keep("samples", lambda: self.chronicle.run(lambda: self.printer.snapshot))
+        self.supervisor.keep("health", self._watch_health)
+        self.notices.logger.info("TecMedHub %s is at work.", VERSION, extra=IMPORTANT)
 
-    async def _take(self, raw: Any, generation: Generation) -> None:
-        if await self.commands.take(raw, generation):
-            self.poller.stir()
+    async def on_exit(self) -> None:
+        if self._leaving:
+            return
+        self._leaving = True
+        await _within(GOODBYE_WITHIN, self._say_goodbye())
+        await _within(STOP_WITHIN, self._stop_rooms())
+        await _within(FLUSH_WITHIN, self._flush())
+
+    async def _say_goodbye(self) -> None:
+        self.poller.stop()
+        await self.supervisor.finish("status", 0.0)
+        if self.live.now.complete and self.link.connected:
+            await self.reporter.send(status="offline", state_message="Moonraker is stopping")
+        await self.supervisor.finish("commands", GOODBYE_WITHIN)
+
+    async def _stop_rooms(self) -> None:
+        await asyncio.wait(
+            [
+                asyncio.ensure_future(stop())
+                for stop in (
+                    self.commands.stop,
+                    self.transfers.stop,
+                    self.cameras.stop,
+                    self.override.stop,
+                    self.endpoints.stop,
+                )
+            ]
+        )
+
+    async def _flush(self) -> None:
+        await self.statistics.save()
+        await self.database.close()
+
+    async def close(self) -> None:
+        await self.supervisor.stop()
+        self.transport.close()
+        for worker in self.workers:
+            worker.close()
+        self.notices.close()
+        self.logs.close()
+
+    # What joins rooms that do not know each other
 
     def body(self) -> Dict[str, Any]:
         """The status body of this moment."""
         snapshot = self.printer.snapshot
-        settings = self.live.now
+        extras: Dict[str, Any] = dict(self.cameras.image_fields())
+        extras.update(self.timelapse.status_fields())
+        extras["download"] = self.transfers.progress
+        extras["client"] = self.statistics.as_dict()
         return build_body(
             Report(
-                settings=settings,
+                settings=self.live.now,
                 generation=self.client.generation,
                 version=VERSION,
                 now=self.clock.time(),
@@ -151,34 +358,95 @@ class TecMedHub:
                 last_completed=self.jobs.last_completed,
                 bed_status=self.commands.bed_status,
                 job_id=self.jobs.current_id if snapshot.busy else "",
+                extras=extras,
             )
         )
 
-    async def on_exit(self) -> None:
-        if self._leaving:
-            return
-        self._leaving = True
-        try:
-            await asyncio.wait_for(self._say_goodbye(), 2.0)
-        except asyncio.TimeoutError:
-            pass
+    async def _take(self, raw: Any, generation: Generation) -> None:
+        if await self.commands.take(raw, generation):
+            self.poller.stir()
 
-    async def _say_goodbye(self) -> None:
-        self.poller.stop()
-        await self.supervisor.finish("status", 0.0)
-        if self.live.now.complete and self.link.connected:
-            await self.reporter.send(status="offline", state_message="Moonraker is stopping")
-        await self.supervisor.finish("commands", 0.5)
-        await self.commands.stop()
-        await self.statistics.save()
-        await self.database.close()
+    def _on_printer(self, old: Snapshot, new: Snapshot) -> None:
+        if old.busy != new.busy:
+            self.poller.stir()
 
-    async def close(self) -> None:
-        await self.supervisor.stop()
-        self.transport.close()
-        self.worker.close()
-        self.notices.close()
+    def _on_settings(self) -> None:
+        self.cadence.reconsider()
+        text = missing(self.live.now, self.override.file_name)
+        if text:
+            self.notices.show("setup", text)
+        else:
+            self.notices.clear("setup", "The hub's address and the token are set.")
+
+    async def _watch_health(self) -> None:
+        """Every `intervals.health_check`: the statistics to disk, and the log's own health."""
+        while True:
+            await self.statistics.save()
+            self.logs.report(self.notices)
+            await self.clock.sleep(self.live.now.intervals.health_check)
+
+    async def _fetch(self, request: PrintRequest) -> str:
+        path = await self.transfers.fetch(request)
+        self.statistics.count("files_downloaded")
+        return path
+
+    async def _cancel_download(self, command: Command) -> str:
+        name = str(command.params.get("file") or "")
+        if not self.transfers.cancel(name):
+            raise TransferError("There is no such download to cancel.")
+        return "the download is cancelled"
+
+    def _webcams(self) -> Any:
+        webcams = self.server.lookup_component("webcam").get_webcams()
+        return [webcam.as_dict() for webcam in webcams.values()]
+
+
+def loaded_file(snapshot: Snapshot) -> LoadedFile:
+    """What Klipper has in hand, for the rules about replacing and deleting."""
+    card = snapshot.objects.get("virtual_sdcard", {})
+    return LoadedFile(
+        path=snapshot.job.filename,
+        state=snapshot.job.state,
+        open_path=str(card.get("file_path") or ""),
+    )
+
+
+async def _within(seconds: float, work: Awaitable[None]) -> None:
+    try:
+        await asyncio.wait_for(work, seconds)
+    except asyncio.TimeoutError:
+        pass
+
+
+def too_old(version: str) -> bool:
+    """Whether Moonraker's version is known and below the floor.
+
+    >>> too_old("v0.9.2-12-gabc"), too_old("v0.9.3-1-gabc"), too_old("0.11.0"), too_old("?")
+    (True, False, False, False)
+    """
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
+    return found is not None and tuple(map(int, found.groups())) < OLDEST_MOONRAKER
 
 
 def load_component(config: Any) -> TecMedHub:
-    return TecMedHub(config)
+    """Build the component; what keeps it from loading is said in a Moonraker warning.
+
+    Moonraker itself would only say "failed component". A ModuleNotFoundError must not get out: it
+    would have Moonraker run pip on its own environment.
+    """
+    server = config.get_server()
+    version = str(server.get_app_args().get("software_version", "?"))
+    if too_old(version):
+        floor = ".".join(map(str, OLDEST_MOONRAKER))
+        text = f"TecMedHub needs Moonraker {floor} or later; this is {version}: update Moonraker."
+        server.add_warning(text, "tecmedhub_load")
+        raise config.error(text)
+    try:
+        return TecMedHub(config)
+    except Exception as error:
+        text = (
+            f"TecMedHub cannot start ({type(error).__name__}: {error}): run its install.sh again, "
+            "or report this with moonraker.log."
+        )
+        server.add_warning(text, "tecmedhub_load", exc_info=error)
+        raise config.error(text) from error

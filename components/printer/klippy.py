@@ -94,6 +94,10 @@ class Printer:
             self._klippy = KlippyState(state.lower())
         except ValueError:
             self._klippy = KlippyState.STARTUP
+        if self._klippy is KlippyState.READY and not self._objects:
+            # A job started before everyone has subscribed would be one that Moonraker never heard
+            # of: ready is what we have seen, not what we were told.
+            self._klippy = KlippyState.STARTUP
         self._message = " ".join(as_text(message).split())[:LONGEST_MESSAGE]
         self._changed(news=True)
 

@@ -7,11 +7,10 @@ allows it.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, Dict, Iterable, List, Optional, Set
+from typing import Any, Awaitable, Callable, Dict, Iterable, List, NamedTuple, Optional, Set
 
 from ..hub.client import HubClient, Reply
 from ..hub.link import Link
-from ..runtime.clock import Clock
 from ..store.journal import Journal
 from .cadence import Cadence
 
@@ -21,16 +20,11 @@ RESULTS_AT_ONCE = 50
 Body = Dict[str, Any]
 
 
-class ResultBox:
-    """Where results wait until the hub has them; the commands room's façade has these two
-    methods.
-    """
+class ResultBox(NamedTuple):
+    """Where results wait until the hub has them, as two methods of the commands room."""
 
-    def results_due(self, limit: int = RESULTS_AT_ONCE) -> List[Dict[str, Any]]:
-        raise NotImplementedError
-
-    async def results_delivered(self, results: Iterable[Any]) -> None:
-        raise NotImplementedError
+    due: Callable[[int], List[Dict[str, Any]]]
+    delivered: Callable[[Iterable[Any]], Awaitable[None]]
 
 
 class Reporter:
@@ -40,15 +34,13 @@ class Reporter:
         link: Link,
         cadence: Cadence,
         journal: Journal,
-        clock: Clock,
         make_body: Callable[[], Body],
-        results: "ResultBox",
+        results: ResultBox,
     ) -> None:
         self._client = client
         self._link = link
         self._cadence = cadence
         self._journal = journal
-        self._clock = clock
         self._make_body = make_body
         self._results = results
         self._new_results = asyncio.Event()
@@ -76,7 +68,7 @@ class Reporter:
         leaving).
         """
         events = await self._journal.due(EVENTS_AT_ONCE)
-        results = self._results.results_due(RESULTS_AT_ONCE)
+        results = self._results.due(RESULTS_AT_ONCE)
         self._cadence.taken()
         body = self._make_body()
         body["command_results"] = results
@@ -88,7 +80,7 @@ class Reporter:
             if events:
                 await self._journal.delivered(events[-1]["seq"])
             if results:
-                await self._results.results_delivered(results)
+                await self._results.delivered(results)
             if len(events) == EVENTS_AT_ONCE:
                 self._cadence.news("more events")
         for listener in self._listeners:
@@ -111,15 +103,15 @@ class Reporter:
         while True:
             await self._new_results.wait()
             self._new_results.clear()
-            results = self._results.results_due(RESULTS_AT_ONCE)
+            results = self._results.due(RESULTS_AT_ONCE)
             if not results:
                 continue
             await self._link.ready("results")
             reply = await self._client.post_results(results)
             self._link.ended("results", reply)
             if reply.ok:
-                await self._results.results_delivered(results)
-                if self._results.results_due():
+                await self._results.delivered(results)
+                if self._results.due(1):
                     self._new_results.set()
             else:
                 self._cadence.news("command result")

@@ -53,6 +53,31 @@ class Statistics:
             self._totals[name] += max(as_int(totals.get(name), 0) or 0, 0)
         self._seconds_before = max(as_int(totals.get("uptime_seconds"), 0) or 0, 0)
 
+    def follow(self, reporter: Any, link: Any, commands: Any) -> None:
+        """Count what these rooms tell of (a `Reporter`, a `Link` and the `Commands`)."""
+        reporter.subscribe(self._status_sent)
+        link.subscribe(self._link_changed)
+        commands.on_result(self._command_ended)
+
+    def _status_sent(self, body: Mapping[str, Any], reply: Any) -> None:
+        self.count("bytes_sent", reply.sent_bytes)
+        if reply.ok:
+            self.count("updates_sent")
+            self.last_update = self._clock.time()
+        else:
+            self.count("updates_failed")
+            self.count("errors")
+
+    def _link_changed(self, connected: bool, seconds: float) -> None:
+        if connected and seconds > 0:
+            self.count("reconnections")
+
+    def _command_ended(self, result: Mapping[str, Any]) -> None:
+        if result.get("status") == "done":
+            self.count("commands_executed")
+        elif result.get("status") == "failed":
+            self.count("errors")
+
     def count(self, name: str, amount: int = 1) -> None:
         self._totals[name] += amount
         self._session[name] += amount

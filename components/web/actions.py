@@ -13,6 +13,7 @@ from ..settings.loader import missing
 from .views import features_view
 
 if TYPE_CHECKING:
+    from ..files.cleanup import Removal
     from .rooms import Rooms
 
 
@@ -70,9 +71,16 @@ class Actions:
         }
 
     async def cleanup_plan(self) -> List[Dict[str, Any]]:
-        plan: List[Dict[str, Any]] = await self._rooms.cleanup.plan()
-        return plan
+        return [_removal(item) for item in await self._rooms.cleanup.plan()]
 
     async def cleanup(self) -> List[Dict[str, Any]]:
-        done: List[Dict[str, Any]] = await self._rooms.cleanup.run_once()
-        return done
+        return [_removal(item) for item in await self._rooms.cleanup.run(asked=True)]
+
+
+def _removal(item: Removal) -> Dict[str, Any]:
+    return {
+        "path": item.path,
+        "reason": item.reason,
+        "age": round(item.age),
+        "size": item.size,
+    }

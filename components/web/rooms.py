@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ..cameras.cameras import Cameras
     from ..cameras.timelapse import Timelapse
     from ..commands.remote import Commands
+    from ..files.cleanup import Cleanup
     from ..files.transfers import Transfers
     from ..hub.client import HubClient
     from ..hub.link import Link
@@ -53,7 +54,7 @@ class Rooms:
     reporter: Reporter
     commands: Commands
     transfers: Transfers
-    cleanup: Any
+    cleanup: Cleanup
     cameras: Cameras
     timelapse: Timelapse
     database: Database
