@@ -236,5 +236,3 @@ def webcam(name: str, snapshot_url: str = "", **fields: Any) -> dict[str, Any]:
         "rotation": 0,
     }
     return {**entry, **fields}
-
-

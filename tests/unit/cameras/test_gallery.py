@@ -1,0 +1,96 @@
+"""Finished videos: naming, ownership, how many stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.cameras.gallery import Gallery, Video
+
+NOW = 1_700_000_000.0
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    return Gallery(tmp_path / "timelapse", tmp_path / "tecmedhub")
+
+
+def add(gallery: Gallery, tmp_path: Path, *, size: int = 10, now: float = NOW) -> Video:
+    file = tmp_path / "video.mp4"
+    file.write_bytes(b"x" * size)
+    return gallery.add(file, b"jpeg", printed="sub/Búho #1.gcode", now=now, seconds=4.0, frames=60)
+
+
+def test_a_video_is_named_as_moonraker_timelapse_names_them(
+    gallery: Gallery, tmp_path: Path
+) -> None:
+    video = add(gallery, tmp_path)
+    assert video.name.startswith("timelapse_Búho_1.gcode_20231114_")
+    assert video.name.endswith(".mp4") and video.poster == video.name[:-4] + ".jpg"
+    assert sorted(p.name for p in gallery.folder.iterdir()) == sorted([video.name, video.poster])
+    assert not (tmp_path / "video.mp4").exists()
+    listed = video.listed()
+    assert listed["path"] == "/server/files/timelapse/" + video.name.replace("ú", "%C3%BA")
+    assert (listed["size"], listed["created"], listed["duration"]) == (10, int(NOW), 4.0)
+
+
+def test_two_videos_of_one_minute_do_not_overwrite_each_other(
+    gallery: Gallery, tmp_path: Path
+) -> None:
+    assert add(gallery, tmp_path).name != add(gallery, tmp_path).name
+
+
+def test_the_index_outlives_a_restart_and_forgets_what_was_deleted(
+    gallery: Gallery, tmp_path: Path
+) -> None:
+    old, new = add(gallery, tmp_path), add(gallery, tmp_path, now=NOW + 3600)
+    gallery.mark_sent(old.name)
+    (gallery.folder / new.name).unlink()  # somebody did so in Mainsail
+    again = Gallery(gallery.folder, tmp_path / "tecmedhub")
+    again.load()
+    assert [(video.name, video.sent) for video in again.videos] == [(old.name, True)]
+
+
+def test_only_our_own_oldest_videos_are_removed(gallery: Gallery, tmp_path: Path) -> None:
+    gallery.folder.mkdir()
+    foreign = gallery.folder / "timelapse_other_20200101_0000.mp4"
+    foreign.write_bytes(b"y" * 1000)
+    videos = [add(gallery, tmp_path, now=NOW + n * 3600) for n in range(4)]
+    gone = gallery.trim(2, 1 << 30)
+    assert {video.name for video in gone} == {videos[0].name, videos[1].name}
+    assert [video.name for video in gallery.videos] == [videos[3].name, videos[2].name]
+    assert foreign.exists()
+    assert not (gallery.folder / videos[0].poster).exists()
+
+
+def test_the_budget_in_bytes_holds_but_the_newest_stays(gallery: Gallery, tmp_path: Path) -> None:
+    for number in range(3):
+        add(gallery, tmp_path, size=100, now=NOW + number * 3600)
+    gallery.trim(10, 250)
+    assert len(gallery.videos) == 2
+    gallery.trim(10, 1)
+    assert len(gallery.videos) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", '{"videos": 3}', '{"videos": [{"name": "../../etc/passwd"}]}',
+     '{"videos": [{"name": "a.mp4", "poster": "/etc/passwd"}, 5, null, {}]}'],
+)  # fmt: skip
+def test_an_index_that_was_tampered_with_leads_nowhere(
+    gallery: Gallery, tmp_path: Path, text: str
+) -> None:
+    gallery.folder.mkdir()
+    (gallery.folder / "a.mp4").write_bytes(b"x")
+    (tmp_path / "tecmedhub").mkdir()
+    (tmp_path / "tecmedhub" / "videos.json").write_text(text)
+    gallery.load()
+    assert gallery.videos == ()
+
+
+def test_a_large_video_is_not_read_into_memory(gallery: Gallery, tmp_path: Path) -> None:
+    video = add(gallery, tmp_path, size=100)
+    assert gallery.read(video.name, 100) == b"x" * 100
+    assert gallery.read(video.name, 99) is None
+    assert gallery.read("gone.mp4", 100) is None
