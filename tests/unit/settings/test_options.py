@@ -1,0 +1,106 @@
+"""The table, the model, the example, the JSON template and the documents say the same."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.settings import spanish
+from components.settings.jsonc import parse
+from components.settings.loader import ConfValues, merge, value_of
+from components.settings.model import Origin, Settings
+from components.settings.options import BY_PATH, NO_LONGER_NEEDED, OPTIONS, SECTIONS, section_of
+from components.settings.template import json_template
+from components.settings.values import Kind, allowed, read
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def model_paths() -> set[str]:
+    paths = set()
+    for field in dataclasses.fields(Settings):
+        part = getattr(Settings(), field.name)
+        if dataclasses.is_dataclass(part):
+            paths |= {f"{field.name}.{inner.name}" for inner in dataclasses.fields(part)}
+        else:
+            paths.add(field.name)
+    return paths
+
+
+def test_every_setting_of_the_model_is_an_option_and_the_reverse() -> None:
+    assert {option.path for option in OPTIONS if option.in_json} == model_paths()
+
+
+def test_options_have_unique_names_in_moonraker_conf_all_lower_case() -> None:
+    names = [option.name for option in OPTIONS]
+    assert len(set(names)) == len(names)
+    assert all(name == name.lower() for name in names)
+
+
+def test_every_text_exists_in_spanish_too() -> None:
+    assert set(spanish.OPTIONS) == set(BY_PATH)
+    assert set(spanish.SECTIONS) == set(SECTIONS)
+    assert set(spanish.NO_LONGER_NEEDED) == set(NO_LONGER_NEEDED)
+    assert {option.unit for option in OPTIONS if option.unit} == set(spanish.UNITS)
+    assert {section_of(option) for option in OPTIONS} == set(SECTIONS)
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.path)
+def test_defaults_and_cautious_values_lie_within_their_own_bounds(option) -> None:
+    if option.default not in ("",):
+        assert read(option, option.default).value == option.default
+    if option.cautious is not None:
+        assert read(option, option.cautious).value == option.cautious
+    assert allowed(option)
+
+
+def test_with_nothing_written_the_model_s_defaults_are_in_force() -> None:
+    loaded = merge(ConfValues({}))
+    assert loaded.settings == Settings()
+    assert set(loaded.origins.values()) == {Origin.DEFAULT}
+    assert loaded.problems == ()
+
+
+def test_example_and_documents_are_in_step_with_the_table() -> None:
+    ran = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "options-doc"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.returncode, ran.stdout) == (0, "")
+
+
+def test_the_new_json_file_sets_nothing() -> None:
+    document = parse(json_template())
+    assert merge(ConfValues({}), document.tree).settings == Settings()
+    assert set(merge(ConfValues({}), document.tree).origins.values()) == {Origin.DEFAULT}
+
+
+def test_every_line_of_the_new_json_file_can_be_activated() -> None:
+    text = re.sub(r'(?m)^(\s*)// (".*,)$', r"\1\2", json_template())
+    document = parse(text)
+    loaded = merge(ConfValues({}), document.tree, lines=document.lines)
+    assert loaded.problems == ()
+    for option in OPTIONS:
+        if option.in_json:
+            assert loaded.origins[option.path] is Origin.JSON, option.path
+            if option.default not in ("", (), {}):
+                assert value_of(loaded.settings, option.path) == option.default
+
+
+def test_the_new_json_file_speaks_both_languages() -> None:
+    text = json_template()
+    for option in OPTIONS:
+        if option.in_json:
+            assert option.text in text
+            assert spanish.OPTIONS[option.path] in text
+
+
+def test_only_the_token_is_a_secret_of_the_table() -> None:
+    assert [option.path for option in OPTIONS if option.secret] == ["printer_token"]
+    assert BY_PATH["printer_token"].kind is Kind.TOKEN
+    assert "T0KEN" not in repr(Settings(printer_token="T0KEN"))
