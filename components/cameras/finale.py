@@ -28,7 +28,7 @@ GROWTH = 0.05  # mm of filament
 @dataclass(frozen=True)
 class _Look:
     fetched: Fetched
-    filament: float  # mm used when it was taken
+    filament: float  # mm used when it had been taken
     at: float  # monotonic seconds
 
 
@@ -70,7 +70,9 @@ class Finale:
             self._filename = snapshot.job.filename
         fetched = await self._grab()
         if fetched.trouble is None:
-            self._looks.append(_Look(fetched, snapshot.job.filament_used, self._clock.monotonic()))
+            # The counter after the picture came: what grows it later was laid down after the picture.
+            filament = self._look().job.filament_used
+            self._looks.append(_Look(fetched, filament, self._clock.monotonic()))
 
     def picture(self, job: Job) -> Optional[Fetched]:
         """The newest picture from before the end of `job`, which has just become complete; None if

@@ -1,4 +1,4 @@
-"""Stand-ins for the cameras' rooms: a printer moved by the test, a hub that keeps what it is sent."""
+"""Stand-ins for the cameras' rooms: a printer moved by the test, a hub that keeps what it gets."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class FakeHub:
 
     def shows(self, url: str) -> bytes:
         """The picture that a page sees at an address the hub gave."""
-        return self.stored[url.split("?")[0]]
+        return self.stored[url.partition("?")[0]]
 
 
 class Room:
@@ -167,7 +167,7 @@ class Room:
 
 
 class OldCameras(CameraServer):
-    """With the replies of servers that end a body by closing the connection, as mjpg-streamer does."""
+    """With replies that end when the connection closes, as mjpg-streamer's do."""
 
     async def _mode_lengthless(self, exchange: Exchange) -> None:
         picture, _ = await self._reply(exchange, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -87,7 +88,7 @@ async def test_a_hub_with_one_place_shows_the_first_camera(server: OldCameras) -
 async def test_webcams_of_the_web_interface_are_followed(server: OldCameras) -> None:
     first, second = server
     async with Room(webcams=[webcam("Bed", first.snapshot_url)]) as room:
-        await room.clock.until(lambda: room.cameras.image_fields())
+        await room.clock.until(room.cameras.image_fields)
         room.webcams = [webcam("Bed", first.snapshot_url), webcam("Top", second.snapshot_url)]
         room.cameras.webcams_changed({"webcams": []})
         await room.clock.until(lambda: "images" in room.cameras.image_fields())
@@ -189,7 +190,7 @@ async def test_a_hanging_camera_delays_nobody_and_is_reported_once(
     good, bad = server
     bad.behave("hang")
     async with Room(urls=(bad.snapshot_url, good.snapshot_url)) as room:
-        await room.clock.until(lambda: room.cameras.image_fields())
+        await room.clock.until(room.cameras.image_fields)
         # The one that works stands in for the first, which has no picture at all.
         shot = room.cameras.picture()
         assert shot is not None and shot.camera == "camera 2"
@@ -233,7 +234,7 @@ async def test_attempts_at_a_dead_camera_become_rare(server: OldCameras) -> None
     camera = server[0]
     camera.behave("status", code=404)
     async with Room(urls=(camera.snapshot_url,), capture_interval=5.0) as room:
-        await room.clock.until(lambda: camera.requests())
+        await room.clock.until(camera.requests)
         started = room.clock.mono
         await room.clock.until(lambda: room.clock.mono > started + 3600, step=5.0, within=60)
         assert len(camera.requests()) < 30
@@ -343,7 +344,7 @@ async def test_a_hub_that_takes_no_picture_is_asked_less_and_less(server: OldCam
     hub.upload_image = counted  # type: ignore[method-assign,assignment]
     async with room:
         await room.clock.until(lambda: len(asked) == 5, step=1.0, within=60)
-        gaps = [b - a for a, b in zip(asked, asked[1:], strict=False)]
+        gaps = [b - a for a, b in pairwise(asked)]
         assert gaps[0] >= 15 and gaps == sorted(gaps)
         assert "camera upload" in [notice.key for notice in room.board.notices.standing]
         hub.failing = ""
@@ -382,7 +383,7 @@ async def test_pictures_on_demand_say_how_it_went(server: OldCameras) -> None:
 
 async def test_switching_the_cameras_off_and_on_needs_no_restart(server: OldCameras) -> None:
     async with Room(urls=(server[0].snapshot_url,)) as room:
-        await room.clock.until(lambda: room.cameras.image_fields())
+        await room.clock.until(room.cameras.image_fields)
         room.configure(enabled=False)
         assert room.cameras.names == () and room.cameras.image_fields() == {}
         seen = len(server[0].requests())

@@ -136,7 +136,8 @@ def test_place_and_time_in_exif_do_not_leave_the_printer() -> None:
         encoded(Image.new("RGB", (64, 48)), "BMP"),
         encoded(Image.new("RGB", (64, 48)), "TIFF"),
     ],
-    ids=["empty", "html", "head", "cut", "bomb", "wide bomb", "png bomb", "25 MP png", "gif", "bmp", "tiff"],
+    ids=["empty", "html", "head", "cut", "bomb", "wide bomb", "png bomb", "25 MP png", "gif", "bmp",
+         "tiff"],
 )  # fmt: skip
 def test_what_is_no_picture_is_refused_with_a_sentence(data: bytes) -> None:
     for work in (lambda: prepare(data, PLAIN), lambda: glance(data)):

@@ -516,8 +516,8 @@ async def test_the_web_interfaces_find_a_timelapse_component_to_show(
         assert (await call["/machine/timelapse/lastframeinfo"](None))["framecount"] == 5
         job.end()
         (video,) = await job.videos()
-        kinds = [data["status"] for _, data in moonraker.events]
-        assert kinds == ["started", "success"]
+        await job.clock.until(lambda: len(moonraker.events) == 2)
+        assert [data["status"] for _, data in moonraker.events] == ["started", "success"]
         assert moonraker.events[-1][1]["filename"] == video["name"]
         assert "no frames" in (await call["/machine/timelapse/render"](None))["msg"]
 
