@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import threading
@@ -106,7 +107,7 @@ class Machine:
         kept |= {"HOME": str(self.home), "SYSTEMD_UNIT_PATH": str(self.units)}
         command = [str(self.repository / "install.sh"), *options]
         if answer is not None:
-            command = ["script", "-qec", subprocess.list2cmdline(command), "/dev/null"]
+            command = ["script", "-qec", shlex.join(command), "/dev/null"]
         done = subprocess.run(
             command,
             check=False,
