@@ -52,7 +52,7 @@ class Endpoints:
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
         self._views = Views(rooms)
-        self._history = History(
+        self.history = History(
             rooms.clock, lambda: rooms.printer.snapshot, lambda: rooms.link.connected
         )
         self._actions = Actions(rooms)
@@ -101,7 +101,7 @@ class Endpoints:
     def start(self) -> None:
         rooms, on = self._rooms, self._notifier.on
         rooms.reporter.subscribe(self._views.status_sent)
-        rooms.reporter.subscribe(self._history.exchange_ended)
+        rooms.reporter.subscribe(self.history.exchange_ended)
         rooms.reporter.subscribe(on())
         rooms.link.subscribe(on("events"))
         rooms.notices.subscribe(on())
@@ -120,7 +120,7 @@ class Endpoints:
 
     async def _sample(self) -> None:
         while True:
-            self._history.sample()
+            self.history.sample()
             self._notifier.changed()
             await self._rooms.clock.sleep(INTERVAL)
 
@@ -164,7 +164,7 @@ class Endpoints:
         return self._rooms.override.describe()
 
     async def _history_since(self, request: Request) -> Args:
-        return self._history.as_dict(as_float(request.args.get("since"), 0.0) or 0.0)
+        return self.history.as_dict(as_float(request.args.get("since"), 0.0) or 0.0)
 
     async def _examine(self, request: Request) -> Args:
         language = as_text(request.args.get("lang")).lower()[:2]

@@ -1,6 +1,8 @@
-"""Debian's Chromium, headless, by its own protocol (Chrome DevTools Protocol) over Tornado's websocket: no driver, no package.
+"""Debian's Chromium, headless, by its own protocol (Chrome DevTools Protocol) over Tornado's
+websocket: no driver, no package.
 
-A `Page` knows what a test asks: open, evaluate, wait until something holds, click, take a picture, what the console said.
+A `Page` knows what a test asks: open, evaluate, wait until something holds, click, take a picture,
+what the console said.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A house for the web to look into: real rooms where they need no printer and no hub, stand-ins for the rest."""
+"""A house for the web to look into: real rooms where they need no printer and no hub, stand-ins for
+the rest.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from components.files.cleanup import Removal
 from components.hub.client import Reply
 from components.hub.link import Link
 from components.hub.outcomes import Failure
@@ -179,13 +182,14 @@ class FakeTransfers:
 
 class FakeCleanup:
     def __init__(self) -> None:
-        self.old = [{"path": "old.gcode", "size": 5000, "reason": "not used for 40 days"}]
+        self.old = [Removal("old.gcode", "not printed or touched for 40 days", 40 * 86400.0, 5000)]
         self.deleted = False
 
-    async def plan(self) -> list[dict[str, Any]]:
+    async def plan(self) -> list[Removal]:
         return self.old
 
-    async def run_once(self) -> list[dict[str, Any]]:
+    async def run(self, asked: bool = False) -> list[Removal]:
+        assert asked
         self.deleted = True
         return self.old
 
@@ -296,7 +300,7 @@ class House:
             reporter=self.reporter,  # type: ignore[arg-type]
             commands=self.commands,  # type: ignore[arg-type]
             transfers=self.transfers,  # type: ignore[arg-type]
-            cleanup=self.cleanup,
+            cleanup=self.cleanup,  # type: ignore[arg-type]
             cameras=self.cameras,  # type: ignore[arg-type]
             timelapse=self.timelapse,  # type: ignore[arg-type]
             database=self.database,

@@ -1,0 +1,401 @@
+"""What the doctor finds, on real sockets wherever a socket is what it looks at."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import email.utils
+import os
+import socket
+import ssl
+import string
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient
+
+from components.hub.client import HubClient, Reply
+from components.hub.transport import Transport
+from components.printer.snapshot import KlippyState, Snapshot
+from components.runtime.clock import Clock
+from components.settings.model import LiveSettings, Settings
+from components.web.doctor import Doctor, Finding, State, hub
+from components.web.doctor.host import HostChecks, link_finding, version_of
+from components.web.doctor.hub import HubChecks, resolve
+from components.web.doctor.report import Report
+from components.web.doctor.texts import TEXTS, TITLES
+from tests.rig.faults import FaultServer
+from tests.unit.web.support import TOKEN, House, merge_settings
+
+
+class RealHub:
+    """The hub's rooms for real, at a server that the test commands."""
+
+    def __init__(self, house: House, url: str) -> None:
+        self.http = AsyncHTTPClient(force_instance=True)
+        self.live = LiveSettings(Settings(server_url=url, printer_token=TOKEN))
+        self.transport = Transport(self.http, Clock(), "TecMedHub/test")
+        self.client = HubClient(self.live, self.transport, Clock())
+        self.rooms = dataclasses.replace(
+            house.rooms,
+            live=self.live,
+            client=self.client,
+            clock=Clock(),
+            reporter=self,  # type: ignore[arg-type]
+        )
+
+    async def send(self) -> Reply:
+        return await self.client.send_status({"action": "update_printer", "token": TOKEN})
+
+    async def findings(self, **arguments: Any) -> dict[str, Finding]:
+        try:
+            found = await HubChecks(self.rooms, **arguments).run()
+        finally:
+            self.transport.close()
+            self.http.close()
+        return {finding.check: finding for finding in found}
+
+
+@pytest.fixture
+async def faults() -> AsyncIterator[FaultServer]:
+    with FaultServer() as server:
+        yield server
+
+
+# The way to the hub
+
+
+async def test_a_hub_that_is_well(house: House, faults: FaultServer) -> None:
+    faults.behave("answer", headers={"Date": email.utils.formatdate(usegmt=True)})
+    found = await RealHub(house, faults.url("/api.php")).findings()
+    assert {finding.state for finding in found.values()} == {State.OK}
+    assert set(found) == {
+        *("dns", "tcp", "tls", "http", "redirect", "json", "token"),
+        *("clock", "commands", "files"),
+    }
+    assert found["tls"].code == "tls_not_used_near"
+
+
+async def test_a_port_where_nobody_listens(house: House) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{reserved.getsockname()[1]}/api.php"
+        found = await RealHub(house, url).findings()
+    assert found["dns"].state is State.OK
+    assert (found["tcp"].state, found["tcp"].code) == (State.FAILED, "tcp_refused")
+    assert found["token"].state is State.SKIPPED
+    sentence, remedy = found["tcp"].words("es")
+    assert "rechaza" in sentence
+    assert "servidor web" in remedy
+
+
+async def test_a_name_that_does_not_exist(house: House) -> None:
+    def unknown(host: str, port: int) -> list[str]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    found = await RealHub(house, "https://hub.invalid/api.php").findings(resolver=unknown)
+    assert (found["dns"].state, found["dns"].code) == (State.FAILED, "dns_failed")
+    assert "Name or service not known" in found["dns"].words("en")[0]
+    assert found["tcp"].state is State.SKIPPED
+
+
+async def test_a_resolver_that_hangs_holds_nobody_up(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "CONNECT_WITHIN", 0.2)
+    released = threading.Event()
+
+    def hanging(host: str, port: int) -> list[str]:
+        released.wait(30)
+        return []
+
+    try:
+        found = await RealHub(house, "https://hub.invalid/api.php").findings(resolver=hanging)
+    finally:
+        released.set()
+    assert found["dns"].code == "dns_timeout"
+
+
+async def test_the_system_resolves_names() -> None:
+    assert "127.0.0.1" in resolve("localhost", 80) or "::1" in resolve("localhost", 80)
+
+
+@pytest.mark.parametrize(
+    ("mode", "params", "check", "code"),
+    [
+        ("redirect", {"to": "https://elsewhere.example/api.php"}, "redirect", "reply_redirect"),
+        ("html", {}, "json", "reply_not_json"),
+        ("empty", {}, "json", "reply_not_json"),
+        ("status", {"code": 404}, "http", "reply_status"),
+        ("busy", {"code": 503, "retry_after": "7"}, "http", "reply_busy"),
+        (
+            "answer",
+            {"reply": {"success": False, "message": "Token inválido"}},
+            "token",
+            "reply_refused",
+        ),
+    ],
+)
+async def test_replies_that_are_none(
+    house: House, faults: FaultServer, mode: str, params: dict[str, Any], check: str, code: str
+) -> None:
+    faults.behave(mode, **params)
+    found = await RealHub(house, faults.url("/api.php")).findings()
+    assert (found[check].state, found[check].code) == (State.FAILED, code)
+    assert found["tcp"].state is State.OK
+    failed = [name for name, finding in found.items() if finding.state is State.FAILED]
+    assert failed == [check]
+    for language in ("en", "es"):
+        sentence, remedy = found[check].words(language)
+        assert sentence
+        assert remedy
+
+
+async def test_a_file_list_that_fails_is_told_apart(house: House, faults: FaultServer) -> None:
+    faults.behave("status", "api_files.php", code=404)
+    found = await RealHub(house, faults.url("/api.php")).findings()
+    assert found["token"].state is State.OK
+    assert found["files"].state is State.FAILED
+    assert "404" in found["files"].words("es")[0]
+
+
+async def test_a_clock_that_is_wrong(house: House, faults: FaultServer) -> None:
+    faults.behave("answer", headers={"Date": "Wed, 21 Oct 2015 07:28:00 GMT"})
+    found = await RealHub(house, faults.url("/api.php")).findings()
+    assert (found["clock"].state, found["clock"].code) == (State.WARNING, "clock_ahead")
+
+
+class Later(Clock):
+    def time(self) -> float:
+        return super().time() + 20 * 86400
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("good", "tls_ok"),
+        ("expired", "tls_failed"),
+        ("wrong_name", "tls_failed"),
+    ],
+)
+async def test_certificates_of_a_known_authority(house: House, kind: str, code: str) -> None:
+    with FaultServer(tls=kind) as server:
+        authority = str(server.certificate.authority)
+        found = await RealHub(house, server.url("/api.php")).findings(
+            trust=lambda: ssl.create_default_context(cafile=authority)
+        )
+    assert found["tls"].code == code
+    if code == "tls_failed":
+        assert found["tls"].state is State.FAILED
+        assert found["http"].state is State.SKIPPED
+
+
+async def test_a_certificate_of_nobody_known(house: House) -> None:
+    with FaultServer(tls="self_signed") as server:
+        found = await RealHub(house, server.url("/api.php")).findings()
+    assert (found["tls"].state, found["tls"].code) == (State.FAILED, "tls_failed")
+    assert "self" in found["tls"].words("en")[0]
+
+
+async def test_a_certificate_that_ends_soon(house: House) -> None:
+    """The bench's certificates hold for 30 days; twenty days from now they end soon."""
+    with FaultServer(tls="good") as server:
+        authority = str(server.certificate.authority)
+        real = RealHub(house, server.url("/api.php"))
+        real.rooms = dataclasses.replace(real.rooms, clock=Later())
+        found = await real.findings(trust=lambda: ssl.create_default_context(cafile=authority))
+    assert (found["tls"].state, found["tls"].code) == (State.WARNING, "tls_ends_soon")
+
+
+async def test_without_settings_it_says_what_is_missing(house: House) -> None:
+    house.live.replace(merge_settings({"server_url": "http://127.0.0.1/api.php"}))
+    found = await HubChecks(house.rooms).run()
+    assert found[0].code == "settings_missing"
+    assert "printer_token" in found[0].words("en")[0]
+    assert "server_url" not in found[0].words("en")[0]
+    assert {finding.state for finding in found[1:]} == {State.SKIPPED}
+
+
+# Beside the hub
+
+
+async def one(work: Any) -> Finding:
+    (finding,) = await work
+    assert isinstance(finding, Finding)
+    return finding
+
+
+async def test_each_camera_is_named(house: House) -> None:
+    house.cameras.views = [
+        {"name": "frontal", "state": "ok", "message": ""},
+        {"name": "cenital", "state": "failing", "message": "it does not answer."},
+        {"name": "lateral", "state": "frozen", "message": ""},
+    ]
+    found = await HostChecks(house.rooms).cameras()
+    assert [f.state for f in found] == [State.OK, State.FAILED, State.WARNING]
+    assert "cenital" in found[1].words("es")[0]
+    assert "it does not answer." in found[1].words("en")[0]
+    assert house.cameras.taken == 1
+
+
+async def test_no_camera_is_no_fault(house: House) -> None:
+    house.cameras.views = []
+    assert (await one(HostChecks(house.rooms).cameras())).state is State.SKIPPED
+
+
+async def test_ffmpeg(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    checks = HostChecks(house.rooms)
+    missing = await one(checks.ffmpeg())
+    assert (missing.state, missing.code) == (State.WARNING, "ffmpeg_missing")
+    program = programs / "ffmpeg"
+    for script, code in (
+        ("exit 1", "ffmpeg_broken"),
+        ("echo ' V..... mpeg4 '", "ffmpeg_no_h264"),
+        ("echo ' V..... libx264 '", "ffmpeg_ok"),
+    ):
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        assert (await one(checks.ffmpeg())).code == code
+
+
+async def test_the_disk(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, state in (
+        (600, State.OK),
+        (499, State.WARNING),
+        (199, State.FAILED),
+    ):
+        monkeypatch.setattr(
+            "components.web.doctor.host.read_disk", lambda path, free=free: (10**12, free << 20)
+        )
+        assert (await one(HostChecks(house.rooms).disk())).state is state
+
+
+async def test_a_folder_that_cannot_be_written(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await one(HostChecks(house.rooms).permissions())).state is State.OK
+    # Root may write everywhere, so the system's answer is given here.
+    really = os.access
+    monkeypatch.setattr(os, "access", lambda p, m: "config" not in str(p) and really(p, m))
+    finding = await one(HostChecks(house.rooms).permissions())
+    assert finding.code == "folder_unwritable"
+    assert str(house.folder / "config") in finding.words("en")[1]
+
+
+def test_the_link_and_the_exclude_line(tmp_path: Path) -> None:
+    plugin = tmp_path / "tecmedhub-moonraker" / "components"
+    plugin.mkdir(parents=True)
+    moonraker = tmp_path / "moonraker"
+    components = moonraker / "moonraker" / "components"
+    components.mkdir(parents=True)
+    link = components / "tecmedhub"
+    link.symlink_to(plugin)
+    assert link_finding(link).code == "link_ok_no_git"
+    (moonraker / ".git" / "info").mkdir(parents=True)
+    assert link_finding(link).code == "link_not_excluded"
+    exclude = moonraker / ".git" / "info" / "exclude"
+    exclude.write_text("# moonraker/components/tecmedhub\n")
+    assert link_finding(link).code == "link_not_excluded"
+    exclude.write_text("moonraker/components/tecmedhub\n")
+    assert link_finding(link).code == "link_ok"
+    copied = components / "copy"
+    copied.mkdir()
+    assert link_finding(copied).code == "link_copied"
+
+
+async def test_moonrakers_version(house: House) -> None:
+    assert (await one(HostChecks(house.rooms).moonraker())).state is State.OK
+    for version, code in (("v0.9.2-44-g1", "moonraker_old"), ("?", "moonraker_unknown")):
+        house.server.get_app_args = lambda v=version: {"software_version": v}  # type: ignore[method-assign]
+        assert (await one(HostChecks(house.rooms).moonraker())).code == code
+    assert version_of("v0.10.0") == (0, 10, 0)
+
+
+async def test_klipper_in_trouble(house: House) -> None:
+    house.printer.snapshot = Snapshot(klippy=KlippyState.SHUTDOWN, message="MCU 'mcu' shutdown.")
+    finding = await one(HostChecks(house.rooms).klipper())
+    assert finding.state is State.WARNING
+    assert "MCU 'mcu' shutdown" in finding.words("en")[0]
+
+
+# The examination
+
+
+class Broken:
+    def __getattr__(self, name: str) -> Any:
+        async def fail() -> list[Finding]:
+            raise RuntimeError("broken")
+
+        return fail
+
+
+async def test_a_check_that_breaks_spoils_no_other(house: House) -> None:
+    doctor = Doctor(house.rooms, host=Broken())  # type: ignore[arg-type]
+    report = await doctor.examine()
+    codes = [finding.code for finding in report.findings if finding.check == "cameras"]
+    assert codes == ["check_broken"]
+    assert any(finding.check == "dns" for finding in report.findings)
+    assert report.as_dict("es")["checks"][0]["title"]
+
+
+async def test_two_who_ask_share_one_examination(house: House) -> None:
+    doctor = Doctor(house.rooms)
+    first, second = await asyncio.gather(doctor.examine(), doctor.examine())
+    assert first is second
+    assert house.cameras.taken == 1
+
+
+async def test_the_macro_answers_in_the_console(house: House) -> None:
+    await house.server.remote_methods["tecmedhub_doctor"](lang="es")
+    lines = "\n".join(house.board.console)
+    assert "// TecMedHub: [-] Token: Sin examinar" in lines or "[ok] Token" in lines
+    assert "Klipper está listo" in lines
+    assert TOKEN not in lines
+
+
+async def test_the_endpoint_speaks_the_language_asked_for(house: House) -> None:
+    english = await house.server.call("GET", "doctor")
+    spanish = await house.server.call("GET", "doctor", lang="es")
+
+    def text(report: dict[str, Any]) -> str:
+        return next(c["text"] for c in report["checks"] if c["check"] == "klipper")
+
+    assert text(english) == "Klipper is ready."
+    assert text(spanish) == "Klipper está listo."
+
+
+def test_the_worst_finding_decides() -> None:
+    well = Finding("dns", State.OK, "no_hub")
+    warned = Finding("tls", State.WARNING, "no_hub")
+    wrong = Finding("tcp", State.FAILED, "no_hub")
+    assert Report([well, Finding("tcp", State.SKIPPED, "no_hub")], 1.0).worst is State.OK
+    assert Report([well, warned], 1.0).worst is State.WARNING
+    assert Report([warned, wrong, well], 1.0).as_dict()["ok"] is False
+
+
+# The words
+
+
+def fields_of(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+@pytest.mark.parametrize("code", sorted(TEXTS))
+def test_both_languages_say_the_same(code: str) -> None:
+    text = TEXTS[code]
+    assert text.en
+    assert text.es
+    assert bool(text.en_remedy) == bool(text.es_remedy)
+    if not code.startswith("reply_"):  # the English sentence comes from the exchange itself
+        assert fields_of(text.en) == fields_of(text.es) or code == "camera_failing"
+        assert fields_of(text.en_remedy) == fields_of(text.es_remedy)
+
+
+def test_every_title_is_in_two_languages() -> None:
+    assert all(len(title) == 2 and all(title) for title in TITLES.values())
