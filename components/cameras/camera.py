@@ -64,6 +64,11 @@ class Camera:
             return "failing"
         return "frozen" if self.frozen else "black" if self.black else "ok"
 
+    @property
+    def asking(self) -> bool:
+        """Whether a request to it is under way."""
+        return self._flight is not None
+
     async def grab(self, *, urgent: bool = False) -> Fetched:
         """The camera's picture of this moment. Callers at the same time share one request, so that
         it is never two.

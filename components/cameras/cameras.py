@@ -126,6 +126,7 @@ class Cameras:
                 "state": watch.camera.state,
                 "message": watch.camera.trouble.sentence if watch.camera.failures else "",
                 "age": None if watch.shot is None else round(now - watch.shot.taken_at, 1),
+                "asking": watch.camera.asking,
                 "attempts": watch.camera.attempts,
                 "bytes": watch.bytes_taken,
             }

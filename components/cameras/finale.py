@@ -1,27 +1,23 @@
-"""The finished part before the head parks: the newest picture that was taken while filament was
-still being laid down.
+"""The finished part before the head parks: the newest picture taken while filament still flowed.
 
 Klipper calls a print complete when the last line of its file is through, and by then END_PRINT has
 moved the head, or is moving it. So near the end a camera is looked at every few seconds, and the
-filament counter tells later which of those looks were still of the print: the counter went on
-growing after them.
+filament counter tells later which of those looks were still of the print: it grew after them.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
-from typing import Awaitable, Callable, Deque, Optional
+from typing import Awaitable, Callable, Optional
 
 from ..printer.snapshot import Job, Snapshot
 from ..runtime.clock import Clock
 from .fetch import Fetched
 
 LOOK_EVERY = 5.0  # seconds
-LOOKS_KEPT = 3
 TIME_LEFT = 60.0  # seconds by the progress so far
 PROGRESS = 0.98  # of a long print, whose last minutes go by in no proportion to the file
-TOO_OLD = 90.0  # seconds; then a picture of the parked head says more
+TOO_OLD = 300.0  # seconds; an END_PRINT that waits for the nozzle to cool takes minutes
 GROWTH = 0.05  # mm of filament
 
 
@@ -50,7 +46,8 @@ class Finale:
         self._look = look
         self._grab = grab
         self._clock = clock
-        self._looks: Deque[_Look] = deque(maxlen=LOOKS_KEPT)
+        self._confirmed: Optional[_Look] = None  # filament was laid down after it
+        self._latest: Optional[_Look] = None  # the first one with the counter where it stands now
         self._filename = ""
 
     async def run(self) -> None:
@@ -61,29 +58,28 @@ class Finale:
 
     async def step(self) -> None:
         snapshot = self._look()
-        if not near_end(snapshot):
-            if not snapshot.printing:
-                self._looks.clear()
-            return
-        if snapshot.job.filename != self._filename:
-            self._looks.clear()
+        if snapshot.job.filename != self._filename or not snapshot.printing:
+            self._confirmed = self._latest = None
             self._filename = snapshot.job.filename
+        if not near_end(snapshot):
+            return
         fetched = await self._grab()
-        if fetched.trouble is None:
-            # The counter after the picture came: what grows it later was laid down after the picture.
-            filament = self._look().job.filament_used
-            self._looks.append(_Look(fetched, filament, self._clock.monotonic()))
+        if fetched.trouble is not None:
+            return
+        # The counter after the picture came: what grows it later was laid down after the picture.
+        filament = self._look().job.filament_used
+        if self._latest is not None and filament <= self._latest.filament + GROWTH:
+            return  # nothing was printed since: the head may be parking already
+        self._confirmed = self._latest
+        self._latest = _Look(fetched, filament, self._clock.monotonic())
 
     def picture(self, job: Job) -> Optional[Fetched]:
-        """The newest picture from before the end of `job`, which has just become complete; None if
-        there is none.
-        """
-        if job.filename != self._filename or not self._looks:
+        """The newest picture from before the end of `job`, just complete; None if there is none."""
+        if job.filename != self._filename:
             return None
-        # END_PRINT retracts some
-        peak = max([job.filament_used] + [look.filament for look in self._looks])
-        now = self._clock.monotonic()
-        for look in reversed(self._looks):
-            if look.filament < peak - GROWTH and now - look.at <= TOO_OLD:
-                return look.fetched
-        return None
+        look = self._latest
+        if look is not None and job.filament_used <= look.filament + GROWTH:
+            look = self._confirmed
+        if look is None or self._clock.monotonic() - look.at > TOO_OLD:
+            return None
+        return look.fetched

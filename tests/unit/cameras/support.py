@@ -28,20 +28,35 @@ from tests.unit.fakes import Board, FakeClock
 HUB = "http://127.0.0.1:9/api.php"  # never asked: the hub is a stand-in
 
 
+class CountingWorker(Worker):
+    """Knows whether it works."""
+
+    pending = 0
+
+    async def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.pending += 1
+        try:
+            return await super().run(function, *args, **kwargs)
+        finally:
+            self.pending -= 1
+
+
 class Clocks(FakeClock):
-    """A fake clock whose hands also run by themselves, fast, while `run` is on."""
+    """A fake clock whose hands stand still while something real is under way (`busy`)."""
+
+    busy: Callable[[], bool] = staticmethod(lambda: False)
 
     async def until(
-        self, wanted: Callable[[], Any], *, step: float = 0.0, within: float = 20.0
+        self, wanted: Callable[[], Any], *, step: float = 0.0, within: float = 30.0
     ) -> None:
         """Wait until `wanted()` is true, turning the hands by `step` seconds at each look."""
         end = time.monotonic() + within
         while not wanted():
             if time.monotonic() > end:
                 raise AssertionError(f"it did not come to be within {within} s")
-            if step:
+            if step and not self.busy():
                 self.advance(step)
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.002)
 
 
 class FakePrinter:
@@ -118,6 +133,7 @@ class Room:
         urls: tuple[str, ...] = (),
         webcams: list[Mapping[str, Any]] | None = None,
         hub: FakeHub | None = None,
+        timeout: float = 10.0,
         **camera: Any,
     ) -> None:
         self.clock = Clocks()
@@ -128,13 +144,13 @@ class Room:
             server_url=HUB,
             printer_token="T",
             camera=Camera(urls=urls, **camera),
-            timeouts=Timeouts(camera=1.0),
+            timeouts=Timeouts(camera=timeout),
         )
         self.live = LiveSettings(settings)
         self.webcams = list(webcams or [])
         # Retries of a supervised task must not wait for a clock that stands still.
         self.supervisor = Supervisor(self.board.notices, Clock())
-        self.worker = Worker("test-pictures")
+        self.worker = CountingWorker("test-pictures")
         self.news: list[Any] = []
         self.cameras = Cameras(
             live=self.live,
@@ -147,6 +163,9 @@ class Room:
             worker=self.worker,
         )
         self.cameras.on_new(self.news.append)
+        self.clock.busy = lambda: (
+            bool(self.worker.pending) or any(c["asking"] for c in self.cameras.overview())
+        )
 
     async def __aenter__(self) -> Room:
         await self.cameras.start()

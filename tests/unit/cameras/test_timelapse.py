@@ -296,7 +296,8 @@ async def test_a_print_that_starts_stops_the_rendering_which_is_made_up_for_late
         job.start()
         await job.film(6)
         job.end()
-        await job.clock.until(lambda: job.overview["rendering"], step=1.0)
+        await job.clock.until(lambda: job.renderer.films, step=1.0)
+        assert job.overview["rendering"] == "benchy.gcode"
         job.start("next.gcode")
         await job.clock.until(lambda: job.renderer.cancelled == 1)
         await job.film(6)
