@@ -184,8 +184,14 @@ class _Lines(logging.Handler):
                 )
             if self._stop.is_set() and self._waiting.empty():
                 break
+        self._close_handlers()
+
+    def _close_handlers(self) -> None:
         for handler in self._handlers:
-            handler.close()
+            try:
+                handler.close()
+            except Exception:  # what could not be written is lost with the disk
+                pass
 
     def _write(self, record: logging.LogRecord) -> None:
         for handler in self._handlers:
@@ -198,8 +204,7 @@ class _Lines(logging.Handler):
         super().close()
         thread, self._thread = self._thread, None
         if thread is None:
-            for handler in self._handlers:
-                handler.close()
+            self._close_handlers()
             return
         self._stop.set()
         try:
