@@ -1,1 +1,1 @@
-"""What every room stands on: time, supervised tasks, threads, notices, logs. Knows nothing of printers or hubs."""
+"""What every room stands on: time, tasks, threads, notices, logs. Knows no printers, no hubs."""
