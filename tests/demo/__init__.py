@@ -1,0 +1,1 @@
+"""`make demo`: a printer, Moonraker with the plugin and the hub, for everyone to watch."""
