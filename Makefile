@@ -17,7 +17,7 @@ setup-demo:
 	@scripts/bootstrap demo
 
 demo: setup-demo  ## Print a short file on a printer made of software, and watch the hub see it
-	@$(PYTHON) -m tests.demo
+	@$(PYTHON) scripts/demo.py
 
 test: setup lint  ## Everything: linters, types, the Python 3.7 floor, unit tests, the real stack, older Moonrakers
 	@$(PYTHON) -m pytest $(PYTEST_ARGS)
