@@ -1,0 +1,190 @@
+"""A Moonraker component that looks at the plugin from inside the same process.
+
+Copied beside Moonraker's own components (`install`), with a section `[probe]` of its own:
+
+    GET  /server/probe/belongings           tasks, threads, sockets, log handlers of the plugin
+    POST /server/probe/break?what=status    the task of that name meets an exception, once
+    POST /server/probe/stalls?begin=1       start measuring (again); without begin: what was seen
+    GET  /server/probe/memory               bytes: resident, and live Python objects by number
+
+A stall is one callback that held the event loop. Of its time, what the thread spent waiting for a
+processor is taken off (Linux: schedstat), since a busy test machine is no fault of anybody's; time
+blocked on a disk, a lock or the interpreter's own lock counts. It is the plugin's if a frame of the
+plugin was on the stack whenever a watching thread looked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import shutil
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+OURS = f"{os.sep}tecmedhub{os.sep}"
+LOOK_AFTER = 0.002  # seconds that a callback has run when the watcher first looks at its stack
+LOOK_EVERY = 0.001
+WORTH_NOTING = 0.003  # seconds
+SECTION = "[probe]\n"
+
+
+def install(moonraker_package: Path) -> None:
+    """Put this file among Moonraker's components."""
+    shutil.copy(__file__, moonraker_package / "components" / "probe.py")
+
+
+class Stalls:
+    """Measures every callback of the event loop, for as long as the process lives."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+        self.callbacks = 0
+        self._main = threading.get_ident()
+        self._waits = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
+        self._began = 0.0
+        self._looks: list[list[traceback.FrameSummary]] = []
+        self._patch()
+        sys.setswitchinterval(0.0005)  # or the watcher would come too late
+        threading.Thread(target=self._watch, name="probe", daemon=True).start()
+
+    def begin(self) -> None:
+        self.seen.clear()
+        self.callbacks = 0
+
+    def _waited(self) -> float:
+        """Seconds that the event loop's thread has waited for a processor so far."""
+        return int(os.pread(self._waits, 100, 0).split()[1]) / 1e9
+
+    def _patch(self) -> None:
+        original = asyncio.events.Handle._run
+        stalls = self
+
+        def run(handle: asyncio.Handle) -> None:
+            waited = stalls._waited()
+            began = time.perf_counter()
+            stalls._looks = []
+            stalls._began = began
+            try:
+                original(handle)
+            finally:
+                stalls._began = 0.0
+                stalls.callbacks += 1
+                lasted = time.perf_counter() - began
+                if lasted > WORTH_NOTING:
+                    stalls._note(lasted, lasted - (stalls._waited() - waited), stalls._looks)
+
+        asyncio.events.Handle._run = run  # type: ignore[method-assign]
+
+    def _note(self, lasted: float, held: float, looks: list[list[traceback.FrameSummary]]) -> None:
+        if held <= WORTH_NOTING:
+            return
+        ours = sum(any(OURS in frame.filename for frame in look) for look in looks)
+        self.seen.append(
+            {
+                "seconds": round(held, 5),
+                "lasted": round(lasted, 5),
+                "looks": len(looks),
+                "ours": ours,
+                "stack": [
+                    f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
+                    for frame in (looks[-1] if looks else [])[-8:]
+                ],
+            }
+        )
+        del self.seen[:-500]
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(LOOK_EVERY)
+            began = self._began
+            if began and time.perf_counter() - began > LOOK_AFTER:
+                frame = sys._current_frames().get(self._main)
+                if frame is not None and self._began == began:
+                    self._looks.append(traceback.extract_stack(frame))
+
+
+class Probe:
+    def __init__(self, config: Any) -> None:
+        self.server = config.get_server()
+        register = self.server.register_endpoint
+        register("/server/probe/belongings", ["GET"], self._belongings)
+        register("/server/probe/break", ["POST"], self._break)
+        register("/server/probe/stalls", ["POST"], self._stalls)
+        register("/server/probe/memory", ["GET"], self._memory)
+
+    async def _belongings(self, web_request: Any) -> dict[str, Any]:
+        gc.collect()
+        tasks = []
+        for task in asyncio.all_tasks():
+            code = getattr(task.get_coro(), "cr_code", None)
+            if code is not None and OURS in code.co_filename:
+                tasks.append(f"{Path(code.co_filename).name} {code.co_name}")
+        root = logging.getLogger()
+        filters = sum(len(handler.filters) for handler in root.handlers)
+        loggers = ("tecmedhub", "tornado.application", "tornado.general")
+        return {
+            "tasks": sorted(tasks),
+            "threads": sorted(
+                thread.name for thread in threading.enumerate() if "tecmedhub" in thread.name
+            ),
+            "sockets": sum(_link(name).startswith("socket:") for name in os.listdir("/proc/self/fd")),
+            "files": sorted(
+                link
+                for link in map(_link, os.listdir("/proc/self/fd"))
+                if "tecmedhub" in Path(link).name
+            ),
+            "handlers": filters
+            + sum(len(logging.getLogger(name).handlers) for name in loggers)
+            + sum(len(logging.getLogger(name).filters) for name in loggers),
+            "hubs": sum(type(thing).__name__ == "TecMedHub" for thing in gc.get_objects()),
+        }
+
+    async def _break(self, web_request: Any) -> str:
+        hub = self.server.lookup_component("tecmedhub")
+        what = web_request.get_str("what")
+        owner, name = {
+            "status": (hub.reporter, "_make_body"),
+            "commands": (hub.client, "fetch_commands"),
+            "samples": (hub.chronicle, "_cut_off"),
+        }[what]
+        good = getattr(owner, name)
+
+        def bad(*_args: Any, **_more: Any) -> Any:
+            setattr(owner, name, good)
+            raise ZeroDivisionError(f"a fault put into {what} by the test")
+
+        setattr(owner, name, bad)
+        return "ok"
+
+    async def _stalls(self, web_request: Any) -> dict[str, Any]:
+        global _stalls  # noqa: PLW0603 - one for the process, across in-process restarts
+        if _stalls is None:
+            _stalls = Stalls()
+        if web_request.get_boolean("begin", False):
+            _stalls.begin()
+        return {"callbacks": _stalls.callbacks, "seen": list(_stalls.seen)}
+
+    async def _memory(self, web_request: Any) -> dict[str, int]:
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return {"resident": pages * os.sysconf("SC_PAGESIZE"), "objects": len(gc.get_objects())}
+
+
+_stalls: Stalls | None = None
+
+
+def _link(descriptor: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return ""
+
+
+def load_component(config: Any) -> Probe:
+    return Probe(config)
