@@ -233,7 +233,12 @@ class Executor:
             if halted is not None and not halted.done():
                 halted.cancel()
         if task.done():
-            await task
+            try:
+                await task
+            except PrinterError:
+                if since is not None:
+                    self._check_halt(since)  # says more than Klippy's words about its own shutdown
+                raise
             return True
         if since is not None:
             self._check_halt(since)
