@@ -11,9 +11,10 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import TYPE_CHECKING, Any, Optional, Tuple
 
-from PIL import Image
+if TYPE_CHECKING:
+    from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 40_000_000  # of a baseline JPEG, which is scaled while it is decoded
@@ -27,6 +28,15 @@ BLACK_SPREAD = 14  # brightest minus darkest cell; a dark room with one lit disp
 QUALITIES = (80, 70, 60, 50, 40)
 SHRINK = 0.75
 SMALLEST_WIDTH = 160
+
+
+def _pillow() -> Any:
+    """Pillow, loaded by the thread that first needs it: where there is no camera, its 2 MB are
+    not spent.
+    """
+    from PIL import Image as pillow  # noqa: PLC0415, N813
+
+    return pillow
 
 
 class PictureError(Exception):
@@ -74,6 +84,7 @@ def prepare(data: bytes, shape: Shape) -> Picture:
     """Decode, turn, scale and encode as `shape` says; never more than `shape.max_bytes` (a few
     hundred at least).
     """
+    pillow = _pillow()
     image = _open(data)
     try:
         sideways = shape.rotation in (90, 270)
@@ -84,7 +95,7 @@ def prepare(data: bytes, shape: Shape) -> Picture:
         signature = _signature(image)
         rgb = _flatten(image)
         if rgb.size != wanted:
-            rgb = rgb.resize(wanted, Image.Resampling.BILINEAR, reducing_gap=2.0)
+            rgb = rgb.resize(wanted, pillow.Resampling.BILINEAR, reducing_gap=2.0)
         rgb = _turn(rgb, shape)
         jpeg, size = _encode(rgb, shape.max_bytes)
         return Picture(jpeg, size[0], size[1], signature)
@@ -98,7 +109,8 @@ def prepare(data: bytes, shape: Shape) -> Picture:
 
 def size_of(path: Path) -> Tuple[int, int]:
     """Width and height of a JPEG of ours, by its header. Raises OSError."""
-    with Image.open(path, formats=("JPEG",)) as image:
+    pillow = _pillow()
+    with pillow.open(path, formats=("JPEG",)) as image:
         return image.size
 
 
@@ -140,11 +152,12 @@ def is_black(signature: bytes) -> bool:
 
 def _open(data: bytes) -> Image.Image:
     """Read the header only, and refuse by it what would take too much memory."""
+    pillow = _pillow()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError:
+            warnings.simplefilter("ignore", pillow.DecompressionBombWarning)
+            image = pillow.open(io.BytesIO(data), formats=FORMATS)
+    except pillow.DecompressionBombError:
         raise PictureError(
             "its header claims hundreds of megapixels; no camera makes such a picture."
         ) from None
@@ -190,9 +203,10 @@ def _scaled(size: Tuple[int, int], max_width: Optional[int], sideways: bool) -> 
 
 def _flatten(image: Image.Image) -> Image.Image:
     """RGB without transparency: what lets light through is shown on white."""
+    pillow = _pillow()
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         clear = image.convert("RGBA")
-        white = Image.new("RGB", clear.size, (255, 255, 255))
+        white = pillow.new("RGB", clear.size, (255, 255, 255))
         white.paste(clear, mask=clear.getchannel("A"))
         return white
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -200,22 +214,24 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 def _turn(image: Image.Image, shape: Shape) -> Image.Image:
     """First rotate, then flip: the order in which Mainsail shows a camera."""
+    pillow = _pillow()
     turn = {
-        90: Image.Transpose.ROTATE_270,
-        180: Image.Transpose.ROTATE_180,
-        270: Image.Transpose.ROTATE_90,
+        90: pillow.Transpose.ROTATE_270,
+        180: pillow.Transpose.ROTATE_180,
+        270: pillow.Transpose.ROTATE_90,
     }
     if shape.rotation in turn:  # Pillow counts the other way round
         image = image.transpose(turn[shape.rotation])
     if shape.flip_horizontal:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = image.transpose(pillow.Transpose.FLIP_LEFT_RIGHT)
     if shape.flip_vertical:
-        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+        image = image.transpose(pillow.Transpose.FLIP_TOP_BOTTOM)
     return image
 
 
 def _encode(image: Image.Image, max_bytes: int) -> Tuple[bytes, Tuple[int, int]]:
     """The best JPEG of at most `max_bytes`: first a lower quality, then a smaller picture."""
+    pillow = _pillow()
     while True:
         jpeg = b""
         for quality in QUALITIES:
@@ -229,13 +245,14 @@ def _encode(image: Image.Image, max_bytes: int) -> Tuple[bytes, Tuple[int, int]]
             return jpeg, image.size
         factor = max(SHRINK, SMALLEST_WIDTH / width)
         image = image.resize(
-            (round(width * factor), max(round(height * factor), 1)), Image.Resampling.BILINEAR
+            (round(width * factor), max(round(height * factor), 1)), pillow.Resampling.BILINEAR
         )
 
 
 def _signature(image: Image.Image) -> bytes:
+    pillow = _pillow()
     try:
         grey = image if image.mode == "L" else image.convert("L")
-        return grey.resize(SIGNATURE, Image.Resampling.BOX, reducing_gap=2.0).tobytes()
+        return grey.resize(SIGNATURE, pillow.Resampling.BOX, reducing_gap=2.0).tobytes()
     except Exception as error:
         raise PictureError(f"it cannot be decoded ({type(error).__name__}).") from error

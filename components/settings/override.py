@@ -26,7 +26,9 @@ from .model import LiveSettings
 from .options import V4_CONFIG_FILE
 from .template import json_template
 
-POLL = 1.5  # seconds between two looks, so that with SETTLE an edit applies within two
+# Seconds between two looks. Moonraker's file observer tells of every edit, over SSH too; this is
+# for where it is switched off.
+POLL = 15.0
 SETTLE = 0.2  # seconds for which a changed file must stand still
 MAX_SETTLES = 20
 

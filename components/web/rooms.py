@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from ..cameras.cameras import Cameras
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
     from ..store.journal import Journal
 
 
-@dataclass(frozen=True)
-class Rooms:
+class Rooms(NamedTuple):
     """Nothing here is copied or owned: whoever made a room also stops it."""
 
     server: Any  # Moonraker's
