@@ -103,7 +103,7 @@ class Cleanup:
         return await self._removable(old, now, reason, changed_too=everything)
 
     async def run(self, asked: bool = False) -> List[Removal]:
-        """Delete what is old, if `auto_cleanup` is on or somebody asked for it; what was deleted."""
+        """Delete what is old, if `auto_cleanup` is on or somebody asked; what was deleted."""
         if not asked and not self._live.now.file_management.auto_cleanup:
             return []
         removed = await self._delete(await self.plan())

@@ -226,7 +226,7 @@ class Download:
         first = not have
         try:
             while True:
-                block = await self._fill(stream)
+                block = await self._fill(stream, done, expected)
                 if first and block:
                     first = False
                     await self._check_start(stream, block, total)
@@ -243,17 +243,16 @@ class Download:
                 if not block:
                     return
                 writing = asyncio.ensure_future(self._worker.run(self._file.write, block))
-                self._on_bytes(done, expected)
-                await asyncio.sleep(
-                    0
-                )  # a fast network would otherwise never let the event loop turn
+                await asyncio.sleep(0)  # or a fast network would never let the event loop turn
         finally:
             if writing is not None:
                 await asyncio.wait([writing])
                 if not writing.cancelled():
                     writing.exception()
 
-    async def _fill(self, stream: Stream) -> bytearray:
+    async def _fill(
+        self, stream: Stream, done: int = 0, expected: Optional[int] = None
+    ) -> bytearray:
         """The next block, empty at the end. What came before a cut is given out first, and the cut
         told afterwards.
         """
@@ -274,6 +273,7 @@ class Download:
             if not count:
                 break
             filled += count
+            self._on_bytes(done + filled, expected)
         return block if filled == BLOCK else block[:filled]
 
     async def _check_start(self, stream: Stream, block: bytearray, total: Optional[int]) -> None:
