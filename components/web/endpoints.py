@@ -183,8 +183,12 @@ class Endpoints:
 
     async def _snapshot(self, request: Request) -> Args:
         if request.method == "POST":
+            asked_at = self._rooms.clock.monotonic()
             message = await self._actions.snapshot()
-            return {"ok": True, "message": message, "cameras": self._rooms.cameras.overview()}
+            cameras = self._rooms.cameras
+            shots = [cameras.picture(name) for name in cameras.names]
+            good = bool(shots) and all(s is not None and s.taken_at >= asked_at for s in shots)
+            return {"ok": good, "message": message, "cameras": cameras.overview()}
         return {"cameras": self._rooms.cameras.overview()}
 
     async def _image(self, request: Request) -> bytes:

@@ -159,6 +159,7 @@ class Page:
         for domain in ("Page", "Runtime", "Log", "Network"):
             await self.send(f"{domain}.enable")
         await self.size(width, height)
+        await self.send("Emulation.setFocusEmulationEnabled", {"enabled": True})
         agent = await self.evaluate("navigator.userAgent")
         await self.send(
             "Emulation.setUserAgentOverride", {"userAgent": agent, "acceptLanguage": language}

@@ -201,7 +201,7 @@ class FakeCameras:
         ]
         self.listeners: list[Callable[..., None]] = []
         self.taken = 0
-        self.jpeg = JPEG
+        self.shot: Any = SimpleNamespace(jpeg=JPEG, taken_at=1e9)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -214,7 +214,7 @@ class FakeCameras:
         self.listeners.append(listener)
 
     def picture(self, name: str = "") -> Any:
-        return SimpleNamespace(jpeg=self.jpeg) if name in ("", *self.names) and self.views else None
+        return self.shot if name in ("", *self.names) and self.views else None
 
     async def snapshot(self) -> str:
         self.taken += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import email.utils
 import os
 import socket
@@ -39,8 +38,7 @@ class RealHub:
         self.live = LiveSettings(Settings(server_url=url, printer_token=TOKEN))
         self.transport = Transport(self.http, Clock(), "TecMedHub/test")
         self.client = HubClient(self.live, self.transport, Clock())
-        self.rooms = dataclasses.replace(
-            house.rooms,
+        self.rooms = house.rooms._replace(
             live=self.live,
             client=self.client,
             clock=Clock(),
@@ -205,7 +203,7 @@ async def test_a_certificate_that_ends_soon(house: House) -> None:
     with FaultServer(tls="good") as server:
         authority = str(server.certificate.authority)
         real = RealHub(house, server.url("/api.php"))
-        real.rooms = dataclasses.replace(real.rooms, clock=Later())
+        real.rooms = real.rooms._replace(clock=Later())
         found = await real.findings(trust=lambda: ssl.create_default_context(cafile=authority))
     assert (found["tls"].state, found["tls"].code) == (State.WARNING, "tls_ends_soon")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -194,6 +195,8 @@ async def test_pictures(house: House) -> None:
     assert await house.server.call("GET", "image", camera="frontal") == JPEG
     missing = await house.server.call("GET", "image", camera="nobody")
     assert missing["ok"] is False
+    house.cameras.shot = SimpleNamespace(jpeg=JPEG, taken_at=0.0)  # of before it was asked for
+    assert (await house.server.call("POST", "snapshot"))["ok"] is False
     _, _, options = house.server.endpoints[PREFIX + "image"]
     assert options["content_type"] == "image/jpeg"
 

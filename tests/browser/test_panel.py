@@ -1,0 +1,235 @@
+"""The panel in a real browser, on the real stack: what a teacher and a technician see and do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.chromium import Chromium, Page, find_chromium
+from tests.rig.cameras import CameraServer
+from tests.rig.stack import Stack
+
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.browser,
+    pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed"),
+]
+
+PICTURES = Path(__file__).resolve().parents[2] / ".artefacts" / "browser"
+PANEL = "/server/tecmedhub/panel"
+STRANGER = "203.0.113.9"  # an address that nobody trusts, as a web server passes it on
+SEEN = "!document.querySelector('#panel').hidden"
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Chromium]:
+    async with Chromium() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def cameras() -> Iterator[CameraServer]:
+    with CameraServer(2) as server:
+        yield server
+
+
+async def open_panel(browser: Chromium, stack: Stack, **look: Any) -> Page:
+    page = await browser.page(**look)
+    await page.open(stack.moonraker.url + PANEL)
+    await page.wait_for(SEEN)
+    return page
+
+
+def assert_kept_to_itself(page: Page, stack: Stack) -> None:
+    """No error in the console, nothing asked for from anywhere else."""
+    assert page.errors == []
+    own = (stack.moonraker.url, stack.moonraker.url.replace("http", "ws", 1), "blob:", "data:")
+    assert [url for url in page.requests if not url.startswith(own)] == []
+
+
+async def width_of(page: Page) -> int:
+    return int(await page.evaluate("document.documentElement.scrollWidth"))
+
+
+async def test_connected_lost_and_back_in_both_languages_and_sizes(
+    browser: Chromium, cameras: CameraServer, make_stack: Callable[..., Stack]
+) -> None:
+    urls = "\n".join(camera.snapshot_url for camera in cameras)
+    stack = await asyncio.to_thread(make_stack, options={"camera_urls": urls})
+    desk = await open_panel(browser, stack, width=1280, language="en-GB")
+    phone = await open_panel(browser, stack, width=360, height=740, language="es-ES")
+    await desk.wait_for_text("#hub-state", "Connected")
+    await phone.wait_for_text("#hub-state", "Conectado")
+    await desk.wait_for_text("#live", "Live")
+    assert await desk.evaluate("document.documentElement.lang") == "en"
+    assert await phone.evaluate("document.documentElement.lang") == "es"
+    assert await width_of(phone) <= 360
+    assert await width_of(desk) <= 1280
+    chain = "[...document.querySelectorAll('#hub-chain li')].map(li => li.className).join(' ')"
+    assert await desk.evaluate(chain) == "ok ok ok ok ok ok"
+
+    # A command sent at the hub appears with its result.
+    await asyncio.to_thread(stack.do, "heat", hotend_temp=70)
+    await asyncio.to_thread(stack.do, "set_speed", speed=900)
+    await desk.wait_for_text("#commands", "refused")
+    await desk.wait_for_text("#commands li:first-child", "set_speed")
+    await desk.wait_for_text("#commands", "done")
+    await phone.wait_for_text("#commands", "rechazada")
+
+    # Pictures.
+    await desk.click("#snapshot")
+    shown = "[...document.querySelectorAll('#pictures img')].filter(i => i.naturalWidth > 0).length"
+    await desk.wait_for(f"{shown} === 2", 25)
+
+    # A chart is drawn: lines with more than one point, in temperatures and in latency.
+    for chart in ("temperatures", "latency"):
+        await desk.wait_for(
+            f"document.querySelector('#{chart} svg path.line')?.getTotalLength() > 1", 40
+        )
+        await phone.wait_for(
+            f"document.querySelector('#{chart} svg path.line')?.getTotalLength() > 1", 40
+        )
+    await desk.picture(PICTURES / "connected-en-1280.png")
+    await phone.picture(PICTURES / "connected-es-360.png")
+
+    # The hub goes; why, in words, within ten seconds; it comes back.
+    await asyncio.to_thread(stack.hub.kill)
+    await desk.wait_for_text("#hub-state", "Not connected", 10)
+    await desk.wait_for_text("#hub-reason", "refuses connections", 10)
+    await phone.wait_for_text("#hub-state", "Sin conexión", 10)
+    await phone.wait_for_text("#hub-reason", "rechazó la conexión", 10)
+    assert await desk.evaluate(chain) == "ok bad    "
+    await desk.picture(PICTURES / "lost-en-1280.png")
+    await phone.picture(PICTURES / "lost-es-360.png")
+    await asyncio.to_thread(stack.hub.restart)
+    await desk.wait_for_text("#hub-state", "Connected", 30)
+    await phone.wait_for_text("#hub-state", "Conectado", 30)
+    await desk.wait_for_text("#events", "Hub back")
+    await phone.wait_for_text("#events", "Hub de vuelta")
+    for page in (desk, phone):
+        assert_kept_to_itself(page, stack)
+
+
+async def test_the_buttons_do_what_they_say(browser: Chromium, stack: Stack) -> None:
+    page = await open_panel(browser, stack, language="es-ES", dark=True)
+    await page.click("#test")
+    await page.wait_for_text("#toasts", "El hub respondió")
+
+    async def remote_on() -> bool:
+        status = await asyncio.to_thread(stack.moonraker.get, "/server/tecmedhub/status")
+        return bool(status["remote"]["on"])
+
+    await page.click("#remote")
+    await page.wait_for(
+        "document.querySelector('#remote').getAttribute('aria-checked') === 'false'"
+    )
+    assert await remote_on() is False
+    assert (await asyncio.to_thread(stack.do, "home")).status == "refused"
+    await page.click("#remote")  # switching on asks first
+    await page.wait_for("document.querySelector('#ask').open")
+    await page.click("#ask-no")
+    await page.wait_for("!document.querySelector('#ask').open")
+    assert await remote_on() is False
+    await page.click("#remote")
+    await page.wait_for("document.querySelector('#ask').open")
+    await page.click("#ask-yes")
+    await page.wait_for("document.querySelector('#remote').getAttribute('aria-checked') === 'true'")
+    assert await remote_on() is True
+
+    await page.click("#bed")
+    await page.wait_for("document.querySelector('#ask').open")
+    await page.picture(PICTURES / "ask-es-1280-dark.png")
+    await page.click("#ask-yes")
+    await page.wait_for_text("#toasts", "declarada libre")
+
+    await page.click("#cleanup")
+    await page.wait_for_text("#cleanup-list", "Nada")
+
+    await page.click("#examine")
+    await page.wait_for("document.querySelectorAll('#findings li').length > 10", 40)
+    await page.wait_for_text("#findings", "Klipper está listo")
+    await page.click("#config-all + span")
+    await page.wait_for_text("#config", "intervals.status_idle")
+    await page.picture(PICTURES / "doctor-es-1280-dark.png")
+    await page.click("#sent-details summary")
+    await page.wait_for_text("#sent-body", "update_printer")
+    assert_kept_to_itself(page, stack)
+
+
+async def test_the_language_can_be_changed_and_is_kept(browser: Chromium, stack: Stack) -> None:
+    page = await open_panel(browser, stack, language="de-DE")
+    await page.wait_for_text("#hub-title", "Connection to the hub")
+    await page.click("[data-lang=es]")
+    await page.wait_for_text("#hub-title", "Conexión con el hub")
+    await page.wait_for_text("#hub-state", "Conectado")
+    await page.open(stack.moonraker.url + PANEL)
+    await page.wait_for_text("#hub-title", "Conexión con el hub")
+    assert_kept_to_itself(page, stack)
+
+
+async def test_what_others_wrote_stays_text(browser: Chromium, stack: Stack) -> None:
+    """Names and messages from the hub, the printer and the operator are never markup."""
+    evil = "<img src=x onerror=\"document.title='owned'\">"
+    stack.override.write_text(json.dumps({"printer_name": evil, "printer_data": {"tags": [evil]}}))
+    await asyncio.to_thread(stack.hub.queue, stack.token, "macro", macro_name=evil)
+    await asyncio.to_thread(stack.hub.queue, stack.token, evil)
+    page = await open_panel(browser, stack)
+    await page.wait_for_text("#printer-name", evil)
+    await page.wait_for_text("#commands", "refused")
+    await page.wait_for_text("#config", "printer_data.tags")
+    assert await page.evaluate("document.querySelectorAll('img').length") == 0
+    assert await page.evaluate("document.title.startsWith('<img')") is True
+    assert_kept_to_itself(page, stack)
+
+
+async def test_the_policy_lets_nothing_else_run(browser: Chromium, stack: Stack) -> None:
+    page = await open_panel(browser, stack)
+    await page.evaluate(
+        "(() => { const s = document.createElement('script'); s.textContent = 'window.ran = 1';"
+        " document.body.append(s); })()"
+    )
+    assert await page.evaluate("window.ran === undefined") is True
+    assert any("Content Security Policy" in error for error in page.errors)
+
+
+async def test_a_stranger_logs_in_first(browser: Chromium, stack: Stack) -> None:
+    await asyncio.to_thread(
+        stack.moonraker.post, "/access/user", {"username": "ana", "password": "secreto-123"}
+    )
+    page = await browser.page(language="es-ES")
+    await page.send("Network.setExtraHTTPHeaders", {"headers": {"X-Real-Ip": STRANGER}})
+    await page.open(stack.moonraker.url + PANEL)
+    await page.wait_for("!document.querySelector('#login').hidden")
+    assert await page.evaluate("document.querySelector('#panel').hidden") is True
+    await page.picture(PICTURES / "login-es-1280.png")
+
+    async def enter(password: str) -> None:
+        await page.evaluate("document.querySelector('#login-user').value = 'ana'")
+        await page.evaluate(f"document.querySelector('#login-password').value = '{password}'")
+        await page.click("#login button[type=submit]")
+
+    await enter("wrong")
+    await page.wait_for_text("#login-error", "Moonraker no lo aceptó")
+    await enter("secreto-123")
+    await page.wait_for(SEEN)
+    await page.wait_for_text("#hub-state", "Conectado")
+    await page.click("#test")
+    await page.wait_for_text("#toasts", "El hub respondió")
+    refusals = ("401 (Unauthorized)", "400 (Invalid Password)")  # the browser's own lines
+    assert [e for e in page.errors if not any(refusal in e for refusal in refusals)] == []
+
+
+async def test_moonraker_goes_and_comes_back(browser: Chromium, stack: Stack) -> None:
+    page = await open_panel(browser, stack)
+    await page.wait_for_text("#live", "Live")
+    await asyncio.to_thread(stack.moonraker.stop)
+    await page.wait_for_text("#banner", "Moonraker does not answer", 15)
+    await asyncio.to_thread(stack.moonraker.start)
+    await page.wait_for("document.querySelector('#banner').innerText === ''", 30)
+    await page.wait_for_text("#hub-state", "Connected", 30)
+    await page.wait_for_text("#live", "Live", 30)
