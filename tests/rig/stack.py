@@ -97,7 +97,8 @@ class Stack:
 
     def start(self) -> Stack:
         """Start all three, side by side; return when the printer is ready and the hub knows it."""
-        self.hub.start()
+        if not self.hub.running:
+            self.hub.start()
         if self.features:
             self.hub.set(features=self.features)
         self.klippy.launch()
