@@ -15,6 +15,7 @@ from typing import Any, Awaitable, Dict
 
 from .cameras.cameras import Cameras
 from .cameras.timelapse import Timelapse
+from .cameras.timelapse_page import TimelapsePage
 from .commands import Command, Commands, PrintRequest
 from .files.cleanup import Cleanup
 from .files.gcode_root import GcodeStore, LoadedFile
@@ -271,6 +272,7 @@ class TecMedHub:
 
     async def component_init(self) -> None:
         self.timelapse.attach(self.server.lookup_component("file_manager"))
+        TimelapsePage(self.server, self.timelapse, self.live).attach()
         self.supervisor.spawn("start", self._start())
 
     async def _start(self) -> None:
