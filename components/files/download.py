@@ -9,6 +9,7 @@ knows where the file goes afterwards.
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -140,6 +141,8 @@ class Download:
         except StreamFailed as error:
             raise self._broken(error) from None
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DownloadFailed(_full(self.wanted.name)) from None
             reason = error.strerror or type(error).__name__
             raise DownloadFailed(
                 f"{show(self.wanted.name)} cannot be written to {self.path.parent} ({reason}): "

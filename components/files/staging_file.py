@@ -6,7 +6,6 @@ Klipper until it is whole.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from pathlib import Path
@@ -27,7 +26,7 @@ OpenFile = Callable[[Path, str], BinaryIO]
 
 
 class DiskFull(Exception):
-    """Less than `RESERVE` would stay free, or the disk says so itself."""
+    """Less than `RESERVE` would stay free."""
 
 
 class Sums(NamedTuple):
@@ -88,14 +87,9 @@ class StagingFile:
             self._unchecked = 0
             if self._space(self.path.parent) < RESERVE:
                 raise DiskFull()
-        try:
-            view = memoryview(block)
-            while view:
-                view = view[self._file.write(view) :]
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull() from None
-            raise
+        view = memoryview(block)
+        while view:
+            view = view[self._file.write(view) :]
         self._take(block)
 
     def finish(self) -> Sums:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +12,7 @@ import pytest
 
 from tests.rig.faults import FaultServer
 from tests.rig.gcode import make_gcode
+from tests.rig.hazards import Hazards
 from tests.rig.klippy import short_folder
 from tests.rig.stack import Stack
 
@@ -272,39 +270,36 @@ def test_moonraker_killed_in_mid_download(stack: Stack) -> None:
 
 
 @contextmanager
-def small_disk(folder: Path, size: int) -> Iterator[None]:
-    """A file system of `size` bytes at `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount the small disk that this needs")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+def dangerous_stack(**arguments: Any) -> Iterator[tuple[Stack, Hazards]]:
+    """A stack whose Moonraker may meet a full disk or a clock that jumps."""
+    with short_folder("s") as folder:
+        hazards = Hazards(folder / "hazards")
+        stack = Stack(folder, **arguments)
+        stack.moonraker.environment.update(hazards.environment)
+        with stack:
+            yield stack, hazards
 
 
-def test_disk_gets_full_before_and_during() -> None:
-    with short_folder("s") as folder, small_disk(folder / "data", 320 * MIB):
-        filler = folder / "data" / "filler"
-        with Stack(folder, options=UNLIMITED) as stack:
-            stack.hub.add_file("a.gcode", large(40 * MIB), stack.token)
-            filler.write_bytes(bytes(100 * MIB))
-            result = result_of(stack, order_print(stack, "a.gcode"))
-            assert result.status == "failed" and "no room" in result.message
-            assert asked_for(stack, "download_file") == 0
-            filler.unlink()
-            stack.hub.fault("download_file", "download", rate=16 * MIB)
-            command = order_print(stack, "a.gcode")
-            stack.moonraker.wait(lambda: sum(staged(stack).values()) > MIB, 20, "the download")
-            filler.write_bytes(bytes(110 * MIB))
-            result = result_of(stack, command)
-            assert result.status == "failed" and "no room" in result.message
-            assert nothing_arrived(stack) and staged(stack) == {}
-            assert any("MiB are free" in text for text in stack.moonraker.warnings())
-            filler.unlink()
-            stack.hub.clear_faults()
-            assert result_of(stack, order_print(stack, "a.gcode")).status == "done"
+def test_disk_full_before_and_during() -> None:
+    with dangerous_stack(options=UNLIMITED) as (stack, hazards):
+        stack.hub.add_file("a.gcode", large(4 * MIB), stack.token)
+        hazards.disk("full", stack.moonraker.data_path)
+        result = result_of(stack, order_print(stack, "a.gcode"))
+        assert result.status == "failed" and "no room" in result.message
+        assert asked_for(stack, "download_file") == 0
+        assert any("MiB are free" in text for text in stack.moonraker.warnings())
+        hazards.clear()
+        stack.hub.fault("download_file", "download", rate=MIB)
+        command = order_print(stack, "a.gcode")
+        stack.moonraker.wait(lambda: sum(staged(stack).values()) > MIB, 20, "the download")
+        hazards.disk("full", stack.moonraker.data_path)
+        result = result_of(stack, command)
+        assert result.status == "failed" and "no room" in result.message
+        assert nothing_arrived(stack) and staged(stack) == {}
+        hazards.clear()
+        stack.hub.clear_faults()
+        assert result_of(stack, order_print(stack, "a.gcode")).status == "done"
+        assert set(arrived(stack)) == {"a.gcode"}
 
 
 # Hostile names and addresses
@@ -423,16 +418,32 @@ def test_address_of_the_hub_and_of_an_allowed_host(make_stack: Callable[..., Sta
         assert asked_for(stack, "mark_downloaded") == 0
 
 
-def test_clean_up(make_stack: Callable[..., Stack]) -> None:
-    stack = make_stack(options={"file_management_max_age_days": 30})
-    stack.hub.add_file("old.gcode", QUICK, stack.token)
-    assert result_of(stack, order_print(stack, "old.gcode")).status == "done"
-    stack.klippy.wait_print("complete", 60)
-    stack.put("mine.gcode", QUICK.decode())
-    old = time.time() - 40 * 86400
-    for name in ("old.gcode", "mine.gcode"):
-        os.utime(stack.gcodes / name, (old, old))
-    # Printed just now: it stays, whatever the file's own time says.
-    assert stack.moonraker.get("/server/tecmedhub/cleanup")["files"] == []
-    stack.moonraker.post("/server/tecmedhub/cleanup", {"confirm": True})
-    assert set(arrived(stack)) == {"old.gcode", "mine.gcode"}
+def test_clean_up() -> None:
+    month = 31 * 86400
+    with dangerous_stack() as (stack, hazards):
+        stack.hub.add_file("old.gcode", QUICK, stack.token)
+        assert result_of(stack, order_print(stack, "old.gcode")).status == "done"
+        stack.klippy.wait_print("complete", 60)
+        stack.put("mine.gcode", QUICK.decode())
+        thumbnails = len(list((stack.gcodes / ".thumbs").iterdir()))
+
+        def planned() -> list[str]:
+            files = stack.moonraker.get("/server/tecmedhub/cleanup")["files"]
+            return [file["path"] for file in files]
+
+        assert planned() == []
+        hazards.clock(month)
+        assert planned() == [], "the hub's clock does not bear it out"
+        stack.hub.set(clock_offset=month)
+        stack.klippy.gcode("SDCARD_RESET_FILE")
+        assert planned() == [], "it was fetched for a print less than an hour ago"
+        stack.moonraker.restart_in_process()
+        stack.moonraker.wait(lambda: planned() == ["old.gcode"], 20, "its age to be believed")
+        assert set(arrived(stack)) == {"old.gcode", "mine.gcode"}, "a dry run"
+        stack.moonraker.post("/server/tecmedhub/cleanup", {"confirm": True})
+        assert set(arrived(stack)) == {"mine.gcode"}
+        stack.moonraker.wait(
+            lambda: len(list((stack.gcodes / ".thumbs").iterdir())) == thumbnails // 2,
+            10,
+            "its thumbnails to go too",
+        )

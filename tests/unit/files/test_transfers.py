@@ -611,7 +611,7 @@ async def test_one_at_a_time_and_five_in_the_queue(bench: Bench) -> None:
     bench.server.body = BODY
     url = f"{bench.server.origin}/x"
     tasks = [asyncio.ensure_future(bench.fetch(f"{n}.gcode", download_url=url)) for n in range(6)]
-    await until(lambda: bench.transfers.progress)
+    await until(lambda: (bench.transfers.progress or {}).get("bytes"))
     with pytest.raises(TransferError, match="5 downloads are waiting"):
         await bench.fetch("7.gcode", download_url=url)
     assert bench.transfers.waiting == [f"{n}.gcode" for n in range(1, 6)]
