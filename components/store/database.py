@@ -50,6 +50,7 @@ class Database:
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._gone: Optional["asyncio.Future[None]"] = None
         self._file: Optional[SqliteFile] = None
+        self._closed = False
 
     @property
     def writable(self) -> bool:
@@ -63,6 +64,7 @@ class Database:
             return
         loop = asyncio.get_event_loop()
         self._loop = loop
+        self._closed = False
         self._gone = loop.create_future()
         opened: "asyncio.Future[None]" = loop.create_future()
         self._file = SqliteFile(self.path, self._clock.monotonic, self._tell)
@@ -91,7 +93,10 @@ class Database:
         return await future
 
     def post(self, work: Work, *, durable: bool = False) -> None:
-        """Run `work` some time soon, in order, and do not wait; a failure becomes a notice."""
+        """Run `work` some time soon, in order, and do not wait; a failure becomes a notice.
+
+        Before `open` it waits for that; after `close` it is dropped.
+        """
         if self._posted >= MAX_POSTED:
             self._dropped += 1
             self._notices.show(
@@ -112,17 +117,17 @@ class Database:
                     exc_info=error,
                 )
 
-        try:
-            self._put(_Job(work, durable, settle))
-        except StoreClosed:
+        if self._closed:
             return
         self._posted += 1
+        self._jobs.put(_Job(work, durable, settle))
 
     async def close(self) -> None:
         """Finish what waits, at most two seconds, and close. May be called twice, or before
         `open`."""
         thread, gone = self._thread, self._gone
         self._thread = None
+        self._closed = True
         if gone is None:
             return
         if thread is not None:

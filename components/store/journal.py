@@ -42,10 +42,12 @@ class Journal:
         self._clock = clock
         self._max_rows = max_rows
         self._undelivered = 1  # until counted, there may be some
-        self._recorded = 0
+        self._recorded = 0  # since the start
 
     async def start(self) -> None:
-        self._undelivered = await self._database.run(_count_due)
+        before = self._recorded
+        left = await self._database.run(_count_due)
+        self._undelivered = left + self._recorded - before
 
     def record(self, kind: str, data: Mapping[str, Any]) -> None:
         """Write an event down, in order, without waiting for the disk."""
@@ -72,11 +74,12 @@ class Journal:
         """
         if self._undelivered <= 0:
             return []
+        before = self._recorded
         found = await self._database.run(
             lambda connection: _select(connection, "delivered = 0", "seq ASC", limit)
         )
         if not found:
-            self._undelivered = 0
+            self._undelivered = self._recorded - before
         return found
 
     async def delivered(self, up_to: int) -> None:
@@ -90,7 +93,10 @@ class Journal:
             bound(connection, self._max_rows, now)
             return _count_due(connection)
 
-        self._undelivered = await self._database.run(work)
+        before = self._recorded
+        left = await self._database.run(work)
+        # What was recorded while we waited stands behind us in the queue, and was not counted.
+        self._undelivered = left + self._recorded - before
 
     async def recent(self, limit: int) -> List[Dict[str, Any]]:
         """The newest events, newest first, delivered or not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from components.runtime.clock import Clock
@@ -76,4 +77,26 @@ async def test_an_event_too_large_is_replaced_by_a_word(tmp_path: Path) -> None:
     events.record("klippy_error", {"message": "x" * 10_000})
     ((only),) = await events.due(5)
     assert len(str(only["data"])) < 200
+    await database.close()
+
+
+async def test_what_is_recorded_while_the_disk_works_is_due_all_the_same(tmp_path: Path) -> None:
+    database, events = await opened(tmp_path)
+    events.record("a", {})
+    (first,) = await events.due(50)
+    acknowledging = asyncio.ensure_future(events.delivered(first["seq"]))
+    await asyncio.sleep(0)  # its work is on the way to the disk
+    events.record("b", {})
+    await acknowledging
+    assert [e["kind"] for e in await events.due(50)] == ["b"]
+    await database.close()
+
+
+async def test_what_is_recorded_before_the_database_opens_is_kept(tmp_path: Path) -> None:
+    database = Database(tmp_path, Board().notices, Clock())
+    events = Journal(database, FakeClock())
+    events.record("klippy_error", {})
+    await database.open([journal.SCHEMA])
+    await events.start()
+    assert [e["kind"] for e in await events.due(50)] == ["klippy_error"]
     await database.close()
