@@ -373,7 +373,7 @@ class TecMedHub:
             self.poller.stir()
 
     def _on_settings(self) -> None:
-        self.cadence.reconsider()
+        self.cadence.news("settings")  # name, place, labels are part of the status
         text = missing(self.live.now, self.override.file_name)
         if text:
             self.notices.show("setup", text)
