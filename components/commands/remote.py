@@ -78,6 +78,7 @@ class Commands:
         self._emergency = EmergencyStop(printer, self._halts, notices)
         self._bed = Bed(live, flags, notices)
         self._listeners: List[Listener] = []
+        self._started = asyncio.Event()
         self._made_ids = 0
         self.last_activity = float("-inf")  # monotonic seconds
         self._executor = Executor(
@@ -125,6 +126,7 @@ class Commands:
                 await self._recover(row)
             else:
                 await self._report_interrupted(row, boot)
+        self._started.set()
 
     async def stop(self) -> None:
         """End the lanes. What was running is found in the ledger by the next start, and reported as
@@ -197,6 +199,7 @@ class Commands:
     ) -> int:
         """Commit a batch, then let it wait for its turn; refusals come last, so that they delay
         nothing."""
+        await self._started.wait()  # a reply can be quicker than the disk at the start
         stopped = {command.key for command in stops}
         new = await self._ledger.receive(
             [_entry(c, State.EXECUTING if c.key in stopped else State.RECEIVED) for c in commands]

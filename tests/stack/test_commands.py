@@ -216,6 +216,24 @@ def test_klippys_own_words_come_back(stack: Stack) -> None:
     assert "not among the printer's files" in refused(stack.do("print_local", file="gone.gcode"))
 
 
+def test_a_restart_and_what_was_asked_behind_it(stack: Stack) -> None:
+    stack.klippy.mcu.shutdown("Timer too close")
+    stack.klippy.wait_state("shutdown", 10)
+    assert "Timer too close" in refused(stack.do("set_speed", speed=110))
+    with stack.hub.transaction():
+        asked = [
+            stack.hub.queue(stack.token, "firmware_restart"),
+            stack.hub.queue(stack.token, "set_speed", speed=130),
+        ]
+    for command in asked:
+        done(
+            stack.moonraker.wait(
+                lambda id_=command: stack.hub.result(stack.token, id_), 60, "a result"
+            )
+        )
+    assert factor(stack, "speed_factor") == 1.3
+
+
 def test_an_old_command_is_reported_and_not_run(stack: Stack) -> None:
     old = stack.hub.now() - 130
     result = stack.do("heat", hotend_temp=60, timestamp=old)

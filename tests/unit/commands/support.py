@@ -217,9 +217,14 @@ class Lab:
         self.boot = "boot-1"
 
     async def start(self) -> Lab:
-        self.supervisor = Supervisor(self.board.notices, self.clock)
         self.database = Database(self.folder, self.board.notices, self.clock)
         await self.database.open([ledger.SCHEMA, flags.SCHEMA])
+        await self.make().start()
+        return self
+
+    def make(self) -> Commands:
+        """The room, not started."""
+        self.supervisor = Supervisor(self.board.notices, self.clock)
         self.flags = Flags(self.database, self.clock)
         self.commands = Commands(
             live=self.live,
@@ -238,8 +243,7 @@ class Lab:
             boot_id=lambda: self.boot,
         )
         self.commands.on_result(self.results.append)
-        await self.commands.start()
-        return self
+        return self.commands
 
     async def kill(self) -> None:
         """Everything stops where it is, as after SIGKILL (what was committed is on disk)."""

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from components.printer.snapshot import Job, KlippyState
 from components.settings.model import RemoteControl
+from components.store import flags, ledger
+from components.store.database import Database
 from tests.unit.commands.support import Lab, TransferError, one, printing, ready, two, until
 
 # What each action sends
@@ -224,6 +226,21 @@ async def test_a_reboot_lets_the_gcode_before_it_end(lab: Lab) -> None:
     end.set()
     await lab.elapse(lambda: lab.printer.sent == ["TURN_OFF_HEATERS", "shutdown"])
     assert lab.result(1)["status"] == "done"
+
+
+async def test_a_reply_that_comes_before_the_ledger_is_read_waits_for_it(tmp_path: Path) -> None:
+    lab = await Lab(tmp_path).start()
+    await lab.kill()
+    lab.database = Database(tmp_path, lab.board.notices, lab.clock)
+    await lab.database.open([ledger.SCHEMA, flags.SCHEMA])
+    commands = lab.make()
+    taking = asyncio.ensure_future(commands.take([one("home", 1), one("emergency_stop", 2)], 1))
+    await until(lambda: lab.printer.sent == ["emergency_stop"])
+    assert not taking.done()
+    await commands.start()
+    assert await taking == 2
+    await until(lambda: len(lab.results) == 2)
+    await lab.kill()
 
 
 # Age
