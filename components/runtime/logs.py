@@ -268,7 +268,8 @@ class _Important(logging.Handler):
         if record.levelno < logging.WARNING and not getattr(record, "important", False):
             return
         repeated = copy.copy(record)
-        repeated.msg = f"TecMedHub: {self._formatter.clean(_message(record))}"
+        text = self._formatter.clean(_message(record))
+        repeated.msg = text if text.startswith("TecMedHub") else f"TecMedHub: {text}"
         repeated.args = None
         if record.exc_info:
             repeated.exc_text = self._formatter.clean(

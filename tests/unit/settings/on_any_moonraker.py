@@ -72,7 +72,7 @@ async def main(folder):
     folder.joinpath("config").mkdir()
     folder.joinpath("logs").mkdir()
     folder.joinpath("moonraker.secrets").write_text(json.dumps({"tecmedhub": {"token": TOKEN}}))
-    # Moonraker copies its configuration to its log before any component exists: not under test here.
+    # A real server copies it into its log before any component exists; that is not tested here.
     conf_file = folder / "config" / "moonraker.conf"
     conf_file.write_text(CONF % TOKEN)
     args = {
@@ -119,8 +119,8 @@ async def main(folder):
     assert any("printer_token?" in text for text in shown.values()), shown
     own = folder / "config" / "tecmedhub.json"
     assert own.is_file()
-    text = '{"intervals": {"status_update": 3,}, /* and */ "printer_name": "\\u00f1"}'
-    own.write_text(text)
+    text = '{"intervals": {"status_update": 3,}, /* and */ "printer_name": "ñ"}'
+    own.write_text(text, encoding="utf-8")
     override.on_file_changed({"item": {"root": "config", "path": "tecmedhub.json"}})
     deadline = time.monotonic() + 20
     while live.now.intervals.status_update != 3:
