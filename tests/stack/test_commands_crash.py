@@ -18,7 +18,7 @@ import pytest
 
 from tests.rig.stack import Stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow]
+pytestmark = pytest.mark.stack
 
 COMMANDS = 200
 KILLS = 22
@@ -37,6 +37,32 @@ def ledger(stack: Stack) -> dict[str, str]:
     return {json.loads(id_): status for id_, status in rows}
 
 
+@pytest.mark.versions
+def test_a_crash_in_mid_command(moonraker_python: str, make_stack: Callable[..., Stack]) -> None:
+    """What ran is reported and not run again, what waited runs, results survive until told."""
+    stack = make_stack(
+        python=moonraker_python, options={"security_allowed_gcode_patterns": ["G*", "COUNT"]}
+    )
+    stack.hub.fault("status", "html_500")  # results cannot be told before the crash
+    scripts = {"told": "G4 P1", "ran": "COUNT NAME=ran\nG4 P8000", "waited": "COUNT NAME=waited"}
+    with stack.hub.transaction():
+        for name, script in scripts.items():
+            stack.hub.queue(stack.token, "gcode", id=name, gcode=script)
+    stack.moonraker.wait(lambda: stack.klippy.count("ran"), 20, "the long command to begin")
+    stack.moonraker.kill()
+    stack.hub.clear_faults()
+    stack.moonraker.start()
+    results = {
+        name: stack.moonraker.wait(
+            lambda id_=name: stack.hub.result(stack.token, id_), 40, f"the result of {name}"
+        ).status
+        for name in scripts
+    }
+    assert results == {"told": "done", "ran": "interrupted", "waited": "done"}
+    assert (stack.klippy.count("ran"), stack.klippy.count("waited")) == (1, 1)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_each_command_runs_once_whenever_moonraker_is_killed(
     make_stack: Callable[..., Stack], record_property: Callable[[str, object], None]
