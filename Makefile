@@ -22,7 +22,7 @@ demo: setup-demo  ## Print a short file on a printer made of software, and watch
 test: setup lint  ## Everything: linters, types, the Python 3.7 floor, unit tests, the real stack, older Moonrakers
 	@$(PYTHON) -m pytest $(PYTEST_ARGS)
 
-quick: setup-demo  ## The unit tests only, in seconds
+quick: setup  ## The unit tests only, in seconds
 	@$(PYTHON) -m pytest -q tests/unit $(PYTEST_ARGS)
 
 lint: setup  ## ruff, mypy, shellcheck, vermin, and an import of every module on Python 3.7
