@@ -70,7 +70,10 @@ class Printer:
         on("file_manager:metadata_processed", self._on_metadata)
 
     def _on_klippy_started(self, state: Any) -> None:
-        self._on_klippy_state()
+        # During this event the connection itself still says "startup", and in an error no other
+        # event follows.
+        connection = self._server.lookup_component("klippy_connection")
+        self._set_klippy(str(state), connection.state_message)
         if self._klippy is KlippyState.SHUTDOWN:
             self._subscribe_soon()  # no klippy_ready will come, and temperatures are worth seeing
 
