@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, NamedTup
 
 from ..runtime.loose import as_bool, as_float, as_int, as_text
 from .actions import Actions, Refused
+from .bundle import Bundle
 from .doctor import Doctor
 from .history import INTERVAL, History
 from .notifications import Notifier
@@ -60,6 +61,20 @@ class Endpoints:
         self._notifier = Notifier(rooms, self._views)
         self._remote = RemoteMethods(rooms, self._actions, self._doctor)
         self._page = Page(rooms.worker)
+        self._bundle = Bundle(
+            rooms,
+            self._doctor,
+            {
+                name: self._collector(handler)
+                for name, handler in (
+                    ("status", self._status),
+                    ("config", self._config),
+                    ("commands", self._commands),
+                    ("events", self._events),
+                    ("history", self._history_since),
+                )
+            },
+        )
         self.table = (
             Row("status", ["GET"], self._status),
             Row("config", ["GET"], self._config),
@@ -76,6 +91,7 @@ class Endpoints:
             Row("remote_off", ["POST"], self._remote_off),
             Row("cleanup", ["GET", "POST"], self._cleanup),
             Row("cancel_download", ["POST"], self._cancel_download),
+            Row("support", ["GET"], self._support, "application/zip"),
             Row("panel", ["GET"], self._panel, "text/html; charset=UTF-8", True),
         )
 
@@ -175,6 +191,12 @@ class Endpoints:
 
     async def _events(self, request: Request) -> Args:
         return {"events": await self._rooms.journal.recent(_limit(request.args))}
+
+    async def _support(self, request: Request) -> bytes:
+        return await self._bundle.make()
+
+    def _collector(self, handler: Handler) -> Callable[[], Awaitable[Any]]:
+        return lambda: handler(Request("GET", {"limit": MAX_ROWS}, "the support bundle"))
 
     async def _panel(self, request: Request) -> Union[bytes, Args]:
         return await self._page.html()

@@ -107,6 +107,7 @@ class Views:
             "state": _link_word(link.connected),
             "since": link.since,
             "host": host,
+            "encrypted": settings.server_url.lower().startswith("https:"),
             "generation": int(client.generation),
             "failure": None if worst is None or worst.failure is None else worst.failure.value,
             "sentence": "" if worst is None else worst.sentence,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -136,6 +137,21 @@ def test_an_outage_is_told_by_words_events_and_notification(stack: Stack) -> Non
         assert ask(stack, "status")["hub"]["state"] == "connected"
     kinds = [event["kind"] for event in ask(stack, "events")["events"]]
     assert kinds.index("hub_reconnected") < kinds.index("hub_unreachable")
+
+
+def test_the_support_bundle_is_whole_and_without_the_token(
+    make_stack: Callable[..., Stack],
+) -> None:
+    token = "printer_0a1b2c3d4e5f_token"
+    stack = make_stack(token=token, options={"logging_verbose": True})
+    stack.do("heat", hotend_temp=60)
+    status, data, headers = stack.moonraker.request("GET", "/server/tecmedhub/support")
+    assert (status, headers["Content-Type"]) == (200, "application/zip")
+    with zipfile.ZipFile(io.BytesIO(data)) as bundle:
+        texts = {name: bundle.read(name).decode("utf-8") for name in bundle.namelist()}
+    assert "TecMedHub" in texts["tecmedhub.log"]
+    assert json.loads(texts["status.json"])["hub"]["state"] == "connected"
+    assert [name for name, text in texts.items() if token in text] == []
 
 
 def test_the_kill_switch_holds_the_hub_off(stack: Stack) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ...printer.host import read_disk
+from ...runtime.logs import logs_folder
 from .aside import aside
 from .report import Finding, State
 
@@ -67,9 +68,8 @@ class HostChecks:
 
     async def permissions(self) -> List[Finding]:
         folders = [self._rooms.folder, self._rooms.files.root]
-        data_path = self._rooms.server.get_app_args().get("data_path", "")
-        if data_path:
-            folders += [Path(data_path, "logs"), Path(data_path, "config")]
+        args = self._rooms.server.get_app_args()
+        folders += [logs_folder(args), Path(args["data_path"]).expanduser() / "config"]
         refused = await asyncio.wait_for(aside(unwritable, folders), DISK_WITHIN)
         if refused:
             return [

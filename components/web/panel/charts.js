@@ -1,5 +1,6 @@
-// Line charts as inline SVG: time from left to right, one hour wide; bands where the hub was away.
+// Line charts as inline SVG: time from left to right, up to one hour wide; bands where the hub was away.
 const HOUR = 3600;
+const SHORTEST = 600;  // seconds shown at least, so that the first minutes are no dot at the edge
 const MARGIN = { left: 40, right: 10, top: 10, bottom: 22 };
 
 class Chart {
@@ -30,7 +31,8 @@ class Chart {
     const end = data.times[data.times.length - 1];
     const steps = ticks(this.options.floor === undefined ? Math.min(...values) : this.options.floor, Math.max(...values));
     const low = steps[0], high = steps[steps.length - 1];
-    this.x = (time) => MARGIN.left + ((time - (end - HOUR)) / HOUR) * (width - MARGIN.left - MARGIN.right);
+    const wide = Math.min(Math.max(end - data.times[0], SHORTEST), HOUR);
+    this.x = (time) => MARGIN.left + ((time - (end - wide)) / wide) * (width - MARGIN.left - MARGIN.right);
     this.y = (value) => MARGIN.top + (1 - (value - low) / (high - low)) * (height - MARGIN.top - MARGIN.bottom);
     const root = svg("svg", { role: "img", tabindex: "0", "aria-label": this.summary() });
     for (const step of steps) {
@@ -39,8 +41,8 @@ class Chart {
         svg("line", { class: "grid-line", x1: MARGIN.left, x2: width - MARGIN.right, y1: y, y2: y }),
         svg("text", { x: MARGIN.left - 7, y: y + 4, "text-anchor": "end" }, figure(step, step % 1 ? 1 : 0)));
     }
-    const every = width > 460 ? 600 : 1200;
-    for (let time = Math.ceil((end - HOUR) / every) * every; time <= end; time += every) {
+    const every = [60, 120, 300, 600, 1200].find((step) => (wide / step) * 62 < width - MARGIN.left) || 1800;
+    for (let time = Math.ceil((end - wide) / every) * every; time <= end; time += every) {
       const x = this.x(time);
       const anchor = x > width - 28 ? "end" : "middle";
       if (x > MARGIN.left + 12) root.append(svg("text", { x, y: height - 5, "text-anchor": anchor }, clock(time)));

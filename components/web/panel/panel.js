@@ -57,6 +57,7 @@ async function refresh() {
     events: async () => { known.events = (await moonraker.get("events", { limit: 60 })).events; showEvents(); },
     settings: async () => { known.config = await moonraker.get("config"); showConfig(); },
     pictures: () => fetchPictures(),
+    videos: async () => { known.status = await moonraker.get("status"); showVideos(); },
   };
   for (const [topic, fetchIt] of Object.entries(wants)) {
     if (!moved(topic)) continue;
@@ -151,7 +152,8 @@ function showHub() {
     if (Language.now !== "es" || !hub.sentence_es) return hub.sentence;
     return [hub.sentence_es, h("small", { lang: "en" }, t("hub.original", { sentence: hub.sentence }))];
   });
-  fill($("hub-chain"), hub.stages, () => Object.entries(hub.stages).map(([name, state]) => {
+  const stages = Object.entries(hub.stages).filter(([name]) => name !== "tls" || hub.encrypted !== false);
+  fill($("hub-chain"), stages, () => stages.map(([name, state]) => {
     const words = state === true ? "yes" : state === false ? "no" : "unknown";
     return h("li", { class: state === true ? "ok" : state === false ? "bad" : "", "aria-label": `${t(`stage.${name}`)}: ${t(`stage.${words}`)}` }, t(`stage.${name}`));
   }));
@@ -186,6 +188,10 @@ function showSent() {
   say($("sent-body"), known.status && known.status.last_body ? JSON.stringify(known.status.last_body, null, 2) : "");
 }
 
+// Nozzles first, then the bed, then the rest as Klipper lists them.
+const rank = (name) => (name.startsWith("extruder") ? 0 : name === "heater_bed" ? 1 : 2);
+const ordered = (names) => [...names].sort((a, b) => rank(a) - rank(b));
+
 function heaterName(name) {
   if (name === "extruder") return t("heater.nozzle");
   const number = /^extruder(\d+)$/.exec(name);
@@ -216,8 +222,9 @@ function showPrinter() {
         h("span", {}, t("job.printed", { time: span(printer.print_duration) })),
         printer.minutes_left ? h("span", {}, t("job.left", { time: span(printer.minutes_left * 60) })) : null)];
   });
-  const heaters = [...Object.entries(printer.heaters),
-    ...Object.entries(printer.sensors).map(([name, temperature]) => [name, { temperature, target: null }])].slice(0, 8);
+  const readings = { ...printer.heaters };
+  for (const [name, temperature] of Object.entries(printer.sensors)) readings[name] = { temperature, target: null };
+  const heaters = ordered(Object.keys(readings)).slice(0, 8).map((name) => [name, readings[name]]);
   fill($("heaters"), heaters, () => heaters.map(([name, heater]) => h("li", {},
     h("span", { class: "name" }, heaterName(name)),
     h("span", { class: "value" }, degrees(heater.temperature)),
@@ -233,7 +240,8 @@ function showControls() {
 
 function showDownload() {
   const progress = known.overview.download;
-  fill($("download"), progress || null, () => {
+  const waiting = known.overview.downloads_waiting;
+  fill($("download"), [progress, waiting], () => {
     if (!progress) return h("p", { class: "empty-line" }, t("files.none"));
     const bar = h("div", { class: "progress", role: "progressbar", "aria-valuenow": Math.round(progress.percent || 0), "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": progress.file }, h("span"));
     bar.firstChild.style.width = `${progress.percent || 0}%`;
@@ -244,6 +252,7 @@ function showDownload() {
         h("span", {}, progress.percent === null || progress.percent === undefined ? "" : `${figure(progress.percent)} %`),
         h("span", {}, t("files.line", { done: bytes(progress.bytes), size: bytes(size), speed: bytes(progress.speed) })),
         progress.eta ? h("span", {}, t("files.eta", { time: span(progress.eta) })) : null),
+      waiting.length ? h("p", { class: "quiet" }, t("files.waiting", { files: waiting.join(", ") })) : null,
       h("p", {}, h("button", { type: "button", class: "button small", onclick: (event) => act(event.currentTarget, () => moonraker.post("cancel_download", { file: progress.file }), t("files.cancelled")) }, t("files.cancel")))];
   });
 }
@@ -263,9 +272,27 @@ function showPictures() {
 }
 
 function showVideos() {
-  const videos = ((known.status && known.status.timelapse && known.status.timelapse.videos) || []).slice(0, 6);
-  fill($("videos"), videos, () => (videos.length ? [h("h3", {}, t("videos.title")), h("ul", { class: "log" }, videos.map((video) => h("li", {},
-    h("span"), h("span", { class: "what" }, video.name || video.file), h("span", { class: "when" }, bytes(video.size)))))] : null));
+  const film = known.status && known.status.timelapse;
+  if (!film) return;
+  $("film").hidden = !film.waiting.length || Boolean(film.rendering);
+  fill($("videos"), [film.recording, film.rendering, film.waiting, film.videos], () => {
+    const now = film.recording ? t("videos.recording", { file: film.recording.filename, frames: film.recording.frames })
+      : film.rendering ? t("videos.rendering", { file: film.rendering })
+        : film.waiting.length ? t("videos.waiting", { file: film.waiting[0].filename, frames: film.waiting[0].frames }) : "";
+    if (!now && !film.videos.length) return h("p", { class: "empty-line" }, t("videos.none"));
+    return [now ? h("p", { class: "quiet" }, now) : null, h("ul", { class: "log" }, film.videos.slice(0, 6).map((video) => h("li", {},
+      h("span", { class: "what" }, h("a", { href: moonraker.base + video.path, onclick: openVideo }, video.name)),
+      h("span", { class: "quiet" }, bytes(video.size)), when(video.created))))];
+  });
+}
+
+// A link cannot carry a login; a one-time token can.
+async function openVideo(event) {
+  if (!moonraker.identified) return;
+  event.preventDefault();
+  const address = event.currentTarget.href;
+  const token = await guarded(() => moonraker.ask("GET", "/access/oneshot_token"));
+  if (token) location.href = `${address}?token=${encodeURIComponent(token)}`;
 }
 
 const TONE = { received: "", executing: "accent", done: "ok", failed: "bad", refused: "warn", expired: "warn", interrupted: "bad" };
@@ -295,7 +322,7 @@ function showEvents() {
 }
 
 function showCharts() {
-  const names = Object.keys(past.temperatures);
+  const names = ordered(Object.keys(past.temperatures));
   const series = names.flatMap((name, i) => {
     const colour = i % 6, both = past.temperatures[name];
     const targets = both.target.map((target) => target || null);
@@ -393,7 +420,7 @@ async function act(button, work, done) {
   try {
     const said = await guarded(work);
     if (said === undefined) return undefined;
-    if (said && said.ok === false) { toast(t("failed", { reason: said.message }), true); return said; }
+    if (said && said.ok === false && said.message) { toast(t("failed", { reason: said.message }), true); return said; }
     const text = typeof done === "function" ? done(said) : done;
     if (text) toast(text);
     await update();
@@ -417,6 +444,16 @@ async function examine() {
   showReport();
 }
 
+async function saveBundle() {
+  const response = await moonraker.fetch("GET", "/server/tecmedhub/support");
+  if (!response.ok) throw new Error(`HTTP ${response.status}`);
+  const address = URL.createObjectURL(await response.blob());
+  const name = (known.overview.printer_name || "").replace(/[^\w-]+/g, "_");
+  h("a", { href: address, download: `tecmedhub-${name}-${new Date().toISOString().slice(0, 10)}.zip` }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60000);
+  return {};
+}
+
 async function cleanUp(button) {
   const size = known.plan.reduce((sum, file) => sum + (file.size || 0), 0);
   if (!(await ask(t("cleanup.ask"), t("cleanup.ask.text", { count: known.plan.length, size: bytes(size) }), t("cleanup.ask.yes")))) return;
@@ -427,8 +464,10 @@ async function cleanUp(button) {
 
 const doing = {
   test: (button) => act(button, () => moonraker.post("test_connection"), (said) => t("test.ok", { ms: figure(said.milliseconds) })),
+  film: (button) => act(button, () => moonraker.post("timelapse_now"), (said) => said.message),
   snapshot: (button) => act(button, () => moonraker.post("snapshot"), t("cameras.done")),
   examine,
+  bundle: (button) => act(button, saveBundle, ""),
   async bed(button) {
     if (await ask(t("bed.ask"), t("bed.ask.text"), t("bed.ask.yes"))) await act(button, () => moonraker.post("bed_clear"), t("bed.done"));
   },

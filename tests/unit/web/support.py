@@ -227,7 +227,7 @@ class FakeTimelapse:
         self.asked = 0
 
     def overview(self) -> dict[str, Any]:
-        return {"recording": None, "videos": []}
+        return {"recording": None, "rendering": "", "waiting": [], "videos": []}
 
     def on_change(self, listener: Callable[..., None]) -> None:
         self.listeners.append(listener)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +15,7 @@ from tests.unit.web.support import JPEG, PREFIX, TOKEN, House, failed, merge_set
 
 GET = {
     *("status", "config", "history", "doctor", "commands", "events"),
-    *("image", "panel", "snapshot", "cleanup"),
+    *("image", "panel", "snapshot", "cleanup", "support"),
 }
 POST = {
     *("test_connection", "snapshot", "timelapse_now", "bed_clear"),
@@ -233,6 +235,35 @@ async def test_a_fault_of_ours_becomes_a_sentence_and_one_log_line(
         assert answer["ok"] is False
         assert "KeyError" in answer["message"]
     assert len([r for r in caplog.records if "commands" in r.getMessage()]) == 1
+
+
+async def test_the_support_bundle_holds_what_helps_and_no_secret(house: House) -> None:
+    logs = house.folder / "logs"
+    logs.mkdir()
+    lines = [f"line {n} token={TOKEN} http://me:pw123456@cam/\n" for n in range(20_000)]
+    (logs / "tecmedhub.log").write_text("".join(lines))
+    house.notices.show("leak", f"A sentence with {TOKEN} in it.")
+    house.commands.rows = [{"id": 1, "message": f"it said {TOKEN}"}]
+    await house.hub_says(house.reporter.reply)
+    with zipfile.ZipFile(io.BytesIO(await house.server.call("GET", "support"))) as bundle:
+        texts = {name: bundle.read(name).decode("utf-8") for name in bundle.namelist()}
+    assert set(texts) == {
+        *("README.txt", "versions.json", "doctor.txt", "doctor.json", "tecmedhub.log"),
+        *("status.json", "config.json", "commands.json", "events.json", "history.json"),
+    }
+    for name, text in texts.items():
+        assert TOKEN not in text, name
+        assert "pw123456" not in text, name
+    assert texts["tecmedhub.log"].startswith("line ")
+    assert texts["tecmedhub.log"].endswith("line 19999 token=******** http://********@cam/\n")
+    assert json.loads(texts["commands.json"])["commands"][0]["message"] == "it said ********"
+    assert json.loads(texts["config.json"])["options"]
+    assert "Klipper is ready." in texts["doctor.txt"]
+
+
+async def test_a_missing_log_spoils_no_bundle(house: House) -> None:
+    with zipfile.ZipFile(io.BytesIO(await house.server.call("GET", "support"))) as bundle:
+        assert "cannot be read" in bundle.read("tecmedhub.log").decode("utf-8")
 
 
 # The page
