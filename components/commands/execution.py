@@ -153,8 +153,8 @@ class Executor:
             )
         raise Failed(
             f"Klippy is still busy with an earlier command after {CONFIRM_WITHIN:.0f} s and the"
-            f" job is {state}: it"
-            " will follow when that is over. Use emergency_stop if it cannot wait."
+            f" job is {state}: it will follow when that is over. Use emergency_stop if it cannot"
+            " wait."
         )
 
     async def _print(self, command: Command, since: Epoch) -> str:
@@ -163,9 +163,7 @@ class Executor:
         struck = self._halts.struck(since)
         if struck:
             raise Failed(f"{name} is on the printer, but {struck}: it was not started.")
-        refused = self._recheck(
-            command
-        )  # a download takes its time, and the printer may be another by now
+        refused = self._recheck(command)  # the printer may have changed during the download
         if refused:
             raise Failed(f"{name} is on the printer, but was not started. {refused}")
         if request.queue and self._printer.snapshot.busy:

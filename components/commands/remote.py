@@ -27,7 +27,7 @@ from .actions import EMERGENCY_STOP
 from .bed import Bed
 from .emergency import EmergencyStop, Outcome
 from .execution import Executor, Fetch, FindLocal, Hook
-from .halt import Halts
+from .halt import Epoch, Halts
 from .runner import MAX_MESSAGE, Runner
 from .wire import MAX_PER_REPLY, Command, Reader, entries, from_json, looks_like_stop
 
@@ -73,6 +73,7 @@ class Commands:
         self._supervisor = supervisor
         self._clock = clock
         self._hub_now = hub_now
+        self._hub_time_known = hub_time_known
         self._boot_id = boot_id or _boot_id
         self._halts = Halts()
         self._emergency = EmergencyStop(printer, self._halts, notices)
@@ -155,9 +156,8 @@ class Commands:
         await self._finish(
             command,
             State.INTERRUPTED,
-            "Moonraker was stopped while this ran: whether the printer finished it is unknown,"
-            " and it was not run"
-            " again. Look at the printer, then send it again if it is still wanted.",
+            "Moonraker was stopped while this ran: whether the printer finished it is unknown, and"
+            " it was not run again. Look at the printer, then send it again if it is still wanted.",
         )
 
     # The hub
@@ -175,8 +175,11 @@ class Commands:
         for index, item in enumerate(found):
             if looks_like_stop(item):
                 read[index] = self._emergency.renewed(reader.read(item, int(generation), now), now)
-        stops = [command for command in read.values() if self._may_stop(command, now)]
+        stops = [command for command in read.values() if self._may_stop(command)]
         sent = self._emergency.send(stops, now) if stops else None
+        since = (
+            self._halts.now
+        )  # a stop in another reply may overtake this batch on its way to disk
         try:
             for index, item in enumerate(found[:MAX_PER_REPLY]):
                 if index not in read:
@@ -189,13 +192,14 @@ class Commands:
                     f"The hub sent {len(found)} commands in one reply: {MAX_PER_REPLY} of them"
                     " were taken.",
                 )
-            return await self._write_down([read[index] for index in sorted(read)], stops, now)
+            commands = [read[index] for index in sorted(read)]
+            return await self._write_down(commands, stops, since)
         finally:
             if sent is not None:
                 self._supervisor.spawn("emergency stop", self._report_stop(sent, stops))
 
     async def _write_down(
-        self, commands: Sequence[Command], stops: Sequence[Command], now: float
+        self, commands: Sequence[Command], stops: Sequence[Command], since: Epoch
     ) -> int:
         """Commit a batch, then let it wait for its turn; refusals come last, so that they delay
         nothing."""
@@ -214,7 +218,7 @@ class Commands:
             if command.key not in waiting:
                 continue
             waiting.discard(command.key)  # once, also when the reply holds it twice
-            expired = policy.expiry(command, self._live.now.expiry, now) if command.is_stop else ""
+            expired = self._too_old(command) if command.is_stop else ""
             reason = policy.refusal_on_arrival(command, self._situation())
             if expired:
                 ended.append((command, State.EXPIRED, expired))
@@ -223,7 +227,7 @@ class Commands:
             elif index < last_stop:
                 ended.append((command, State.REFUSED, _STOPPED))
             else:
-                full = self._runner.enqueue(command, self._halts.now)
+                full = self._runner.enqueue(command, since)
                 if full:
                     ended.append((command, State.REFUSED, full))
         for command, state, message in ended:
@@ -252,12 +256,16 @@ class Commands:
         """Commands whose turn has not come."""
         return self._runner.waiting
 
-    def _may_stop(self, command: Command, now: float) -> bool:
-        if not command.is_stop or self._emergency.known(command):
-            return False
-        if policy.expiry(command, self._live.now.expiry, now):
+    def _may_stop(self, command: Command) -> bool:
+        if not command.is_stop or self._emergency.known(command) or self._too_old(command):
             return False
         return not policy.refusal_on_arrival(command, self._situation())
+
+    def _too_old(self, stop: Command) -> str:
+        """Why a stop is too old; never by our own guess at the time, which may be years off."""
+        if not self._hub_time_known():
+            return ""
+        return policy.expiry(stop, self._live.now.expiry, self._hub_now())
 
     async def _report_stop(self, sent: "asyncio.Task[Outcome]", stops: Sequence[Command]) -> None:
         state, message = await sent

@@ -105,7 +105,7 @@ class Ledger:
             OrderedDict()
         )  # results not acknowledged, by key
         self._recent: "OrderedDict[str, Dict[str, Any]]" = OrderedDict()  # for people, oldest first
-        self._since_prune = 0
+        self._since_prune = PRUNE_EVERY  # once soon after the start
 
     async def load(self) -> List[Row]:
         """Read what a former run left; returns the rows that were not final, in the order of their
@@ -234,12 +234,11 @@ class Ledger:
 
     async def acknowledge(self, results: Iterable[Any]) -> None:
         """The hub has them: results as `due` gave them, or their ids alone."""
-        taken = set()
-        for item in results:
-            wanted = json.dumps(item["id"] if isinstance(item, dict) and "id" in item else item)
-            taken |= {
-                key for key, result in self._due.items() if json.dumps(result["id"]) == wanted
-            }
+        wanted = {
+            json.dumps(item["id"] if isinstance(item, dict) and "id" in item else item)
+            for item in results
+        }
+        taken = [key for key, result in self._due.items() if json.dumps(result["id"]) in wanted]
         if not taken:
             return
 

@@ -426,6 +426,28 @@ async def test_it_does_not_wait_for_the_disk(lab: Lab) -> None:
     assert lab.results[0]["status"] == "done"
 
 
+async def test_a_stop_overtakes_a_batch_on_its_way_to_the_disk(lab: Lab) -> None:
+    blocked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    lab.database.post(lambda db: asyncio.run_coroutine_threadsafe(blocked.wait(), loop).result())
+    first = asyncio.ensure_future(lab.take(one("home", 1)))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(lab.take(one("emergency_stop", 2)))
+    await until(lambda: lab.printer.sent == ["emergency_stop"])
+    lab.printer.put(ready())  # somebody restarts the firmware at once
+    blocked.set()
+    await asyncio.gather(first, second)
+    await until(lambda: len(lab.results) == 2)
+    assert lab.result(1)["status"] == "refused"
+    assert lab.printer.sent == ["emergency_stop"]
+
+
+async def test_without_a_known_hub_clock_a_stop_is_never_too_old(lab: Lab) -> None:
+    lab.hub_time_known = False
+    await lab.run(one("emergency_stop", timestamp=lab.clock.time() - 1e6))
+    assert lab.printer.sent == ["emergency_stop"]
+
+
 async def test_a_firmware_restart_revives_nothing_that_was_asked_before_the_stop(lab: Lab) -> None:
     end = lab.printer.hold("G28")
     await lab.take(one("home", 1), one("heat", 2, hotend_temp=200), one("firmware_restart", 3))
