@@ -1,8 +1,9 @@
 """The JSON file in Moonraker's config folder, live: in force within two seconds of being saved.
 
-Moonraker's file events bring saves by a web interface at once; a look at the file's status every
-`POLL` seconds finds those over SSH. Whatever changed is read when it stands still, since some
-editors write a file in pieces. A broken file changes nothing, and a notice says where it is broken.
+Moonraker's file events tell of every edit, by a web interface or over SSH; a look at the file's
+status every `POLL` seconds stands in where its file observer is off. Whatever changed is read when
+it stands still, since some editors write a file in pieces. A broken file changes nothing, and a
+notice says where it is broken.
 """
 
 from __future__ import annotations
