@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("ffprobe"), reason="ffmpeg is not installed"),
 ]
 
+FFMPEG = shutil.which("ffmpeg")
 FPS = 10
 SIZE = (640, 360)
 
@@ -139,20 +141,35 @@ def test_a_print_that_ends_while_moonraker_is_dead_has_its_video(
     assert frames_in(path) == before
 
 
-def test_a_new_print_ends_the_rendering_which_comes_afterwards(
-    cameras: CameraServer, make_stack: Callable[..., Stack], folder: Path
+def test_a_print_that_starts_kills_the_rendering_which_is_made_up_for(
+    cameras: CameraServer,
+    make_stack: Callable[..., Stack],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cameras[0].size = (1280, 720)
+    # An ffmpeg as slow as a Raspberry Pi's.
+    slow = folder / "ffmpeg"
+    slow.write_text(f'#!/bin/sh\ntouch {folder}/begun\nsleep 15\nexec {FFMPEG} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     stack = make_stack(options=options(cameras))
-    stack.put("first.gcode", make_gcode(seconds=8, hotend=0, bed=0))
-    stack.put("second.gcode", make_gcode(seconds=8, hotend=0, bed=0))
+    for name in ("first.gcode", "second.gcode"):
+        stack.put(name, make_gcode(seconds=8, hotend=0, bed=0))
     stack.print("first.gcode")
     stack.klippy.wait_print("complete", 60)
-    stack.print("second.gcode")  # within the time that the printer is left to settle
-    stack.moonraker.wait(lambda: timelapse(stack)["recording"], 20, "the second recording")
-    assert timelapse(stack)["rendering"] == "" and len(timelapse(stack)["waiting"]) == 1
+    stack.moonraker.wait(lambda: timelapse(stack)["waiting"], 20, "the end of the recording")
+    assert "is being made" in stack.do("timelapse_now").message
+    stack.moonraker.wait((folder / "begun").exists, 20, "ffmpeg to start")
+    stack.print("second.gcode")
+    stack.moonraker.wait(lambda: timelapse(stack)["interrupted"] == 1, 20, "the rendering's end")
     stack.klippy.wait_print("complete", 60)
+    slow.write_text(f'#!/bin/sh\nexec {FFMPEG} "$@"\n')
     stack.moonraker.wait(lambda: len(videos(stack)) == 2, 90, "both videos")
+    assert {video["name"].split("_")[1] for video in videos(stack)} == {
+        "first.gcode",
+        "second.gcode",
+    }
+    assert stack.moonraker.warnings() == []
 
 
 def test_a_hub_that_takes_timelapses_is_sent_the_video(
