@@ -111,7 +111,7 @@ class TecMedHub:
         self.printer = Printer(self.server, self.supervisor, self.notices, self.clock)
         self.host = Host(self.server, gcodes)
         self.files = GcodeFiles(self.server, gcodes, self.worker, self.supervisor)
-        self.jobs = Jobs(self.server)
+        self.jobs = Jobs(self.server, self.clock)
 
     def _build_hub(self) -> None:
         self.transport = Transport(
@@ -251,6 +251,7 @@ class TecMedHub:
         self.printer.subscribe(lambda old, new: news("printer"))
         self.printer.subscribe(self.chronicle.printer_changed)
         self.printer.subscribe(self._on_printer)
+        self.printer.subscribe(self.jobs.printer_changed)
         self.files.subscribe(lambda: news("files"))
         self.jobs.subscribe(self.chronicle.job_ended)
         self.jobs.subscribe(lambda job: news("history"))

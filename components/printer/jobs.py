@@ -1,4 +1,8 @@
-"""The last jobs, as Moonraker's history has them: read once, then kept by its events."""
+"""The last jobs, as Moonraker's history has them: read once, then kept by its events.
+
+The history misses the end of a job that began before Moonraker's own start (seen on 0.9.3 to
+0.11.0): such a job is taken from Klipper's figures.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,12 @@ import datetime
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Mapping, NamedTuple
 
+from ..runtime.clock import Clock
 from ..runtime.loose import as_dict, as_float, as_list, as_text
+from .snapshot import Snapshot
 
 KEPT = 10
+_ENDINGS = {"complete": "completed", "cancelled": "cancelled", "error": "error"}
 
 
 class PastJob(NamedTuple):
@@ -30,14 +37,25 @@ class PastJob(NamedTuple):
 
 
 class Jobs:
-    def __init__(self, server: Any) -> None:
+    def __init__(self, server: Any, clock: Clock) -> None:
         self._server = server
+        self._clock = clock
         self._jobs: Deque[PastJob] = deque(maxlen=KEPT)  # newest first
         self._listeners: List[Callable[[PastJob], None]] = []
         self.current_id = ""  # Moonraker's id of the job that runs now
+        self._unheard_of = False  # a job runs that began before we could hear of it
 
     def register(self) -> None:
         self._server.register_event_handler("history:history_changed", self._on_history)
+
+    def printer_changed(self, old: Snapshot, new: Snapshot) -> None:
+        """A listener for `Printer.subscribe`."""
+        if new.busy and not old.ready:
+            self._unheard_of = not self.current_id
+        elif not new.busy and self._unheard_of:
+            self._unheard_of = False
+            if new.job.state in _ENDINGS:
+                self._add(_job_of(new, self._clock.time()))
 
     def subscribe(self, listener: Callable[[PastJob], None]) -> None:
         """Call `listener(job)` when a job has ended."""
@@ -76,11 +94,29 @@ class Jobs:
         job = read_job(as_dict(event.get("job")))
         if event.get("action") != "finished":
             self.current_id = job.job_id
+            self._unheard_of = False
             return
         self.current_id = ""
+        self._add(job)
+
+    def _add(self, job: PastJob) -> None:
         self._jobs.appendleft(job)
         for listener in self._listeners:
             listener(job)
+
+
+def _job_of(snapshot: Snapshot, now: float) -> PastJob:
+    job = snapshot.job
+    return PastJob(
+        job_id="",
+        filename=job.filename,
+        status=_ENDINGS[job.state],
+        start_time=now - job.total_duration,
+        end_time=now,
+        print_duration=job.print_duration,
+        total_duration=job.total_duration,
+        filament_used=job.filament_used,
+    )
 
 
 def read_job(entry: Mapping[str, Any]) -> PastJob:

@@ -1,0 +1,225 @@
+"""Klippy comes and goes, Moonraker comes and goes: what the hub sees, and that the plugin is back
+by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.rig.gcode import make_gcode
+from tests.rig.stack import Stack
+
+pytestmark = pytest.mark.stack
+
+Made = Callable[..., Stack]
+
+
+def seen(
+    stack: Stack, what: str, probe: Callable[[dict[str, Any]], Any], timeout: float = 30
+) -> Any:
+    """Wait until the hub's newest status answers to `probe`; that status."""
+
+    def look() -> dict[str, Any] | None:
+        status = stack.hub.status(stack.token)
+        return status if status is not None and probe(status) else None
+
+    return stack.hub.wait_for(look, timeout, f"a status with {what}")
+
+
+def state(stack: Stack, word: str, message: str = "", timeout: float = 30) -> dict[str, Any]:
+    """Wait until the hub sees this status word, with this in the message."""
+    found: dict[str, Any] = seen(
+        stack,
+        f"{word} ({message})",
+        lambda status: status["status"] == word and message in status["state_message"],
+        timeout,
+    )
+    return found
+
+
+def obeys(stack: Stack) -> None:
+    """The whole way works: a command reaches Klippy, and its effect reaches the hub."""
+    result = stack.do("heat", hotend_temp=61)
+    assert result.status == "done", result.message
+    assert stack.klippy.query("extruder")["target"] == 61
+    seen(stack, "the new target", lambda status: status["temp_hotend_target"] == 61)
+    stack.do("cool_down")
+
+
+def start_a_print(stack: Stack, name: str = "cube.gcode", **gcode: Any) -> None:
+    stack.put(name, make_gcode(**{"seconds": 60, **gcode}))
+    stack.print(name)
+    seen(stack, f"{name} printing", lambda s: s["current_file"] == name and s["progress"] > 0, 60)
+
+
+# Klippy
+
+
+def test_klippy_off_and_on_again(stack: Stack) -> None:
+    stack.klippy.stop_klippy()
+    gone = state(stack, "offline", "Klippy is not connected")
+    assert gone["klippy_state"] == "disconnected"
+    assert gone["temp_hotend"] == gone["temp_hotend_target"] == 0
+    refused = stack.do("heat", hotend_temp=60, timeout=40)
+    assert refused.status == "refused" and "not ready" in refused.message
+    stack.klippy.start()
+    back = state(stack, "idle")
+    assert back["temp_hotend"] > 20
+    obeys(stack)
+
+
+def test_klippy_shut_down_by_a_broken_sensor(stack: Stack) -> None:
+    stack.klippy.mcu.sensor("bed", "open")
+    broken = state(stack, "error", "ADC out of range")
+    assert broken["klippy_state"] == "shutdown"
+    stack.klippy.mcu.sensor("bed", "")
+    result = stack.do("firmware_restart", timeout=60)
+    assert result.status == "done", result.message
+    state(stack, "idle")
+    obeys(stack)
+
+
+def test_klippy_with_a_fault_in_its_configuration(stack: Stack) -> None:
+    good = stack.klippy.config_file.read_text(encoding="utf-8")
+    try:
+        stack.klippy.config_file.write_text(good.replace("max_temp: 280", "max_temp: hot"))
+        stack.klippy.api("gcode/restart")
+        broken = state(stack, "error", "max_temp")
+        assert broken["klippy_state"] == "error"
+    finally:
+        stack.klippy.config_file.write_text(good)
+    stack.klippy.firmware_restart()
+    state(stack, "idle")
+    obeys(stack)
+
+
+def test_the_cable_is_cut(stack: Stack) -> None:
+    stack.klippy.gcode("M104 S60")
+    stack.klippy.mcu.silent()
+    state(stack, "error", "Lost communication with MCU")
+    stack.klippy.mcu.talk()
+    stack.klippy.firmware_restart()
+    state(stack, "idle")
+    obeys(stack)
+
+
+def test_firmware_restart_in_mid_print(stack: Stack) -> None:
+    start_a_print(stack)
+    stack.klippy.firmware_restart()
+    idle = state(stack, "idle")
+    words = stack.hub.states(stack.token)
+    after = words[words.index("printing") + 1 :]
+    assert after[-1] == "idle" and set(after[:-1]) <= {"error", "offline"} and after[:-1], words
+    assert (idle["progress"], idle["current_file"], idle["time_remaining"]) == (0, "", 0)
+    job = seen(stack, "the job in the history", lambda s: s["history"])["history"][0]
+    assert job["filename"] == "cube.gcode" and job["status"] != "completed"
+    assert idle["last_completed"] == ""
+    obeys(stack)
+
+
+def test_klippy_killed_in_mid_print(stack: Stack) -> None:
+    start_a_print(stack)
+    stack.klippy.kill()
+    state(stack, "offline", "not connected")
+    board = stack.klippy.mcu
+    stack.hub.wait_for(lambda: board.state()["shutdown"], 20, "the board to switch itself off")
+    stack.klippy.launch()
+    broken = state(stack, "error")
+    assert broken["klippy_state"] in ("shutdown", "error") and broken["state_message"]
+    stack.klippy.firmware_restart()
+    state(stack, "idle")
+    obeys(stack)
+
+
+# Moonraker
+
+
+def test_moonraker_killed_and_started_in_mid_print(stack: Stack) -> None:
+    start_a_print(stack, seconds=25, layers=8)
+    before = stack.hub.count(stack.token)
+    stack.moonraker.kill()
+    stack.moonraker.start()
+    stack.hub.wait_for(lambda: stack.hub.count(stack.token) > before, 30, "a new status")
+    again = state(stack, "printing")
+    assert again["current_file"] == "cube.gcode" and again["progress"] > 0
+    assert stack.hub.states(stack.token)[-1] == "printing"
+    assert stack.do("set_flow", flow=101).status == "done"
+    over = seen(stack, "the print over", lambda s: s["last_completed"], 90)
+    assert re.fullmatch(r"cube\.gcode \(\d\d:\d\d\)", over["last_completed"])
+    assert over["status"] == "idle"
+
+
+def test_moonraker_started_beside_a_klippy_in_shutdown(stack: Stack) -> None:
+    stack.moonraker.stop()
+    stack.klippy.api("emergency_stop")
+    stack.klippy.wait_state("shutdown", 20)
+    before = stack.hub.count(stack.token)
+    stack.moonraker.start()
+    stack.hub.wait_for(lambda: stack.hub.count(stack.token) > before, 30, "a new status")
+    stopped = state(stack, "error", "Shutdown due to webhooks request")
+    assert stopped["klippy_state"] == "shutdown"
+    seen(stack, "temperatures", lambda s: s["temp_hotend"] > 20)
+    stack.klippy.firmware_restart()
+    state(stack, "idle")
+    obeys(stack)
+
+
+def test_a_restart_within_the_process_leaves_nothing_doubled(stack: Stack) -> None:
+    for _ in range(2):
+        stack.moonraker.restart_in_process()
+        stack.moonraker.wait_klippy()
+    state(stack, "idle")
+    obeys(stack)
+    assert stack.moonraker.warnings() == []
+    log = (stack.moonraker.logs / "tecmedhub.log").read_text(encoding="utf-8")
+    starts = [line for line in log.splitlines() if "is at work" in line]
+    assert len(starts) == len(set(starts)) >= 3, "each line is written once, by one handler"
+    with stack.moonraker.websocket() as ws:
+        command = stack.hub.queue(stack.token, "set_speed", speed=110)
+        stack.hub.wait_for(lambda: stack.hub.result(stack.token, command), 20)
+        ws.wait("notify_gcode_response", lambda params: "set_speed done" in params[0])
+        said = [p for m, p in ws.messages if m == "notify_gcode_response" and "set_speed" in p[0]]
+    assert len(said) == 2, "one line as it begins, one as it ends"
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_the_last_words(generation: int, make_stack: Made) -> None:
+    stack = make_stack(generation=generation)
+    assert stack.moonraker.sigterm() == 0
+    last = stack.hub.status(stack.token)
+    assert last is not None
+    assert (last["status"], last["state_message"]) == ("offline", "Moonraker is stopping")
+
+
+# Both generations, end to end
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_a_pause_as_each_generation_knows_it(generation: int, make_stack: Made) -> None:
+    stack = make_stack(generation=generation)
+
+    def order(action: str, basic: str) -> None:
+        if generation == 1:
+            stack.hub.queue(stack.token, action)
+        else:
+            stack.hub.queue2(stack.token, "basic", basic)
+
+    start_a_print(stack, seconds=30)
+    order("pause", "PAUSE")
+    paused = seen(stack, "the pause", lambda s: s["print_state"] == "paused")
+    assert paused["status"] == {1: "printing", 2: "paused"}[generation]
+    assert paused["current_file"] == "cube.gcode"
+    kept = stack.hub.printer(stack.token, generation)
+    assert kept is not None and kept["status"] == paused["status"]
+    order("resume", "RESUME")
+    seen(stack, "it going on", lambda s: s["print_state"] == "printing")
+    order("cancel", "CANCEL")
+    seen(stack, "the cancelled job", lambda s: s["history"] and s["status"] == "idle")
+    words = stack.hub.states(stack.token)
+    pause = ["paused", "printing"] if generation == 2 else []
+    expected = ["idle", "printing", *pause, "idle"]
+    assert words[words.index("idle") :] == expected
