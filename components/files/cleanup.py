@@ -27,9 +27,7 @@ ENOUGH_SPACE = LOW_SPACE + 50 * 2**20  # bytes free at which the warning is take
 YOUNGEST = 600.0  # seconds; somebody may be about to print it
 SPACE_EVERY = 600.0  # seconds between looks at the free space; the first comes after as long
 AGE_EVERY = 36  # looks at the free space between two looks at the age: six hours
-MAX_CLOCK_ERROR = (
-    DAY  # seconds by which our clock and the hub's may differ before ages mean nothing
-)
+MAX_CLOCK_ERROR = DAY  # seconds between our clock and the hub's beyond which ages mean nothing
 
 
 @dataclass(frozen=True)

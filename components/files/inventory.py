@@ -131,7 +131,9 @@ class Inventory:
         speaks against it.
         """
         for row in await self._try(self._downloads.named(wanted.name, source)) or []:
-            fits = not wanted.has_checksum or _same_bytes(row.size, row.md5, row.sha256, wanted)
+            fits = wanted.size in (None, row.size) and (
+                not wanted.has_checksum or _same_bytes(row.size, row.md5, row.sha256, wanted)
+            )
             if fits and await self.unchanged(row) is not None:
                 return row
         return None
@@ -166,7 +168,7 @@ class Inventory:
         Returns what can be: by the name the hub uses.
         """
         resumable: Dict[str, DownloadRow] = {}
-        keep = {}
+        keep = set()
         for row in await self._try(self._downloads.unfinished()) or []:
             if row.state is DownloadState.PLACING and await self._is_in_place(row):
                 await self.placed(row.id, row.path, to_mark=row.hub_name != "")
@@ -176,13 +178,13 @@ class Inventory:
             young = 0 <= self._clock.time() - row.started < RESUMABLE_FOR
             if part is not None and young and row.size is not None and (row.md5 or row.sha256):
                 resumable[row.name] = row
-                keep[part] = True
+                keep.add(part)
                 reason = "a restart interrupted it; sent again, it goes on from where it was"
             else:
                 reason = "a restart interrupted it"
             await self._try(self._downloads.ended(row.id, DownloadState.INTERRUPTED, reason))
             self._notices.console(f"The download of {row.name} is not complete: {reason}.")
-        await staging.empty(set(keep))
+        await staging.empty(keep)
         return resumable
 
     async def _is_in_place(self, row: DownloadRow) -> bool:

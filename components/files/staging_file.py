@@ -13,12 +13,8 @@ from typing import Any, BinaryIO, Callable, NamedTuple
 
 from .gcode_look import Look
 
-BLOCK = (
-    512 * 1024
-)  # bytes a write; 64 KiB to 1 MiB keep both the disk and the memory of a Pi content
-RESERVE = (
-    200 * 1024 * 1024
-)  # bytes that stay free: a full disk stops Moonraker, Klipper's log and the system
+BLOCK = 512 * 1024  # bytes a write; 64 KiB to 1 MiB suit both the disk and the memory of a Pi
+RESERVE = 200 * 1024 * 1024  # bytes that stay free: a full disk stops Moonraker and Klipper's log
 SPACE_CHECKED_EVERY = 16 * 1024 * 1024  # bytes written between two looks at the free space
 
 FreeSpace = Callable[[Path], int]

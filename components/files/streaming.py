@@ -26,9 +26,7 @@ MAX_HEADER = 32 * 1024  # bytes
 MAX_STREAM_BUFFER = 2 * BLOCK  # bytes; Tornado counts the reader's own buffer too
 MAX_CHUNK_LINE = 4 * 1024  # bytes of a chunk's size line, extensions included
 MAX_INTERIM = 5  # 1xx answers before the real one
-SLOWEST = (
-    1024  # bytes a second, on average over ten time limits: a drip must not hold the queue for days
-)
+SLOWEST = 1024  # bytes a second over ten time limits: a drip must not hold the queue for days
 
 _STATUS = re.compile(r"HTTP/1\.[01] (\d{3})(?: .*)?\Z")
 _NUMBER = re.compile(r"\d{1,15}\Z")
@@ -68,9 +66,8 @@ class Stream:
         self._received = 0
         self._timer: Any = None
         self._measured = (self._loop.time(), 0)
-        self._left: Optional[int] = (
-            None  # bytes to the end of the body or of the chunk; None: until the connection ends
-        )
+        # Bytes to the end of the body or of the chunk; None: until the connection ends.
+        self._left: Optional[int] = None
         self._in_chunks = False
         self._ended = False
         self.head = Head(0, {}, None, False)

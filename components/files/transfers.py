@@ -15,11 +15,10 @@ import ssl
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Deque, Dict, List, Optional, Tuple
+from typing import Any, Awaitable, Callable, Deque, Dict, List, Optional
 
 from ..hub.backoff import Backoff
-from ..hub.outcomes import Failure, redact_query
-from ..hub.protocol import HubFile
+from ..hub.outcomes import redact_query
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
@@ -29,6 +28,7 @@ from ..store.downloads import DownloadRow
 from .addresses import check_url
 from .download import Download, DownloadFailed, Limits, Wanted
 from .gcode_root import GcodeStore
+from .hub_files import HubFiles
 from .inventory import Inventory
 from .names import Refused, plain_folder, plain_gcode_name, show
 from .placing import Placing
@@ -37,14 +37,9 @@ from .staging_file import FreeSpace, OpenFile, free_space, open_file, remove
 from .staging_folder import StagingFolder
 
 MAX_WAITING = 5  # downloads behind the one that runs
-STEP = (
-    1024 * 1024
-)  # bytes that make an attempt count as progress, so that a bad line is not given up too early
+STEP = 1024 * 1024  # bytes further than ever before: then a bad line is not given up yet
 LONGEST_RETRY_AFTER = 120.0  # seconds
-MARK_EVERY = 300.0  # seconds between attempts to tell the hub what it has not heard yet
 HUB = "hub"  # the source of files that the hub's own list and download serve
-
-_TRY_AGAIN = (Failure.DNS, Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BUSY, Failure.STATUS)
 
 
 class TransferError(Exception):
@@ -111,7 +106,7 @@ class Transfers:
         opener: OpenFile = open_file,
     ) -> None:
         self._live = live
-        self._hub = hub
+        self._hub_files = HubFiles(live=live, hub=hub, inventory=inventory, clock=clock, rng=rng)
         self._worker = worker
         self._supervisor = supervisor
         self._notices = notices
@@ -129,9 +124,7 @@ class Transfers:
         self._turn: Optional[asyncio.Lock] = None
         self._stopped = False
         self._tls: Optional[ssl.SSLContext] = None
-        self._partial: Dict[
-            str, DownloadRow
-        ] = {}  # by hub's name: what a restart interrupted and a fetch may resume
+        self._partial: Dict[str, DownloadRow] = {}  # by name: what a restart broke off
 
     # For the other rooms
 
@@ -156,7 +149,9 @@ class Transfers:
         remove the rest.
         """
         self._partial = await self._inventory.recover(self._staging)
-        self._supervisor.keep("files: tell the hub", self._mark_late)
+        self._supervisor.keep(
+            "files: tell the hub", lambda: self._hub_files.tell_late(lambda: bool(self._jobs))
+        )
 
     async def stop(self) -> None:
         """Break off; what has come so far stays for the next start."""
@@ -244,6 +239,8 @@ class Transfers:
         async with self._turn:
             try:
                 return await self._run(job)
+            except Refused as error:
+                raise TransferError(error.sentence) from None
             finally:
                 self._progress.end()
 
@@ -251,15 +248,16 @@ class Transfers:
         wanted = Wanted(job.file, job.url, {}, job.size, job.md5, job.sha256)
         listed = None
         if not job.url:
-            found, listed = await self._listed(job)
-            if found and listed is None:
+            shown, listed = await self._hub_files.find(job.file)
+            if shown and listed is None:
                 old = await self._inventory.newest_of(wanted, HUB)
                 if old is not None:
                     self._notices.console(
                         f"The hub no longer offers {job.file}: the copy fetched before is used."
                     )
                     return old.path
-            wanted = self._wanted_of_hub(job, listed)
+            wanted = self._hub_files.wanted(wanted, listed)
+            job.hub_name = job.file if listed is None else listed.name
         path = os.path.join(job.folder, job.name)
         here = await self._inventory.already_here(wanted, job.source, path)
         if here is not None:
@@ -267,7 +265,7 @@ class Transfers:
                 "%s is on the printer already as %s: nothing to fetch.", job.file, here
             )
             if listed is not None and listed.md5 in ("", wanted.md5):
-                await self._tell_hub(job, None)
+                await self._hub_files.tell(job.hub_name, None)
             return here
         ident = await self._inventory.begin(wanted, job.hub_name, job.source, job.command_id)
         try:
@@ -310,7 +308,8 @@ class Transfers:
             self._notices.console(
                 f"{job.name} is another file on this printer: the hub's is stored as {path}."
             )
-        await self._tell_hub(job, ident)
+        if job.hub_name:
+            await self._hub_files.tell(job.hub_name, ident)
         return path
 
     async def _attempts(self, wanted: Wanted, part: Path, resume: bool) -> Any:
@@ -318,7 +317,8 @@ class Transfers:
         kept.
         """
         settings = self._live.now
-        await self._room_for(wanted)
+        if self._make_room is not None:
+            await self._make_room(wanted.size or 0)
         download = Download(
             wanted,
             part,
@@ -356,10 +356,6 @@ class Transfers:
                 self._notices.logger.info("%s Next attempt in %.0f s.", error, delay)
                 await self._clock.sleep(delay)
 
-    async def _room_for(self, wanted: Wanted) -> None:
-        if self._make_room is not None:
-            await self._make_room(wanted.size or 0)
-
     def _resumes(self, job: _Job, wanted: Wanted) -> bool:
         """Whether what a former run left of this file belongs to the bytes wanted now: only a
         checksum can tell.
@@ -377,71 +373,6 @@ class Transfers:
         if self._tls is None:  # reading the system's certificates takes a Pi some 50 ms
             self._tls = await self._worker.run(ssl.create_default_context)
         return self._tls
-
-    # The hub's side
-
-    async def _listed(self, job: _Job) -> Tuple[bool, Optional[HubFile]]:
-        """Whether the hub shows its list, and its entry for the file there."""
-        backoff = Backoff(lambda: self._live.now, self._rng)
-        while True:
-            reply, files = await self._hub.list_files()
-            if reply.ok:
-                named = [entry for entry in files if entry.name == job.file]
-                originals = [entry for entry in files if entry.original_name == job.file]
-                if named or len(originals) == 1:
-                    return True, (named or originals)[0]
-                return True, None
-            if reply.failure not in _TRY_AGAIN:
-                return False, None  # the download itself will tell better
-            delay = backoff.failed()
-            if backoff.failures >= self._live.now.retries.max_attempts:
-                raise TransferError(f"{show(job.file)} cannot be fetched: {reply.sentence}")
-            await self._clock.sleep(delay)
-
-    def _wanted_of_hub(self, job: _Job, listed: Optional[HubFile]) -> Wanted:
-        job.hub_name = job.file if listed is None else listed.name
-        url, headers = self._hub.file_request(job.hub_name)
-        if listed is None:
-            return Wanted(job.file, url, headers, job.size, job.md5, job.sha256)
-        own = bool(job.md5 or job.sha256)  # what the command says of the bytes outweighs the list
-        return Wanted(
-            job.file,
-            url,
-            headers,
-            listed.size if job.size is None else job.size,
-            job.md5 if own else listed.md5,
-            job.sha256 if own else listed.sha256,
-        )
-
-    async def _tell_hub(self, job: _Job, ident: Optional[int]) -> None:
-        if job.url:
-            return
-        reply = await self._hub.mark_downloaded(job.hub_name)
-        if reply.ok or reply.failure is Failure.REFUSED:
-            await self._inventory.marked(ident)
-
-    async def _mark_late(self) -> None:
-        """Tell the hub what it could not hear at the time, if its file is still the one that was
-        fetched.
-        """
-        while True:
-            await self._clock.sleep(MARK_EVERY)
-            rows = await self._inventory.to_mark()
-            if not rows or self._jobs:
-                continue
-            reply, files = await self._hub.list_files()
-            if not reply.ok:
-                continue
-            offered = {entry.name: entry for entry in files}
-            for row in rows:
-                entry = offered.get(row.hub_name)
-                same = entry is not None and entry.size == row.size and entry.md5 in ("", row.md5)
-                if same and (await self._hub.mark_downloaded(row.hub_name)).failure not in (
-                    None,
-                    Failure.REFUSED,
-                ):
-                    break
-                await self._inventory.marked(row.id)
 
 
 def _checksum(text: Any, length: int, kind: str) -> str:

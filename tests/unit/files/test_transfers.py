@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import hashlib
 import json
 import os
+import random
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.files.gcode_root import LoadedFile
+from components.files.hub_files import HubFiles
 from components.files.transfers import TransferError
 from components.store.downloads import DownloadState
+from tests.rig.certificates import make_certificate
 from tests.unit.files.bench import (
     REFUSED,
     TOKEN,
@@ -525,6 +530,39 @@ async def test_a_drip_is_given_up(tmp_path: Path, server: FileServer) -> None:
         assert bench.nothing_arrived()
 
 
+@pytest.mark.parametrize("kind", ["self_signed", "wrong_name", "expired"])
+async def test_certificates_are_checked(bench: Bench, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "tls").mkdir()
+    certificate = make_certificate(tmp_path / "tls", kind)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.chain, certificate.key)
+    async with FileServer(body=BODY).running(context) as server:
+        url = f"https://127.0.0.1:{server.port}/a"
+        bench.live.replace(dataclasses.replace(bench.live.now, server_url=url))
+        with pytest.raises(TransferError, match="No secure connection"):
+            await bench.fetch("a.gcode", download_url=url)
+        assert server.requests == [] and bench.nothing_arrived()
+
+
+async def test_tls_with_a_trusted_certificate(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tls").mkdir()
+    certificate = make_certificate(tmp_path / "tls", "good")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.authority))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.chain, certificate.key)
+    async with FileServer(body=BODY).running(context) as server:
+        url = f"https://127.0.0.1:{server.port}/a"
+        bench.live.replace(dataclasses.replace(bench.live.now, server_url=url))
+        assert await bench.fetch("a.gcode", download_url=url) == "a.gcode"
+        assert bench.gcodes == {"a.gcode": BODY}
+        server.behaviours = [lambda r, s: cut_after(server, MIB, r, s), server.serve]
+        whole = {"md5": md5(BODY), "size": len(BODY)}
+        assert await bench.fetch("b.gcode", download_url=url, **whole) == "b.gcode"
+        assert bench.gcodes["b.gcode"] == BODY and "range" in server.requests[-1].headers
+
+
 # The disk
 
 
@@ -776,6 +814,33 @@ async def test_file_is_kept_when_the_hub_cannot_be_told(bench: Bench) -> None:
     bench.hub.mark_replies = [UNREACHABLE]
     assert await bench.fetch("a.gcode") == "a.gcode"
     assert [row.to_mark for row in await bench.downloads.owned()] == [True]
+
+
+@pytest.mark.parametrize("other", [False, True])
+async def test_hub_is_told_later_if_it_still_has_the_same_file(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, other: bool
+) -> None:
+    bench.hub.offer("a.gcode", BODY)
+    bench.hub.mark_replies = [UNREACHABLE]
+    await bench.fetch("a.gcode")
+    bench.hub.marked.clear()
+    if other:
+        bench.hub.offer("a.gcode", gcode(MIB, seed=7))
+    monkeypatch.setattr("components.files.hub_files.MARK_EVERY", 0.01)
+    later = HubFiles(
+        live=bench.live,
+        hub=bench.hub,
+        inventory=bench.inventory,
+        clock=bench.clock,
+        rng=random.Random(1),
+    )
+    bench.supervisor.keep("later", lambda: later.tell_late(lambda: False))
+    for _ in range(1000):
+        if not await bench.downloads.to_mark():
+            break
+        await asyncio.sleep(0.01)
+    assert bench.hub.marked == ([] if other else ["a.gcode"]), "generation 1 deletes what is marked"
+    assert [row.to_mark for row in await bench.downloads.owned()] == [False]
 
 
 async def test_works_without_a_usable_database(tmp_path: Path, server: FileServer) -> None:
