@@ -1,0 +1,1 @@
+"""Benchmarks: every figure of the documentation, measured on the real stack."""

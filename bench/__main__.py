@@ -1,0 +1,50 @@
+"""`make bench`: measure everything, print it, and write docs/performance.md with its picture.
+
+python -m bench                  # all parts, as the documentation has them (about half an hour)
+python -m bench latency fleet    # only these, printed and not written
+python -m bench --quick          # short runs, to see that the benchmarks work
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+
+from bench.figures import Figure, machine, table
+from bench.report import write
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("fleet", "latency", "footprint", "download", "cameras", "loop_lag")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART")
+    parser.add_argument("--quick", action="store_true", help="short runs; nothing is written")
+    parser.add_argument("--json", type=Path, help="write the figures here, too")
+    chosen = parser.parse_args()
+    figures: list[Figure] = []
+    started = time.monotonic()
+    for name in chosen.parts or PARTS:
+        print(f"\n{name} …", flush=True)
+        found = importlib.import_module(f"bench.{name}").measure(chosen.quick)
+        print(table(found), flush=True)
+        figures += found
+    print(f"\nMeasured on {machine()} in {(time.monotonic() - started) / 60:.0f} minutes.")
+    if chosen.json:
+        chosen.json.write_text(json.dumps([f.as_dict() for f in figures], indent=1))
+    if not chosen.parts and not chosen.quick:
+        write(ROOT / "docs", figures)
+        print("docs/performance.md and docs/images/performance.svg are written.")
+    broken = [f.name for f in figures if not f.kept]
+    if broken:
+        print("Promises not kept: " + "; ".join(broken))
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""What the plugin costs a Moonraker: CPU, memory, requests, bytes; also with 10,000 files.
+
+A Moonraker with the plugin and one without run side by side at the same Klippy, so that whatever
+else the machine does hits both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.figures import Figure
+from bench.process import cpu_seconds, rss_kib
+from tests.rig.faults import FaultServer
+from tests.rig.gcode import make_gcode
+from tests.rig.hub import PhpHub
+from tests.rig.klippy import KlippyRig, short_folder
+from tests.rig.moonraker import MoonrakerRig
+
+PART = "footprint"
+MANY = 10_000  # files
+WARM_UP = 15.0  # seconds: metadata scans, first connections
+
+
+@dataclass
+class Cost:
+    """Of one window."""
+
+    with_plugin: float  # % of a core
+    without: float
+
+    @property
+    def extra(self) -> float:
+        return self.with_plugin - self.without
+
+
+def measure(quick: bool) -> list[Figure]:
+    window, rounds = (10.0, 2) if quick else (60.0, 5)
+    with contextlib.ExitStack() as running:
+        folder: Path = running.enter_context(short_folder("b"))
+        hub = running.enter_context(PhpHub())
+        meter = running.enter_context(FaultServer(hub.port))
+        klippy = running.enter_context(KlippyRig(folder / "k"))
+        options = {
+            "server_url": meter.url("/api.php"),
+            "printer_token": "T1",
+            "printer_name": "Bench",
+            "camera_enabled": "false",
+        }
+        ours = running.enter_context(_moonraker(folder / "a", klippy, options))
+        bare = running.enter_context(_moonraker(folder / "b", klippy, None))
+        time.sleep(WARM_UP)
+        started, before = time.monotonic(), _traffic(meter)
+        idle = [_window(ours, bare, window) for _ in range(rounds)]
+        minutes = (time.monotonic() - started) / 60
+        spent = [now - then for now, then in zip(_traffic(meter), before, strict=True)]
+        memory = rss_kib(_pid(ours)) - rss_kib(_pid(bare))
+        (klippy.gcodes / "bench.gcode").write_text(make_gcode(seconds=window * rounds + 20, bed=0))
+        klippy.gcode("SDCARD_PRINT_FILE FILENAME=bench.gcode")
+        printing = [_window(ours, bare, window) for _ in range(rounds)]
+        klippy.gcode("CANCEL_PRINT")
+        memory_after = rss_kib(_pid(ours)) - rss_kib(_pid(bare))
+    return [
+        Figure(PART, "Moonraker alone, idle", _median([c.without for c in idle]), "% of a core"),
+        Figure(PART, "extra CPU, idle", _median([c.extra for c in idle]), "% of a core", 0.12),
+        Figure(
+            PART, "extra CPU, printing", _median([c.extra for c in printing]), "% of a core", 0.12
+        ),
+        Figure(PART, "extra memory, idle", memory / 1024, "MB", 4.0),
+        Figure(PART, "extra memory, after a print", memory_after / 1024, "MB", 4.0),
+        Figure(PART, "requests to the hub a minute", spent[0] / minutes, "requests"),
+        Figure(PART, "sent to the hub a minute", spent[1] / minutes / 1000, "kB"),
+        Figure(PART, "received from the hub a minute", spent[2] / minutes / 1000, "kB"),
+        *_many_files(quick),
+    ]
+
+
+def _many_files(quick: bool) -> list[Figure]:
+    """The CPU with 10,000 files in the gcodes root against ten, both with the plugin."""
+    window, rounds, many = (10.0, 2, 1000) if quick else (60.0, 5, MANY)
+    with contextlib.ExitStack() as running:
+        folder: Path = running.enter_context(short_folder("b"))
+        hub = running.enter_context(PhpHub())
+        klippy = running.enter_context(KlippyRig(folder / "k"))
+        rigs = []
+        for name, count in (("a", many), ("b", 10)):
+            _fill(folder / name / "gcodes", count)
+            options = {
+                "server_url": hub.gen1_url,
+                "printer_token": name,
+                "printer_name": name,
+                "camera_enabled": "false",
+            }
+            rigs.append(running.enter_context(_moonraker(folder / name, klippy, options)))
+        _until_quiet(rigs)
+        costs = [_window(rigs[0], rigs[1], window) for _ in range(rounds)]
+    ratio = _median([c.with_plugin for c in costs]) / _median([c.without for c in costs])
+    name = f"CPU with {many:,} files against 10"
+    return [Figure(PART, name, ratio, "×", 1.1)]
+
+
+def _fill(folder: Path, count: int) -> None:
+    """Files that Moonraker need not scan for metadata at length."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        (folder / f"part_{number:05}.gcode").write_text("G28\n")
+
+
+def _until_quiet(rigs: list[MoonrakerRig]) -> None:
+    """Moonraker scans new files for their metadata: wait until it has nothing left to do."""
+    deadline = time.monotonic() + 1800
+    while time.monotonic() < deadline:
+        before = [cpu_seconds(_pid(rig)) for rig in rigs]
+        time.sleep(5.0)
+        if all(cpu_seconds(_pid(r)) - b < 0.06 for r, b in zip(rigs, before, strict=True)):
+            return
+    raise TimeoutError("Moonraker is still busy with its files")
+
+
+def _moonraker(folder: Path, klippy: KlippyRig, options: dict[str, str] | None) -> MoonrakerRig:
+    return MoonrakerRig(
+        folder, tecmedhub=options, plugin=options is not None, klippy_socket=klippy.socket
+    )
+
+
+def _window(first: MoonrakerRig, second: MoonrakerRig, seconds: float) -> Cost:
+    pids = (_pid(first), _pid(second))
+    before = [cpu_seconds(pid) for pid in pids]
+    started = time.monotonic()
+    time.sleep(seconds)
+    passed = time.monotonic() - started
+    one, two = (100 * (cpu_seconds(p) - b) / passed for p, b in zip(pids, before, strict=True))
+    return Cost(one, two)
+
+
+def _traffic(meter: FaultServer) -> tuple[int, int, int]:
+    counters = meter.counters
+    return counters.requests, counters.bytes_in, counters.bytes_out
+
+
+def _pid(rig: MoonrakerRig) -> int:
+    assert rig.process is not None
+    return rig.process.pid
+
+
+def _median(values: list[float]) -> float:
+    return statistics.median(values)

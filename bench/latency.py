@@ -1,0 +1,84 @@
+"""How long a command takes from the hub's queue to Klippy, and a change from Klippy to the hub.
+
+All in one run, the ways alternating: polled at v4's interval, adaptive, long-polled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from pathlib import Path
+
+from bench.figures import Figure, spread
+from tests.rig.klippy import short_folder
+from tests.rig.stack import Stack
+
+PART = "latency"
+INTERVAL = 3.0  # seconds: client v4's and our default `intervals.command_check`
+# Of the moments, not of the machine: commands must not keep step with the polls.
+RANDOM = random.Random(1)
+
+
+def measure(quick: bool) -> list[Figure]:
+    rounds = 6 if quick else 30
+    ways: dict[str, list[float]] = {"polled": [], "adaptive": [], "long-polled": []}
+    changes: list[float] = []
+    with contextlib.ExitStack() as running:
+        stacks = {way: running.enter_context(_stack(running, way)) for way in ways}
+        for _ in range(rounds):
+            for way, stack in stacks.items():
+                ways[way].append(_command(stack, way))
+                changes.append(_change(stack))
+    return [
+        *spread(PART, "command, polled every 3 s", ways["polled"], (INTERVAL / 2 + 0.1, None)),
+        *spread(PART, "command, adaptive", ways["adaptive"], (None, None)),
+        *spread(PART, "command, long-polled", ways["long-polled"], (0.1, 0.2)),
+        *spread(PART, "change of state at the hub", changes, (None, 0.4)),
+    ]
+
+
+def _stack(running: contextlib.ExitStack, way: str) -> Stack:
+    folder: Path = running.enter_context(short_folder("b"))
+    options = {
+        "intervals_status_update": 5,
+        "intervals_command_check": INTERVAL,
+        "intervals_command_check_active": 1 if way == "adaptive" else INTERVAL,
+        "security_rate_limit_seconds": 0,
+        "camera_enabled": "false",
+    }
+    features = {"long_poll": 20} if way == "long-polled" else None
+    return Stack(folder, options=options, features=features)
+
+
+def _command(stack: Stack, way: str) -> float:
+    """Seconds until Klippy has run a command that the hub queued at a random moment."""
+    hub, klippy = stack.hub, stack.klippy
+    if way == "adaptive":
+        # Somebody works at the hub: an earlier command has just been seen.
+        first = hub.queue(stack.token, "set_speed", speed=100)
+        hub.wait_for(lambda: hub.result(stack.token, first), 20, "the first command's result")
+    time.sleep(RANDOM.uniform(0.0, INTERVAL))
+    speed = RANDOM.choice([n for n in range(50, 201) if n != 100])
+    before = klippy.query("gcode_move")["speed_factor"]
+    if abs(before - speed / 100) < 0.001:
+        speed = 100
+    started = time.monotonic()
+    hub.queue(stack.token, "set_speed", speed=speed)
+    while abs(klippy.query("gcode_move")["speed_factor"] - speed / 100) > 0.001:
+        if time.monotonic() - started > 30:
+            raise TimeoutError(f"the {way} command never reached Klippy")
+        time.sleep(0.004)
+    return time.monotonic() - started
+
+
+def _change(stack: Stack) -> float:
+    """Seconds until the hub has a target that somebody set at the printer."""
+    hub = stack.hub
+    target = float(RANDOM.randrange(30, 50))
+    if hub.status(stack.token)["temp_bed_target"] == target:
+        target += 0.5
+    started = time.monotonic()
+    stack.klippy.gcode(f"M140 S{target}")
+    hub.wait_for(lambda: hub.status(stack.token)["temp_bed_target"] == target, 20, "the target")
+    return time.monotonic() - started

@@ -1,0 +1,86 @@
+"""The page of the documentation that shows the figures: made whole here, never by hand."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.figures import Figure, machine, shown, table
+
+HEADINGS = {
+    "latency": "How quickly commands and changes arrive",
+    "footprint": "What it costs the Raspberry Pi",
+    "fleet": "A fleet after its server was away",
+    "download": "Downloading G-code",
+    "cameras": "Pictures",
+    "loop_lag": "Moonraker's event loop",
+}
+NOTES = {
+    "latency": (
+        "From the hub's queue to Klippy having run the command, at random moments; and from a"
+        " change at Klippy to the hub's database. Client v4 on the same rig: commands 1.7 s median and"
+        " 2.8 s p95, changes 2.3 s and 4.5 s."
+    ),
+    "footprint": (
+        "A Moonraker with the plugin beside one without, at the same Klippy, default intervals, no"
+        " camera. Client v4: 31 MB, 0.2 % of a core, 36 requests a minute to Moonraker and 32 to"
+        " the hub."
+    ),
+    "fleet": (
+        "200 simulated plugins (the real reporter, poller and back-off, in virtual time) after the"
+        " server was away for half an hour."
+    ),
+}
+BAR, GAP, LEFT, WIDE = 18, 10, 330, 420
+
+
+def write(docs: Path, figures: Sequence[Figure]) -> None:
+    images = docs / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    (images / "performance.svg").write_text(plot(figures), encoding="utf-8")
+    (docs / "performance.md").write_text(page(figures), encoding="utf-8")
+
+
+def page(figures: Sequence[Figure]) -> str:
+    today = datetime.date.today().isoformat()
+    parts = [
+        "# Performance",
+        "",
+        "Every figure on this page was printed by `make bench`, which also wrote the page:"
+        f" on {machine()}, {today}.",
+        "",
+        "![Measured values against their limits](images/performance.svg)",
+    ]
+    for part in dict.fromkeys(figure.part for figure in figures):
+        parts += ["", f"## {HEADINGS.get(part, part)}", ""]
+        if part in NOTES:
+            parts += [NOTES[part], ""]
+        parts.append(table([f for f in figures if f.part == part]))
+    return "\n".join(parts) + "\n"
+
+
+def plot(figures: Sequence[Figure]) -> str:
+    """Bars of all figures that have a limit, each as a share of its limit."""
+    promised = [f for f in figures if f.limit]
+    height = (BAR + GAP) * len(promised) + 50
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDE + 110} {height}"'
+        ' font-family="sans-serif" font-size="12" fill="#57606a">',
+        f'<line x1="{LEFT + WIDE * 0.8}" x2="{LEFT + WIDE * 0.8}" y1="22" y2="{height - 16}"'
+        ' stroke="#cf222e" stroke-dasharray="4 3"/>',
+        f'<text x="{LEFT + WIDE * 0.8}" y="14" text-anchor="middle" fill="#cf222e">limit</text>',
+    ]
+    for row, figure in enumerate(promised):
+        assert figure.limit
+        share = min(max(figure.value / figure.limit, 0.0), 1.25)
+        top = 26 + row * (BAR + GAP)
+        colour = "#2da44e" if figure.kept else "#cf222e"
+        lines += [
+            f'<text x="{LEFT - 8}" y="{top + 13}" text-anchor="end">{figure.name}</text>',
+            f'<rect x="{LEFT}" y="{top}" width="{max(share * WIDE * 0.8, 1):.0f}" height="{BAR}"'
+            f' rx="3" fill="{colour}"/>',
+            f'<text x="{LEFT + max(share * WIDE * 0.8, 1) + 6:.0f}" y="{top + 13}">'
+            f"{shown(figure.value, figure.unit)}</text>",
+        ]
+    return "\n".join([*lines, "</svg>"]) + "\n"
