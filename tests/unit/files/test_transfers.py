@@ -10,6 +10,7 @@ import json
 import os
 import random
 import ssl
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -852,3 +853,66 @@ async def test_works_without_a_usable_database(tmp_path: Path, server: FileServe
         assert await bench.fetch("a.gcode") == "a (2).gcode", (
             "what is not on record is the user's own"
         )
+
+
+async def test_nothing_is_told_before_the_disk_has_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """File to the platter, then its new name, then the folder to the platter, then the hub."""
+    steps: list[str] = []
+    fsync, upload = os.fsync, bench.file_manager.finalize_upload
+
+    def recorded_fsync(descriptor: int) -> None:
+        steps.append("sync " + Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        fsync(descriptor)
+
+    async def recorded_upload(form: dict[str, Any]) -> dict[str, Any]:
+        steps.append("upload")
+        return await upload(form)
+
+    monkeypatch.setattr("os.fsync", recorded_fsync)
+    bench.file_manager.finalize_upload = recorded_upload  # type: ignore[method-assign]
+    bench.hub.on_mark = lambda name: steps.append("mark")
+    bench.hub.offer("a.gcode", BODY)
+    await bench.fetch("a.gcode")
+    assert steps == ["sync a.gcode.part", "upload", "sync gcodes", "mark"]
+
+
+async def test_a_slow_disk_slows_the_server_down(tmp_path: Path, server: FileServer) -> None:
+    """What comes faster than it can be written waits at the server, not in our memory."""
+    gate = threading.Event()
+    body = gcode(40 * MIB)
+    sent = 0
+
+    class SlowFile:
+        def __init__(self, path: Path, mode: str) -> None:
+            self.file = open(path, mode, buffering=0)  # noqa: SIM115
+
+        def write(self, data: Any) -> int:
+            assert gate.wait(30)
+            return self.file.write(data)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+    async def counted(request: Request, send: Send) -> None:
+        nonlocal sent
+        await send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+        for at in range(0, len(body), 65536):
+            await send(body[at : at + 65536])
+            sent = at
+
+    async with Bench(tmp_path, server, opener=SlowFile) as bench:
+        bench.hub.offer("a.gcode", body)
+        server.behaviours = [counted]
+        task = asyncio.ensure_future(bench.fetch("a.gcode"))
+        try:
+            before = -1
+            while sent == 0 or sent != before:  # until nothing moves any more
+                before = sent
+                await asyncio.sleep(0.3)
+            assert sent < 28 * MIB, "two blocks of ours and the sockets' own buffers"
+        finally:
+            gate.set()
+        assert await task == "a.gcode"
+        assert bench.gcodes == {"a.gcode": body}
