@@ -29,6 +29,7 @@ class Views:
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
         self._sent: Dict[str, Any] = {}
+        self._newest: List[Any] = []  # commands and their states, as last told
         self.revisions: Dict[str, int] = dict.fromkeys(TOPICS, 0)
 
     def status_sent(self, body: Mapping[str, Any], reply: Reply) -> None:
@@ -49,6 +50,10 @@ class Views:
         rooms = self._rooms
         snapshot = rooms.printer.snapshot
         settings = rooms.live.now
+        newest = [(row.get("id"), row.get("status")) for row in rooms.commands.recent(10)]
+        if newest != self._newest:  # one that came or began, which nobody announces
+            self._newest = newest
+            self.revisions["commands"] += 1
         return {
             "version": rooms.version,
             "time": rooms.clock.time(),

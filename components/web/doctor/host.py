@@ -69,7 +69,7 @@ class HostChecks:
     async def permissions(self) -> List[Finding]:
         folders = [self._rooms.folder, self._rooms.files.root]
         args = self._rooms.server.get_app_args()
-        folders += [logs_folder(args), Path(args["data_path"]).expanduser() / "config"]
+        folders += [logs_folder(args), Path(args["data_path"], "config")]
         refused = await asyncio.wait_for(aside(unwritable, folders), DISK_WITHIN)
         if refused:
             return [

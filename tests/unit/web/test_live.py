@@ -62,6 +62,19 @@ async def test_what_changed_shows_in_the_revisions(house: House) -> None:
     assert after["settings"] == before["settings"]
 
 
+async def test_a_command_that_begins_counts_as_news(house: House) -> None:
+    async def revision() -> int:
+        return int((await house.server.call("GET", "status"))["revisions"]["commands"])
+
+    before = await revision()
+    house.commands.rows = [{"id": 1, "status": "received"}]
+    received = await revision()
+    assert received == before + 1
+    assert await revision() == received
+    house.commands.rows = [{"id": 1, "status": "executing"}]
+    assert await revision() == received + 1
+
+
 async def test_a_download_is_told_as_it_comes_and_when_it_ends(house: House) -> None:
     (listener,) = house.transfers.listeners
     house.server.sent.clear()
