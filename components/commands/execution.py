@@ -19,6 +19,7 @@ from .halt import Epoch, Halts
 from .orders import order_for
 from .wire import Command, PrintRequest, print_request
 
+PRINTS = ("print", "print_local")
 CONFIRM_WITHIN = 30.0  # seconds until the state must show it
 EXACT_WITHIN = 5.0  # seconds until a nearly right state counts
 LAST_WORDS = 2.0  # seconds Klippy has after a halt to say itself why it gave up
@@ -30,6 +31,7 @@ MACHINE_WITHIN = 60.0  # seconds until a computer that accepted a reboot must ha
 Fetch = Callable[[PrintRequest], Awaitable[str]]
 FindLocal = Callable[[str], Any]
 Hook = Callable[[Command], Awaitable[str]]
+Turn = Callable[[], Awaitable[None]]
 Verb = Callable[["Executor", Command, Epoch], Awaitable[str]]
 Predicate = Callable[[Snapshot], bool]
 
@@ -65,9 +67,11 @@ class Executor:
         self._recheck = recheck
         self._strays: Set["asyncio.Task[None]"] = set()  # Klippy still works on them, nobody waits
 
-    async def run(self, command: Command, since: Epoch) -> str:
+    async def run(self, command: Command, since: Epoch, turn: Turn) -> str:
         """Carry it out; the message of its success. Raises `Failed`, `Refused` or
-        `PrinterError`."""
+        `PrinterError`. A print is started after `turn()`, its file fetched before."""
+        if command.action in PRINTS:
+            return await self._print(command, since, turn)
         verb = _VERBS.get(command.action)
         if verb is not None:
             return await verb(self, command, since)
@@ -157,9 +161,10 @@ class Executor:
             " wait."
         )
 
-    async def _print(self, command: Command, since: Epoch) -> str:
+    async def _print(self, command: Command, since: Epoch, turn: Turn) -> str:
         request = print_request(command)
         name = await self._get_file(request)
+        await turn()
         struck = self._halts.struck(since)
         if struck:
             raise Failed(f"{name} is on the printer, but {struck}: it was not started.")
@@ -302,8 +307,6 @@ _VERBS: Dict[str, Verb] = {
     "pause": Executor._pause,
     "resume": Executor._resume,
     "cancel": Executor._cancel,
-    "print": Executor._print,
-    "print_local": Executor._print,
     "reboot": Executor._machine,
     "shutdown": Executor._machine,
 }

@@ -1,8 +1,8 @@
 """The lanes: each command waits for its turn, is judged at that moment, recorded as executing,
 carried out, answered.
 
-One worker a lane. Nothing a lane does delays another, except that `reboot` and `shutdown` let the
-G-code before them end.
+One worker a lane. Nothing a lane does delays another, except that a print begins, and `reboot` and
+`shutdown` go, after the G-code sent before them.
 """
 
 from __future__ import annotations
@@ -175,7 +175,9 @@ class Runner:
         self._notices.console(f"Hub: {job.command.summary()}")
         queue.last_start = self._clock.monotonic()
         try:
-            return State.DONE, await self._executor.run(job.command, self._halts.now)
+            return State.DONE, await self._executor.run(
+                job.command, self._halts.now, lambda: self._turn_to_print(job)
+            )
         except Refused as reason:
             return State.REFUSED, str(reason)
         except self._told_errors as reason:
@@ -210,6 +212,17 @@ class Runner:
         queue = self._queues[Lane.GCODE]
         deadline = self._clock.monotonic() + BARRIER
         while queue.ended < number and self._clock.monotonic() < deadline:
+            await self._clock.sleep(CLOCK_POLL)
+
+    async def _turn_to_print(self, job: Job) -> None:
+        """A job begins behind the G-code that was sent before it: a heater set for the bench, or
+        its cool_down, must not act during the print.
+        """
+        queue = self._queues[Lane.GCODE]
+        while queue.ended < job.last_gcode:
+            objection = self._objection(job)
+            if objection is not None:
+                raise Refused(objection[1])
             await self._clock.sleep(CLOCK_POLL)
 
     async def _wait_for_klippy(self) -> None:

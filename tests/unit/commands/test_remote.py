@@ -542,6 +542,36 @@ async def test_print_fetches_and_starts(lab: Lab) -> None:
     )
 
 
+async def test_a_print_begins_behind_the_gcode_sent_before_it_its_download_does_not(
+    lab: Lab,
+) -> None:
+    fetched: list[Any] = []
+
+    async def fetch(request: Any) -> str:
+        fetched.append(request)
+        return str(request.file)
+
+    lab.fetch = fetch
+    await lab.restart()
+    end = lab.printer.hold("G28")
+    await lab.take(one("home", 1), one("print", 2, file="part.gcode"))
+    await until(lambda: fetched and lab.printer.sent == ["G28"])
+    lab.clock.advance(5)
+    end.set()
+    await lab.elapse(lambda: len(lab.results) == 2)
+    assert lab.printer.sent == ["G28", "start part.gcode"]
+
+
+async def test_a_stop_strikes_a_print_that_waits_for_its_turn(lab: Lab) -> None:
+    lab.local.add("part.gcode")
+    lab.printer.hold("G28")
+    await lab.take(one("home", 1), one("print_local", 2, file="part.gcode"))
+    await until(lambda: lab.printer.sent == ["G28"])
+    await lab.take(one("emergency_stop", 3))
+    await lab.elapse(lambda: len(lab.results) == 3)
+    assert not any(sent.startswith("start") for sent in lab.printer.sent)
+
+
 async def test_generation_2_prints_by_name(lab: Lab) -> None:
     lab.local.add("part one.gcode")
     (result,) = await lab.run(two("basic", "PRINT_FILE:part one.gcode"), generation=2)
