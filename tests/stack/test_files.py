@@ -400,21 +400,24 @@ def everything(folder: Path) -> set[str]:
     return {str(path) for path in folder.rglob("*")}
 
 
-def test_address_of_the_hub_and_of_an_allowed_host(make_stack: Callable[..., Stack]) -> None:
+def test_allowed_host_and_sub_folder(make_stack: Callable[..., Stack]) -> None:
     with FaultServer() as other:
         other.behave("answer", "/files", body=QUICK, content_type="application/octet-stream")
-        stack = make_stack(
-            options={"file_management_allowed_hosts": f"127.0.0.1:{other.port}", **UNLIMITED}
-        )
+        options = {
+            "file_management_allowed_hosts": f"127.0.0.1:{other.port}",
+            "file_management_folder": "hub/2026",
+        }
+        stack = make_stack(options={**options, **UNLIMITED})
         digest = hashlib.md5(QUICK).hexdigest()
         command = order_print(stack, "a.gcode", download_url=other.url("/files/a"), md5=digest)
         result = result_of(stack, command)
-        assert (result.status, result.message) == ("done", "printing a.gcode")
+        assert (result.status, result.message) == ("done", "printing hub/2026/a.gcode")
         assert stack.token not in "".join(str(seen) for seen in other.requests())
         stack.klippy.wait_print("complete", 60)
         command = order_print(stack, "b.gcode", download_url=other.url("/files/b"), md5="0" * 32)
         assert "damaged" in result_of(stack, command).message
-        assert set(arrived(stack)) == {"a.gcode"}
+        assert set(arrived(stack)) == {"hub/2026/a.gcode"}
+        assert stack.moonraker.get("/server/files/metadata", filename="hub/2026/a.gcode")["size"]
         assert asked_for(stack, "mark_downloaded") == 0
 
 
