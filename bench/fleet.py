@@ -91,7 +91,9 @@ def plugin(number: int, server: Any) -> list[Callable[[], Coroutine[Any, Any, No
     cadence = Cadence(clock, lambda: live.now.intervals, lambda: True)
     box = ResultBox(lambda limit: [], _nothing)
     journal: Any = NoJournal()
-    reporter = Reporter(client, link, cadence, journal, lambda: {"token": f"T{number}"}, box)
+    reporter = Reporter(
+        client, link, cadence, journal, lambda: {"token": f"T{number}"}, _no_refresh, box
+    )
     poller = CommandPoller(live, client, link, clock)
 
     async def run() -> None:
@@ -99,6 +101,10 @@ def plugin(number: int, server: Any) -> list[Callable[[], Coroutine[Any, Any, No
         await asyncio.gather(reporter.run(), poller.run())
 
     return [run]
+
+
+async def _no_refresh() -> None:
+    return None
 
 
 async def _nothing(results: Any) -> None:

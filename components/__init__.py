@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def load_component(config: Any) -> TecMedHub:
-    """Moonraker's entry point. The wiring is imported here, so that a single room can be imported without the others."""
-    from .tecmedhub import load_component as load
+    """Moonraker's entry point; imports the wiring here, so that a room can be imported alone."""
+    from .tecmedhub import load_component as load  # noqa: PLC0415
 
     return load(config)

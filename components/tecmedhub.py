@@ -213,6 +213,7 @@ class TecMedHub:
             self.cadence,
             self.journal,
             self.body,
+            self.printer.refresh,
             ResultBox(self.commands.results_due, self.commands.results_delivered),
         )
         self.endpoints = Endpoints(

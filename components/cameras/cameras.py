@@ -59,8 +59,7 @@ class Cameras:
         self._supervisor = supervisor
         self._clock = clock
         self._worker = worker
-        self._names = Worker("camera-names")  # a name server that hangs must not hold up pictures
-        self._fetcher = Fetcher(self._names, user_agent)
+        self._fetcher = Fetcher(user_agent)
         self._watches: List[Watch] = []
         self._loops: Dict[Watch, "asyncio.Task[None]"] = {}
         self._changed_at: Optional[float] = None
@@ -87,7 +86,6 @@ class Cameras:
         for watch in watches:
             self._close(watch)
         self._fetcher.close()
-        self._names.close()
 
     # What other rooms ask for
 
@@ -252,6 +250,8 @@ class Cameras:
     def _on_printer(self, old: Snapshot, new: Snapshot) -> None:
         if is_change(old, new):
             self._changed_at = self._clock.monotonic()
+        if old.job.state != new.job.state:
+            self._finale.printer_changed(new)
         event = event_between(old, new)
         if event is None:
             return

@@ -16,16 +16,16 @@ import ssl
 import urllib.parse
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional
 
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 from tornado.iostream import IOStream, StreamClosedError
-from tornado.netutil import Resolver
 from tornado.tcpclient import TCPClient
 from tornado.util import TimeoutError as TornadoTimeout
 
-from ..runtime.worker import Worker
+from ..runtime.aside import aside
+from ..runtime.names import NameResolver, Names
 from .sources import shown
 
 MAX_PICTURE = 10 << 20  # bytes; a JPEG of 64 megapixels has about that many
@@ -103,11 +103,10 @@ class Fetcher:
     other.
     """
 
-    def __init__(self, worker: Worker, user_agent: str) -> None:
-        # for name look-ups and loading the CA certificates, which both may block
-        self._worker = worker
+    def __init__(self, user_agent: str) -> None:
         self._user_agent = user_agent
-        self._tcp = TCPClient(resolver=_ThreadResolver(worker=worker))
+        self._names = Names()
+        self._tcp = TCPClient(resolver=NameResolver(names=self._names))
         self._tls: Optional[ssl.SSLContext] = None
 
     async def fetch(self, url: str, timeout: float) -> Fetched:
@@ -128,6 +127,7 @@ class Fetcher:
             return explain(error, url)
 
     def close(self) -> None:
+        self._names.close()
         self._tcp.close()
 
     async def _follow(self, url: str, timeout: float) -> Fetched:
@@ -196,32 +196,8 @@ class Fetcher:
 
     async def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = await self._worker.run(ssl.create_default_context)
+            self._tls = await aside(ssl.create_default_context)  # it blocks, on a Pi for long
         return self._tls
-
-
-class _ThreadResolver(Resolver):
-    """Looks names up in our own thread: Tornado's default would use Moonraker's executor, and delay
-    its exit.
-    """
-
-    def initialize(self, worker: Worker) -> None:
-        self._worker = worker
-
-    async def resolve(
-        self, host: str, port: int, family: int = socket.AF_UNSPEC
-    ) -> List[Tuple[int, Any]]:
-        if host.lower() == "localhost":  # never worth a thread
-            return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port, 0, 0))]
-        try:
-            found = socket.getaddrinfo(
-                host, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST
-            )
-        except socket.gaierror:
-            found = await self._worker.run(
-                socket.getaddrinfo, host, port, family, socket.SOCK_STREAM
-            )
-        return [(entry[0], entry[4]) for entry in found]
 
 
 class _Reader(HTTPMessageDelegate):

@@ -12,6 +12,7 @@ from typing import Awaitable, Callable, Optional
 
 from ..printer.snapshot import Job, Snapshot
 from ..runtime.clock import Clock
+from .alarm import Alarm
 from .fetch import Fetched
 
 LOOK_EVERY = 5.0  # seconds
@@ -46,15 +47,20 @@ class Finale:
         self._look = look
         self._grab = grab
         self._clock = clock
+        self._alarm = Alarm(clock)
         self._confirmed: Optional[_Look] = None  # filament was laid down after it
         self._latest: Optional[_Look] = None  # the first one with the counter where it stands now
         self._filename = ""
+
+    def printer_changed(self, new: Snapshot) -> None:
+        if new.printing:
+            self._alarm.ring()
 
     async def run(self) -> None:
         """Watch for the ends of prints, for ever."""
         while True:
             await self.step()
-            await self._clock.sleep(LOOK_EVERY)
+            await self._alarm.wait(LOOK_EVERY if self._look().printing else None)
 
     async def step(self) -> None:
         snapshot = self._look()

@@ -172,11 +172,11 @@ class Publisher:
                 or "The hub gave no image_url for a picture: look into upload_image.php."
             )
             self._notices.show(
-                "camera upload", f"Pictures do not reach the hub. {sentence}", warning=False
+                "pictures upload", f"Pictures do not reach the hub. {sentence}", warning=False
             )
             return False
         self._failures = 0
-        self._notices.clear("camera upload", "Pictures reach the hub again.")
+        self._notices.clear("pictures upload", "Pictures reach the hub again.")
         self.uploads += 1
         self.bytes_uploaded += len(shot.jpeg)
         place = _place(url)
@@ -187,7 +187,7 @@ class Publisher:
                 if not self._one_place:
                     self._one_place = True
                     self._notices.log_once(
-                        "camera one place",
+                        "pictures one place",
                         "The hub keeps one picture a printer, so only the first working camera "
                         "is sent; docs/cameras.md shows the lines of PHP that keep them apart.",
                         level=logging.INFO,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FRAME_BYTES = 200_000  # of a JPEG; twice an uploaded picture's, for it is compressed once more
 MIN_FRAMES = 5  # a third of a second of video; fewer show nothing
 MIN_FREE = 500 << 20  # bytes on the disk; below it no frame is written, for the system needs them
-IDLE_LOOK = 5.0  # seconds; changes of the printer ring at once, this is for what does not
+IDLE_LOOK = 5.0  # seconds; for what does not ring, such as a job begun anew
 
 
 class Recorder:
@@ -105,8 +105,11 @@ class Recorder:
         """Its video is made, and its frames are gone."""
         self.recordings = [r for r in self.recordings if r is not recording]
 
-    def _pause(self) -> float:
-        if self.current is None or not self._look().printing:
+    def _pause(self) -> Optional[float]:
+        printing = self._look().printing
+        if self.current is None and not (printing and self._enabled()):
+            return None  # nothing to film, nothing to decide: a change rings
+        if self.current is None or not printing:
             return IDLE_LOOK
         return min(max(self._next_at - self._clock.monotonic(), 0.0), IDLE_LOOK)
 
@@ -174,7 +177,10 @@ class Recorder:
             return
         interval = self._live.now.camera.timelapse_interval * recording.manifest.thinned
         self._next_at = max(self._next_at + interval, now)
-        fetched = await self._cameras.grab(recording.manifest.camera)
+        camera = recording.manifest.camera
+        if camera not in self._cameras.names:  # renamed or removed in mid-print
+            camera = self._cameras.best
+        fetched = await self._cameras.grab(camera)
         if fetched.trouble is None and await self._add(recording, fetched.data):
             self.frames_taken += 1
         else:

@@ -14,12 +14,12 @@ from ..printer.klippy import Printer, PrinterError
 from ..printer.snapshot import KlippyState, Snapshot
 from ..runtime.clock import Clock
 from ..settings.model import LiveSettings
+from .actions import PRINTS
 from .gcode import Refused
 from .halt import Epoch, Halts
 from .orders import order_for
 from .wire import Command, PrintRequest, print_request
 
-PRINTS = ("print", "print_local")
 CONFIRM_WITHIN = 30.0  # seconds until the state must show it
 EXACT_WITHIN = 5.0  # seconds until a nearly right state counts
 LAST_WORDS = 2.0  # seconds Klippy has after a halt to say itself why it gave up

@@ -220,9 +220,9 @@ class Runner:
         """
         queue = self._queues[Lane.GCODE]
         while queue.ended < job.last_gcode:
-            objection = self._objection(job)
-            if objection is not None:
-                raise Refused(objection[1])
+            late = self._halts.objection(job.since, job.action)
+            if late:
+                raise Refused(late)
             await self._clock.sleep(CLOCK_POLL)
 
     async def _wait_for_klippy(self) -> None:

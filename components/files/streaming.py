@@ -19,6 +19,7 @@ from tornado.tcpclient import TCPClient
 from tornado.util import TimeoutError as TornadoTimeout
 
 from ..hub.outcomes import Failure, explain
+from ..runtime.names import NameResolver, Names
 from .addresses import host_header, split_target
 from .staging_file import BLOCK
 
@@ -217,7 +218,8 @@ async def open_stream(
     """
     origin, target = split_target(url)
     scheme, host, port = origin
-    tcp = TCPClient()
+    names = Names()
+    tcp = TCPClient(resolver=NameResolver(names=names))
     try:
         stream = await tcp.connect(
             host,
@@ -237,6 +239,7 @@ async def open_stream(
     except Exception as error:
         raise StreamFailed(*_told(error, host, connect_timeout)) from None
     finally:
+        names.close()
         tcp.close()
     reply = Stream(stream, host, idle)
     try:

@@ -159,7 +159,7 @@ class HubClient:
     async def _get(self, kind: str, url: str, extra_time: float = 0.0) -> Reply:
         timeout = self._live.now.timeouts.server + extra_time
         return await self._read(
-            kind, await self._transport.exchange("GET", url, timeout=timeout), 0
+            kind, await self._transport.exchange("GET", url, timeout=timeout, lane=_lane(kind)), 0
         )
 
     async def _post(self, kind: str, url: str, body: Mapping[str, Any]) -> Reply:
@@ -170,7 +170,7 @@ class HubClient:
     ) -> Reply:
         timeout = self._live.now.timeouts.server + extra_time
         exchange = await self._transport.exchange(
-            "POST", url, timeout=timeout, body=body, headers=headers
+            "POST", url, timeout=timeout, body=body, headers=headers, lane=_lane(kind)
         )
         return await self._read(kind, exchange, len(body))
 
@@ -218,6 +218,13 @@ class HubClient:
         if old_url != new_url:
             self._announced.clear()
             self._clock_offset = None
+
+
+def _lane(kind: str) -> str:
+    """What may wait for each other: pictures for videos, and results for the status beside them,
+    which go to the same script; nothing for a long poll or a list of files.
+    """
+    return {"results": "status", "timelapse": "image"}.get(kind, kind)
 
 
 def _reply(

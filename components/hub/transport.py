@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from typing import Callable, List, Mapping, Optional
+from typing import Callable, Dict, List, Mapping, Optional
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
 from ..runtime.clock import Clock
+from ..runtime.names import Names
 from .outcomes import Exchange, Failure, explain, host_of, read_response
 
+SHORTEST = 0.5  # seconds for an exchange, however long its name took
 MAX_JSON_BODY = 1 << 20  # bytes; the largest reply of either generation is some ten KiB
-MAX_AT_ONCE = 3  # of the ten slots that all of Moonraker shares
+NAME_FRESH = 60.0  # seconds for which a name that was found is not looked up beforehand again
 
 
 class _TooLarge(Exception):
@@ -39,10 +41,14 @@ class _QuietCut(logging.Filter):
 
 
 class Transport:
-    """Exchanges through a given Tornado client, at most `MAX_AT_ONCE` at a time.
+    """Exchanges through a given Tornado client, one at a time of each `lane`.
 
-    A cancelled request would keep its slot of the shared client until its time is over, so every
+    So whatever hangs holds up its own kind only, and takes few of the ten slots that all of
+    Moonraker shares. A cancelled request would keep its slot until its time is over, so every
     request has a time limit.
+
+    Names are looked up in a thread of our own first: Tornado would ask in Moonraker's executor,
+    and fill it within a minute where the name server hangs (`runtime.names`).
     """
 
     def __init__(
@@ -56,7 +62,9 @@ class Transport:
         self._clock = clock
         self._user_agent = user_agent
         self._observe = observe
-        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._lanes: Dict[str, asyncio.Lock] = {}
+        self._names = Names()
+        self._found: Dict[str, float] = {}  # host → until when it need not be looked up (monotonic)
         self._quiet = _QuietCut()
         self._app_log = logging.getLogger("tornado.application")
         self._app_log.addFilter(self._quiet)
@@ -65,6 +73,7 @@ class Transport:
         self.requests = 0
 
     def close(self) -> None:
+        self._names.close()
         self._app_log.removeFilter(self._quiet)
 
     async def exchange(
@@ -76,27 +85,56 @@ class Transport:
         body: Optional[bytes] = None,
         headers: Optional[Mapping[str, str]] = None,
         max_body: int = MAX_JSON_BODY,
+        lane: str = "",
     ) -> Exchange:
         """Send one request and take its reply, within `timeout` seconds and `max_body` bytes."""
-        async with self._slots:
+        async with self._lanes.setdefault(lane, asyncio.Lock()):
             started = self._clock.monotonic()
             self.requests += 1
             self.bytes_sent += len(body or b"") + len(url)
-            ended = await self._attempt(method, url, timeout, body, headers, max_body)
+            host = host_of(url)
+            unknown = await self._look_up(host, timeout)
+            left = timeout - (self._clock.monotonic() - started)
+            ended = unknown or await self._attempt(
+                method, url, max(left, SHORTEST), timeout, body, headers, max_body
+            )
+            if ended.failure is not None and ended.failure.network:
+                self._found.pop(host, None)
             self.bytes_received += len(ended.body)
         ended = replace(ended, seconds=self._clock.monotonic() - started)
         self._observe(method, url, ended)
         return ended
 
+    async def _look_up(self, host: str, timeout: float) -> Optional[Exchange]:
+        """None if the name is known, or its fault is for the exchange itself to find."""
+        if self._found.get(host, 0.0) > self._clock.monotonic():
+            return None
+        try:
+            await asyncio.wait_for(self._names.look_up(host, 0), timeout)
+        except asyncio.TimeoutError:
+            return Exchange(
+                Failure.DNS,
+                f"The name {host} was not resolved within {timeout:g} s: check the printer's "
+                "network and its DNS server.",
+            )
+        except OSError as error:
+            return explain(error, host, timeout)
+        except UnicodeError:
+            return None
+        self._found[host] = self._clock.monotonic() + NAME_FRESH
+        return None
+
     async def _attempt(
         self,
         method: str,
         url: str,
+        left: float,
         timeout: float,
         body: Optional[bytes],
         headers: Optional[Mapping[str, str]],
         max_body: int,
     ) -> Exchange:
+        """`left` seconds are there for it, of the `timeout` that people are told."""
         chunks: List[bytes] = []
         received = 0
 
@@ -115,8 +153,8 @@ class Transport:
                 method,
                 headers=dict(headers or {}),
                 body=body,
-                connect_timeout=timeout,
-                request_timeout=timeout,
+                connect_timeout=left,
+                request_timeout=left,
                 follow_redirects=False,
                 user_agent=self._user_agent,
                 streaming_callback=take,

@@ -25,9 +25,11 @@ from .snapshot import (
     macros_of,
     read_snapshot,
     subscription,
+    volatile,
 )
 
 SUBSCRIBE_RETRY = 5.0  # seconds
+REFRESH_WITHIN = 1.0  # seconds; Klippy answers queries four times a second
 LONGEST_MESSAGE = 1000  # characters of Klippy's message; printer.cfg errors run to some hundred
 
 Listener = Callable[[Snapshot, Snapshot], None]
@@ -162,6 +164,24 @@ class Printer:
             return
         manager = self._server.lookup_component("file_manager")
         self._facts = read_facts(filename, as_dict(manager.get_file_metadata(filename)))
+
+    async def refresh(self) -> None:
+        """Ask Klippy for what changes too often to be told of; what it does not answer in time
+        stays as it was.
+        """
+        generation, wanted = self._generation, volatile(self._objects)
+        if not wanted or self._klippy is not KlippyState.READY:
+            return
+        apis = self._server.lookup_component("klippy_apis")
+        try:
+            status = await asyncio.wait_for(apis.query_objects(wanted, None), REFRESH_WITHIN)
+        except (asyncio.TimeoutError, self._server.error):
+            return
+        if generation != self._generation:
+            return
+        for name, fields in as_dict(status).items():
+            self._objects.setdefault(name, {}).update(as_dict(fields))
+        self._changed(news=False)
 
     # Looking and waiting
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Tuple
 
 from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_text
 
@@ -21,7 +21,7 @@ FILAMENT_SENSORS = ("filament_switch_sensor", "filament_motion_sensor")
 
 Objects = Mapping[str, Mapping[str, Any]]
 
-# What is asked of Klipper: object name, or its first word for a family of them → fields. A
+# What Klipper is asked to tell of: object name, or its first word for a family of them → fields. A
 # missing object is skipped.
 SUBSCRIPTION: Dict[str, Tuple[str, ...]] = {
     "webhooks": ("state", "state_message"),
@@ -34,23 +34,29 @@ SUBSCRIPTION: Dict[str, Tuple[str, ...]] = {
         "filament_used",
         "info",
     ),
-    "virtual_sdcard": ("progress", "file_position", "file_size", "is_active", "file_path"),
-    "display_status": ("progress", "message"),
-    "gcode_move": ("speed_factor", "extrude_factor", "gcode_position"),
+    "virtual_sdcard": ("is_active", "file_path"),
+    "display_status": ("message",),
+    "gcode_move": ("speed_factor", "extrude_factor"),
     "toolhead": ("extruder", "homed_axes"),
     "pause_resume": ("is_paused",),
-    "idle_timeout": ("state",),
     "extruder": ("temperature", "target", "power"),
     "heater_bed": ("temperature", "target", "power"),
     "heater_generic": ("temperature", "target", "power"),
-    "fan": ("speed", "rpm"),
-    "fan_generic": ("speed", "rpm"),
-    "heater_fan": ("speed", "rpm"),
-    "controller_fan": ("speed", "rpm"),
-    "temperature_fan": ("speed", "rpm", "temperature", "target"),
+    "fan": ("speed",),
+    "fan_generic": ("speed",),
+    "heater_fan": ("speed",),
+    "controller_fan": ("speed",),
+    "temperature_fan": ("speed", "temperature", "target"),
     "temperature_sensor": ("temperature",),
     "filament_switch_sensor": ("filament_detected", "enabled"),
     "filament_motion_sensor": ("filament_detected", "enabled"),
+}
+
+# What changes four times a second during a print and is needed once per status: asked for then.
+VOLATILE: Dict[str, Tuple[str, ...]] = {
+    "virtual_sdcard": ("progress", "file_position", "file_size"),
+    "display_status": ("progress",),
+    "gcode_move": ("gcode_position",),
 }
 
 # Fields whose change is news for the hub at once; everything else waits for the next heartbeat.
@@ -176,6 +182,11 @@ def subscription(available: List[str]) -> Dict[str, Optional[List[str]]]:
         if fields is not None:
             wanted[name] = list(fields)
     return wanted
+
+
+def volatile(available: Iterable[str]) -> Dict[str, Optional[List[str]]]:
+    """What to ask for before a status, of the objects that Klipper lists."""
+    return {name: list(fields) for name, fields in VOLATILE.items() if name in available}
 
 
 def family(name: str) -> str:

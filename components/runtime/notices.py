@@ -75,6 +75,7 @@ class Notices:
         old = self._standing.pop(key, None)
         if old is None:
             return
+        self._logged.pop(f"{key}: {old.text}", None)  # should it come back, that is news again
         if old.warning:
             self._remove_warning(_warn_id(key))
         if text:

@@ -1,28 +1,96 @@
 """A thread of our own for blocking work (disk, hashing, pictures): bounded, and gone when we leave.
 
-Moonraker's default executor is shared and, left busy, delays its exit; so nothing of ours runs
-there.
+Not Moonraker's default executor, which is shared, nor any `ThreadPoolExecutor`: the interpreter
+waits at its exit for the threads of all of them, and a disk or name server that hangs would hold up
+Moonraker's. These are daemon threads; whatever must not be cut short is written atomically.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, TypeVar
+import queue
+import threading
+from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
 T = TypeVar("T")
 
 
+class _Job(NamedTuple):
+    call: Callable[[], Any]
+    future: "asyncio.Future[Any]"
+    loop: asyncio.AbstractEventLoop
+
+
 class Worker:
+    """`threads` at most; each is started when there is work for it."""
+
     def __init__(self, name: str, threads: int = 1) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"tecmedhub-{name}")
+        self._name = f"tecmedhub-{name}"
+        self._threads = threads
+        self._started = 0
+        self._unfinished = 0  # jobs handed in whose end has not been heard of
+        self._closed = False
+        self._jobs: "queue.Queue[Optional[_Job]]" = queue.Queue()
 
     async def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Await `function(*args)` run in the thread; what it raises is raised here."""
+        """Await `function(*args)` run in the thread; what it raises is raised here.
+
+        A caller that is cancelled takes back what has not begun; what has begun goes on alone.
+        """
+        if self._closed:
+            raise RuntimeError(f"the worker {self._name} is closed")
         loop = asyncio.get_event_loop()
-        return await loop.run_in_executor(self._pool, functools.partial(function, *args, **kwargs))
+        future: "asyncio.Future[T]" = loop.create_future()
+        self._jobs.put(_Job(functools.partial(function, *args, **kwargs), future, loop))
+        self._unfinished += 1
+        if self._started < min(self._threads, self._unfinished):
+            self._started += 1
+            threading.Thread(target=self._serve, name=self._name, daemon=True).start()
+        try:
+            return await future
+        finally:
+            self._unfinished -= 1
 
     def close(self) -> None:
-        """Take no more work; whatever runs now may finish on its own."""
-        self._pool.shutdown(wait=False)
+        """Take no more work and drop what waits; whatever runs now may finish on its own."""
+        self._closed = True
+        try:
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    job.future.cancel()
+        except queue.Empty:
+            pass
+        for _ in range(self._started):
+            self._jobs.put(None)
+
+    def _serve(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            if job.future.cancelled():
+                continue
+            result: Any = None
+            failure: Optional[BaseException] = None
+            try:
+                result = job.call()
+            except BaseException as error:
+                failure = error
+            try:
+                job.loop.call_soon_threadsafe(_settle, job.future, result, failure)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits any more
+            del job, result, failure  # not to be kept alive until the next job comes
+
+
+def _settle(future: "asyncio.Future[Any]", result: Any, failure: Optional[BaseException]) -> None:
+    if future.done():
+        return
+    if failure is None:
+        future.set_result(result)
+    elif isinstance(failure, StopIteration):  # which no future takes
+        future.set_exception(RuntimeError(repr(failure)))
+    else:
+        future.set_exception(failure)

@@ -35,6 +35,7 @@ class Reporter:
         cadence: Cadence,
         journal: Journal,
         make_body: Callable[[], Body],
+        refresh: Callable[[], Awaitable[None]],
         results: ResultBox,
     ) -> None:
         self._client = client
@@ -42,6 +43,7 @@ class Reporter:
         self._cadence = cadence
         self._journal = journal
         self._make_body = make_body
+        self._refresh = refresh
         self._results = results
         self._new_results = asyncio.Event()
         self._listeners: List[Callable[[Body, Reply], None]] = []
@@ -57,6 +59,8 @@ class Reporter:
         while True:
             await self._link.ready("status")
             self.last_reasons = await self._cadence.due()
+            if not self.last_reasons:
+                await self._refresh()  # a heartbeat can wait for fresh figures, news cannot
             await self._link.ready("status")
             reply = await self.send()
             self._link.ended("status", reply)

@@ -22,16 +22,15 @@ def plain(value: Any, redact: Callable[[str], str], depth: int = 0) -> Any:
     >>> plain({"t": float("nan"), "token": "abc", "names": ("a",)}, lambda text: text)
     {'t': None, 'token': '********', 'names': ['a']}
     """
-    if isinstance(value, Enum):  # before its other base: a str or an int
-        return plain(value.value, redact, depth)
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, float):
+    kind = type(value)
+    if kind is float:  # plain types first: most of an answer is figures
         return value if math.isfinite(value) else None
-    if isinstance(value, str):
-        if value.startswith("data:") and len(value) > LONGEST_DATA_URI:
-            return f"{value[:30]}… ({len(value) * 3 // 4096} KiB)"
-        return redact(value.encode("utf-8", "replace").decode("utf-8"))
+    if kind is str:
+        return _text(value, redact)
+    if value is None or kind is int or kind is bool:
+        return value
+    if isinstance(value, Enum):
+        return plain(value.value, redact, depth)
     if depth >= MAX_DEPTH:
         return None
     if isinstance(value, Mapping):
@@ -44,3 +43,9 @@ def plain(value: Any, redact: Callable[[str], str], depth: int = 0) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(inner, redact, depth + 1) for inner in value]
     return redact(str(value))
+
+
+def _text(value: str, redact: Callable[[str], str]) -> str:
+    if value.startswith("data:") and len(value) > LONGEST_DATA_URI:
+        return f"{value[:30]}… ({len(value) * 3 // 4096} KiB)"
+    return redact(value.encode("utf-8", "replace").decode("utf-8"))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from ...hub.outcomes import Failure
-from .aside import aside
+from ...runtime.aside import aside
 from .report import Finding, State
 
 if TYPE_CHECKING:

@@ -38,5 +38,5 @@ async def aside(function: Callable[..., T], *args: Any) -> T:
         except RuntimeError:
             pass  # the loop has ended meanwhile
 
-    threading.Thread(target=work, name="tecmedhub-doctor", daemon=True).start()
+    threading.Thread(target=work, name="tecmedhub-aside", daemon=True).start()
     return await future
