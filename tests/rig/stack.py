@@ -150,13 +150,15 @@ class Stack:
         self.moonraker.wait_klippy()
 
     def reset(self) -> None:
-        """As at the start: printer idle, hub empty, no files, the plugin's memory and options new.
+        """As at the start: printer idle, hub empty, no files, no history, the plugin's memory and
+        options new.
 
         Takes about two seconds, Moonraker's restart most of them: only a new process with an empty
         state folder is sure to remember nothing of the last test.
         """
         self.moonraker.stop()
         shutil.rmtree(self.moonraker.state_folder, ignore_errors=True)
+        shutil.rmtree(self.moonraker.data_path / "database", ignore_errors=True)
         self.override.unlink(missing_ok=True)
         self._calm_klippy()
         for path in self.gcodes.iterdir():

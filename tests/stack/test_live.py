@@ -12,33 +12,11 @@ import pytest
 
 from tests.rig.gcode import make_gcode
 from tests.rig.stack import Stack
+from tests.stack.watching import seen, state, updated
 
 pytestmark = pytest.mark.stack
 
 Made = Callable[..., Stack]
-
-
-def seen(
-    stack: Stack, what: str, probe: Callable[[dict[str, Any]], Any], timeout: float = 30
-) -> Any:
-    """Wait until the hub's newest status answers to `probe`; that status."""
-
-    def look() -> dict[str, Any] | None:
-        status = stack.hub.status(stack.token)
-        return status if status is not None and probe(status) else None
-
-    return stack.hub.wait_for(look, timeout, f"a status with {what}")
-
-
-def state(stack: Stack, word: str, message: str = "", timeout: float = 30) -> dict[str, Any]:
-    """Wait until the hub sees this status word, with this in the message."""
-    found: dict[str, Any] = seen(
-        stack,
-        f"{word} ({message})",
-        lambda status: status["status"] == word and message in status["state_message"],
-        timeout,
-    )
-    return found
 
 
 def obeys(stack: Stack) -> None:
@@ -140,10 +118,9 @@ def test_klippy_killed_in_mid_print(stack: Stack) -> None:
 
 def test_moonraker_killed_and_started_in_mid_print(stack: Stack) -> None:
     start_a_print(stack, seconds=25, layers=8)
-    before = stack.hub.count(stack.token)
     stack.moonraker.kill()
     stack.moonraker.start()
-    stack.hub.wait_for(lambda: stack.hub.count(stack.token) > before, 30, "a new status")
+    updated(stack)
     again = state(stack, "printing")
     assert again["current_file"] == "cube.gcode" and again["progress"] > 0
     assert stack.hub.states(stack.token)[-1] == "printing"
@@ -157,9 +134,8 @@ def test_moonraker_started_beside_a_klippy_in_shutdown(stack: Stack) -> None:
     stack.moonraker.stop()
     stack.klippy.api("emergency_stop")
     stack.klippy.wait_state("shutdown", 20)
-    before = stack.hub.count(stack.token)
     stack.moonraker.start()
-    stack.hub.wait_for(lambda: stack.hub.count(stack.token) > before, 30, "a new status")
+    updated(stack)
     stopped = state(stack, "error", "Shutdown due to webhooks request")
     assert stopped["klippy_state"] == "shutdown"
     seen(stack, "temperatures", lambda s: s["temp_hotend"] > 20)
