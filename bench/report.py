@@ -19,7 +19,8 @@ HEADINGS = {
 NOTES = {
     "latency": (
         "From the hub's queue to Klippy having run the command, at random moments; and from a"
-        " change at Klippy to the hub's database. Client v4 on the same rig: commands 1.7 s median and"
+        " change at Klippy to the hub's database. Client v4 on the same rig: commands 1.7 s"
+        " median and"
         " 2.8 s p95, changes 2.3 s and 4.5 s."
     ),
     "footprint": (
