@@ -47,7 +47,8 @@ def timelapse(stack: Stack) -> dict[str, Any]:
 
 
 def frames_on_disk(stack: Stack) -> list[Path]:
-    return sorted((stack.moonraker.state_folder / "timelapse").glob("*/frame*.jpg"))
+    found = os.walk(stack.moonraker.state_folder / "timelapse")  # minds no folder that just goes
+    return sorted(Path(at, name) for at, _, names in found for name in names if ".jpg" in name)
 
 
 def videos(stack: Stack) -> list[dict[str, Any]]:

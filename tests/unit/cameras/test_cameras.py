@@ -346,7 +346,7 @@ async def test_a_hub_that_takes_no_picture_is_asked_less_and_less(server: OldCam
         await room.clock.until(lambda: len(asked) == 5, step=1.0, within=60)
         gaps = [b - a for a, b in pairwise(asked)]
         assert gaps[0] >= 15 and gaps == sorted(gaps)
-        assert "camera upload" in [notice.key for notice in room.board.notices.standing]
+        assert "pictures upload" in [notice.key for notice in room.board.notices.standing]
         hub.failing = ""
         await room.clock.until(lambda: hub.uploads, step=10.0)
         shot = room.cameras.picture()

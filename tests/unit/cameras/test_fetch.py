@@ -10,7 +10,6 @@ import pytest
 import pytest_asyncio
 
 from components.cameras.fetch import MAX_PICTURE, Fetcher, Trouble
-from components.runtime.worker import Worker
 from tests.unit.cameras.support import OldCameras, cameras
 
 
@@ -22,11 +21,9 @@ def server() -> Iterator[OldCameras]:
 
 @pytest_asyncio.fixture
 async def fetcher() -> AsyncIterator[Fetcher]:
-    worker = Worker("test-names")
-    fetcher = Fetcher(worker, "test")
+    fetcher = Fetcher("test")
     yield fetcher
     fetcher.close()
-    worker.close()
 
 
 async def test_a_picture_comes_whole(server: OldCameras, fetcher: Fetcher) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -134,7 +135,8 @@ class Print:
         return self.overview["videos"]
 
     def on_disk(self) -> list[Path]:
-        return sorted((self.path / "tecmedhub" / "timelapse").glob("*/frame*.jpg"))
+        found = os.walk(self.path / "tecmedhub" / "timelapse")  # minds no folder that just goes
+        return sorted(Path(at, name) for at, _, names in found for name in names if ".jpg" in name)
 
 
 @pytest.fixture
