@@ -294,7 +294,8 @@ int getaddrinfo(const char *restrict node, const char *restrict service,
 {
     static const char hanging[] = ".hang.invalid";
     size_t length = node ? strlen(node) : 0;
-    if (control && length >= sizeof hanging - 1
+    int number = hints && (hints->ai_flags & AI_NUMERICHOST); /* no name server is asked */
+    if (control && !number && length >= sizeof hanging - 1
         && strcmp(node + length - (sizeof hanging - 1), hanging) == 0) {
         __sync_fetch_and_add(&control->hits, 1);
         while (control->dns_hangs)

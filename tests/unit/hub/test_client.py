@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import socket
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -229,16 +231,43 @@ async def test_a_picture_is_a_form_with_the_token(faults: FaultServer) -> None:
     bench.close()
 
 
-async def test_at_most_three_requests_at_a_time(faults: FaultServer) -> None:
+async def test_one_request_of_a_kind_at_a_time_and_no_kind_waits_for_another(
+    faults: FaultServer,
+) -> None:
     bench = Bench(faults, timeout=30.0)
     faults.behave("hang")
-    tasks = [asyncio.ensure_future(bench.status()) for _ in range(6)]
-    for _ in range(3):
-        await faults.arrived("api.php")
-    for _ in range(50):
-        await asyncio.sleep(0)
-    assert bench.transport.requests == 3
+    tasks = [asyncio.ensure_future(bench.status()) for _ in range(3)]
+    tasks += [asyncio.ensure_future(bench.client.upload_image(b"JPEG")) for _ in range(3)]
+    tasks.append(asyncio.ensure_future(bench.client.list_files()))
+    tasks.append(asyncio.ensure_future(bench.client.fetch_commands(30)))
+    await faults.arrived("", count=4)
+    for target in ("/api.php", "upload_image", "list_files", "get_commands"):
+        assert faults.requests(target)
+    assert bench.transport.requests == 4
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    bench.close()
+
+
+async def test_a_name_server_that_hangs_takes_one_thread_and_none_of_the_executor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    let_go = threading.Event()
+    asked: list[str] = []
+
+    def hang(host: str, *_more: Any) -> Any:
+        if _more[-1:] == (socket.AI_NUMERICHOST,):
+            raise socket.gaierror
+        asked.append(host)
+        let_go.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    bench = Bench(None, server_url="http://hub.test/api.php", timeout=0.1)
+    replies = [await bench.status() for _ in range(4)]
+    assert {reply.failure for reply in replies} == {Failure.DNS}
+    assert "was not resolved within 0.1 s" in replies[0].sentence
+    assert asked == ["hub.test"]
+    let_go.set()
     bench.close()
