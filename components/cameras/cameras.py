@@ -69,7 +69,11 @@ class Cameras:
             live=live, hub=hub, notices=notices, clock=clock, shots=self._shots, on_new=self._tell
         )
         self._finale = Finale(
-            look=lambda: printer.snapshot, grab=lambda: self.grab(self.best), clock=clock
+            look=lambda: printer.snapshot,
+            refresh=printer.refresh,
+            camera=lambda: self.best,
+            grab=self.grab,
+            clock=clock,
         )
         printer.subscribe(self._on_printer)
         live.subscribe(self._on_settings)

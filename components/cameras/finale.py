@@ -39,12 +39,22 @@ def near_end(snapshot: Snapshot) -> bool:
 
 
 class Finale:
-    """`grab()` takes a picture with the camera that counts."""
+    """`camera()` names the camera that counts ("" for none), `grab(camera)` takes its picture;
+    `refresh()` brings what `look()` shows up to date.
+    """
 
     def __init__(
-        self, *, look: Callable[[], Snapshot], grab: Callable[[], Awaitable[Fetched]], clock: Clock
+        self,
+        *,
+        look: Callable[[], Snapshot],
+        refresh: Callable[[], Awaitable[None]],
+        camera: Callable[[], str],
+        grab: Callable[[str], Awaitable[Fetched]],
+        clock: Clock,
     ) -> None:
         self._look = look
+        self._refresh = refresh
+        self._camera = camera
         self._grab = grab
         self._clock = clock
         self._alarm = Alarm(clock)
@@ -63,13 +73,17 @@ class Finale:
             await self._alarm.wait(LOOK_EVERY if self._look().printing else None)
 
     async def step(self) -> None:
-        snapshot = self._look()
-        if snapshot.job.filename != self._filename or not snapshot.printing:
+        job = self._look().job
+        if job.filename != self._filename or not self._look().printing:
             self._confirmed = self._latest = None
-            self._filename = snapshot.job.filename
-        if not near_end(snapshot):
+            self._filename = job.filename
+        camera = self._camera()
+        if not camera or not self._look().printing:
             return
-        fetched = await self._grab()
+        await self._refresh()
+        if not near_end(self._look()):
+            return
+        fetched = await self._grab(camera)
         if fetched.trouble is not None:
             return
         # The counter after the picture came: what grows it later was laid down after the picture.
