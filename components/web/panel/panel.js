@@ -132,7 +132,9 @@ function showLive() {
 }
 
 function showNotices() {
-  const standing = known.overview.notices.filter((notice) => !["hub", "setup"].includes(notice.key));
+  const why = known.overview.hub.sentence;  // told below, and not again by what suffers from it
+  const told = (notice) => ["hub", "setup"].includes(notice.key) || (!notice.warning && why && notice.text.includes(why));
+  const standing = known.overview.notices.filter((notice) => !told(notice));
   fill($("notices"), standing, () => standing.map((notice) => h("li", { class: notice.warning ? "" : "info" },
     h("span", { lang: "en" }, notice.text),
     h("span", { class: "quiet" }, `${t("notice.since", { time: moment(notice.since) })}${notice.count > 1 ? ` · ${t("notice.count", { count: notice.count })}` : ""}`))));
@@ -161,7 +163,7 @@ function showHub() {
   const skew = hub.clock_skew;
   const facts = hub.state === "unconfigured" ? [] : [
     [t("hub.host"), hub.host],
-    [t("hub.latency"), hub.latency_ms === null ? "–" : t("chart.ms", { value: figure(hub.latency_ms) })],
+    [t("hub.latency"), hub.latency_ms === null || hub.state === "disconnected" ? "–" : t("chart.ms", { value: figure(hub.latency_ms) })],
     [t("hub.lastsent"), sent ? sent.taken_at : null],
     [t("hub.skew"), skew === null ? "–" : Math.abs(skew) <= 10 ? t("hub.skew.ok") : t("hub.skew.off", { seconds: figure(Math.abs(skew)) })],
     [t("hub.reconnections"), figure(hub.reconnections)],
