@@ -199,3 +199,23 @@ def test_a_pause_as_each_generation_knows_it(generation: int, make_stack: Made) 
     pause = ["paused", "printing"] if generation == 2 else []
     expected = ["idle", "printing", *pause, "idle"]
     assert words[words.index("idle") :] == expected
+
+
+# Options
+
+
+def test_a_wrong_option_is_named_and_stops_nothing_else(stack: Stack) -> None:
+    stack.configure(
+        intervals_status_update="often",
+        timeouts_server=900,
+        printer_data_location="Lab Principal",
+        camera_enabeld="no",
+    )
+    seen(stack, "the location", lambda status: status["location"] == "Lab Principal")
+    warnings = "\n".join(stack.moonraker.warnings())
+    for told in ("intervals_status_update", "often", "0.5 to 55", "timeouts_server", "900"):
+        assert told in warnings
+    assert "camera_enabeld" in warnings and "camera_enabled" in warnings
+    obeys(stack)
+    stack.configure()
+    assert stack.moonraker.warnings() == []

@@ -1,4 +1,4 @@
-"""The chain as a whole: from the hub to the printer and back, on every Moonraker of the bench."""
+"""The chain as a whole: from the hub to the printer and back (`test_versions`: on each Moonraker)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from tests.rig.stack import Stack
 pytestmark = pytest.mark.stack
 
 
-@pytest.mark.versions
 @pytest.mark.parametrize("generation", [1, 2])
 def test_a_print_and_a_command_go_all_the_way(
-    moonraker_python: str, generation: int, make_stack: Callable[..., Stack]
+    generation: int, make_stack: Callable[..., Stack]
 ) -> None:
-    stack = make_stack(python=moonraker_python, generation=generation)
+    stack = make_stack(generation=generation)
     stack.put("cube.gcode", make_gcode(seconds=2))
     stack.print("cube.gcode")
 
