@@ -203,7 +203,7 @@ def test_an_update_arrives_and_a_hard_recovery_keeps_the_users_data(
         # A hard recovery deletes the folder and clones it anew; what is the user's lies elsewhere.
         moonraker.upload("tecmedhub.json", OVERRIDE, root="config")
         hub.wait_for(lambda: (hub.status("T1") or {}).get("location") == "Lab 7", 10)
-        command = hub.queue("T1", "set_fan", speed=0)
+        command = hub.queue("T1", "cancel_download")
         before = hub.wait_for(lambda: hub.result("T1", command), 20)
         written = conf.read_bytes()
         inode = plugin.repository.stat().st_ino
@@ -248,7 +248,7 @@ def test_two_instances_share_the_plugin_and_uninstalling_leaves_nothing(
             assert rig.state_folder.is_dir()
         assert {request.token for request in hub.requests() if request.token} == {"T1", "T2"}
         # Each obeys its own commands.
-        command = hub.queue("T2", "set_fan", speed=0)
+        command = hub.queue("T2", "cancel_download")
         hub.wait_for(lambda: hub.result("T2", command), 20)
         assert one.get("/server/tecmedhub/commands")["commands"] == []
 
