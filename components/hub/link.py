@@ -130,6 +130,7 @@ class Link:
         return self._channels[name]
 
     def _succeeded(self, name: str, own: _Channel, reply: Reply) -> None:
+        recovered = own.failing is not None
         own.backoff.succeeded()
         own.until = 0.0
         own.failing = None
@@ -142,6 +143,10 @@ class Link:
                 and other.failing.failure.network
             ):
                 other.failing = None
+        if recovered:  # what mended this may have mended the others: let each try once, now
+            for other in self._channels.values():
+                other.until = 0.0
+            self._wake.set()
         if self._network.failures:
             self._network.succeeded()
             self._until = 0.0
@@ -154,6 +159,7 @@ class Link:
             # Everyone was told the same number: a little later each, so as not to come back as one.
             wait = reply.retry_after + self._rng.uniform(0.0, min(reply.retry_after / 4, 15.0))
             self._until = max(self._until, now + wait)
+            own.backoff.failures += 1  # which shows, once it is more than one
         elif reply.failure is not None and reply.failure.network:
             if now >= self._until:  # the second channel of the same round does not count again
                 self._until = now + self._network.failed()

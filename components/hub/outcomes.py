@@ -82,8 +82,9 @@ def read_response(
             "because they would carry the token along.",
         )
     if status in (429, 503):
-        wait = f" in {retry_after:.0f} s" if retry_after is not None else ""
-        return ended(Failure.BUSY, f"{host} is busy (HTTP {status}) and is asked again{wait}.")
+        # No figure: the sentence would be another one, and news, at each attempt.
+        when = "when it said" if retry_after is not None else "soon"
+        return ended(Failure.BUSY, f"{host} is busy (HTTP {status}) and is asked again {when}.")
     hint = {
         401: "check the token",
         403: "check the token and the server's access rules",

@@ -2,18 +2,21 @@
 
 A notice has a key and one clear sentence. While it stands it is a Moonraker warning (which
 Mainsail and Fluidd show), a row in the panel and in `GET /server/tecmedhub/status`; it is logged
-once and then counted, however often it recurs.
+once and then counted, however often it recurs. After it was mended its return is news again, a few
+times an hour at most.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Deque, Dict, List, Optional
 
 from .clock import Clock
 
+NEWS_AN_HOUR = 3  # log lines for the same fault, come and gone again
+MAX_TEXTS = 20  # sentences of one notice whose return is news
 MAX_LOGGED = 500  # distinct sentences remembered; beyond it the oldest may be logged a second time
 
 
@@ -46,6 +49,8 @@ class Notices:
         self._console = console
         self._standing: Dict[str, Notice] = {}
         self._logged: "OrderedDict[str, int]" = OrderedDict()
+        self._told: Dict[str, Deque[str]] = {}  # by key: what was logged while it stood
+        self._ends: "OrderedDict[str, Deque[float]]" = OrderedDict()  # monotonic
         self._listeners: List[Callable[[], None]] = []
 
     def subscribe(self, listener: Callable[[], None]) -> None:
@@ -67,7 +72,11 @@ class Notices:
             self._add_warning(f"TecMedHub: {text}", _warn_id(key))
         elif old is not None and old.warning:
             self._remove_warning(_warn_id(key))
-        self.log_once(f"{key}: {text}", text, level=level)
+        identity = f"{key}: {text}"
+        if identity not in self._told.get(key, ()) and self._news_again(identity):
+            self._logged.pop(identity, None)
+        if self.log_once(identity, text, level=level):
+            self._told.setdefault(key, deque(maxlen=MAX_TEXTS)).append(identity)
         self._changed()
 
     def clear(self, key: str, text: str = "") -> None:
@@ -75,10 +84,12 @@ class Notices:
         old = self._standing.pop(key, None)
         if old is None:
             return
-        self._logged.pop(f"{key}: {old.text}", None)  # should it come back, that is news again
+        told = self._told.pop(key, ())
+        for identity in told:
+            self._note_end(identity)
         if old.warning:
             self._remove_warning(_warn_id(key))
-        if text:
+        if text and told:  # no good news about what nobody was told
             times = "" if old.count == 1 else f" (it had been reported {old.count} times)"
             self.logger.info("%s%s", text, times)
         self._changed()
@@ -101,6 +112,22 @@ class Notices:
         self.logger.log(level, "%s", text, exc_info=exc_info)
         return True
 
+    def _note_end(self, identity: str) -> None:
+        ends = self._ends.pop(identity, None) or deque(maxlen=NEWS_AN_HOUR)
+        ends.append(self._clock.monotonic())
+        self._ends[identity] = ends
+        while len(self._ends) > MAX_LOGGED:
+            self._ends.popitem(last=False)
+
+    def _news_again(self, identity: str) -> bool:
+        """Whether it was mended since it was logged, and not too often of late: a line that drops
+        every other packet must not fill a disk.
+        """
+        ends = self._ends.get(identity)
+        if not ends:
+            return False
+        return len(ends) < NEWS_AN_HOUR or self._clock.monotonic() - ends[0] >= 3600.0
+
     def times_logged(self, identity: str) -> int:
         return self._logged.get(identity, 0)
 
@@ -121,6 +148,7 @@ class Notices:
             if notice.warning:
                 self._remove_warning(_warn_id(notice.key))
         self._standing.clear()
+        self._told.clear()
 
     def _changed(self) -> None:
         for listener in self._listeners:

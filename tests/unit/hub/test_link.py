@@ -145,3 +145,27 @@ def test_the_length_of_an_outage_is_told() -> None:
     bench.link.ended("status", OK)
     assert bench.changes == [(True, 0.0), (False, 0.0), (True, 71.0)]
     assert bench.link.reconnections == 1
+
+
+async def test_what_mends_one_channel_lets_the_others_try_at_once() -> None:
+    bench = Bench()
+    for _ in range(8):
+        bench.link.ended("status", failed(Failure.STATUS))
+        bench.link.ended("commands", failed(Failure.STATUS))
+    assert bench.link.retry_in("commands") > 0
+    waiting = asyncio.ensure_future(bench.link.ready("commands"))
+    await asyncio.sleep(0)
+    bench.link.ended("status", OK)
+    await asyncio.wait_for(waiting, 5)
+    bench.link.ended("commands", failed(Failure.STATUS))
+    bench.link.ended("status", OK)  # as before: commands alone are stuck, and must not hammer
+    assert bench.link.retry_in("commands") > 0
+
+
+def test_a_hub_that_is_busy_for_long_is_a_warning_with_one_sentence() -> None:
+    bench = Bench()
+    for seconds in (3.0, 17.0, 900.0):
+        bench.link.ended("status", failed(Failure.BUSY, retry_after=seconds))
+    assert bench.board.warnings == {"tecmedhub_hub": "TecMedHub: It failed: busy."}
+    bench.link.ended("status", OK)
+    assert bench.board.warnings == {}
