@@ -17,7 +17,7 @@ setup-demo:
 	@scripts/bootstrap demo
 
 demo: setup-demo  ## Print a short file on a printer made of software, and watch the hub see it
-	@$(PYTHON) scripts/demo.py
+	@$(PYTHON) -m tests.demo $(DEMO_ARGS)
 
 test: setup lint  ## Everything: linters, types, the Python 3.7 floor, unit tests, the real stack, older Moonrakers
 	@$(PYTHON) -m pytest $(PYTEST_ARGS)

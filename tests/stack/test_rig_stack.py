@@ -1,4 +1,4 @@
-"""The chain as a whole: from the hub to the printer and back (`test_versions`: on each Moonraker)."""
+"""The chain as a whole, from the hub to the printer and back."""
 
 from __future__ import annotations
 
