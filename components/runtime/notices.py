@@ -9,6 +9,7 @@ times an hour at most.
 from __future__ import annotations
 
 import logging
+import re
 from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 from typing import Callable, Deque, Dict, List, Optional
@@ -18,6 +19,8 @@ from .clock import Clock
 NEWS_AN_HOUR = 3  # log lines for the same fault, come and gone again
 MAX_TEXTS = 20  # sentences of one notice whose return is news
 MAX_LOGGED = 500  # distinct sentences remembered; beyond it the oldest may be logged a second time
+# A time, an id, a count of bytes in an otherwise equal sentence does not make it another fault.
+_FIGURES = re.compile(r"\d[\d:.,/-]{3,}")
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Notices:
             self._add_warning(f"TecMedHub: {text}", _warn_id(key))
         elif old is not None and old.warning:
             self._remove_warning(_warn_id(key))
-        identity = f"{key}: {text}"
+        identity = f"{key}: {_FIGURES.sub('#', text)}"
         if identity not in self._told.get(key, ()) and self._news_again(identity):
             self._logged.pop(identity, None)
         if self.log_once(identity, text, level=level):

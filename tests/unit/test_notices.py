@@ -57,3 +57,14 @@ def test_every_text_of_an_outage_is_news_in_the_next(caplog: pytest.LogCaptureFi
             board.notices.show("hub", "It answers nonsense.")
         board.notices.clear("hub", "It is back.")
     assert caplog.messages == ["It refuses.", "It answers nonsense.", GOOD] * 2
+
+
+def test_a_figure_that_changes_makes_no_other_fault(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "test.tecmedhub")
+    board = Board()
+    for second in range(10, 60):
+        board.notices.show("hub", f'It refuses: "locked at 12:30:{second}".')
+    board.notices.show("hub", "It answers HTTP 500.")
+    board.notices.show("hub", "It answers HTTP 404.")
+    assert len(caplog.messages) == 3
+    assert board.warnings == {"tecmedhub_hub": "TecMedHub: It answers HTTP 404."}
