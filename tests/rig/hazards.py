@@ -2,7 +2,7 @@
 
     hazards = Hazards(folder)                         # compiles the library, once a machine
     rig = MoonrakerRig(..., environment=hazards.environment)
-    hazards.disk("full", rig.state_folder)            # or "read-only"; nobody is exempt, not even root
+    hazards.disk("full", rig.state_folder)            # or "read-only"; nobody is exempt
     hazards.clock(-50 * 365 * 86400)                  # Moonraker's wall clock is 50 years behind
     hazards.hang_names()                              # look-ups of x.hang.invalid do not return
     hazards.clear()

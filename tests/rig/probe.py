@@ -133,7 +133,9 @@ class Probe:
             "threads": sorted(
                 thread.name for thread in threading.enumerate() if "tecmedhub" in thread.name
             ),
-            "sockets": sum(_link(name).startswith("socket:") for name in os.listdir("/proc/self/fd")),
+            "sockets": sum(
+                _link(name).startswith("socket:") for name in os.listdir("/proc/self/fd")
+            ),
             "files": sorted(
                 link
                 for link in map(_link, os.listdir("/proc/self/fd"))

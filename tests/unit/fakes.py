@@ -1,4 +1,4 @@
-"""Stand-ins that rooms are tested with: a clock whose hands the test turns, notices that are lists."""
+"""Stand-ins that rooms are tested with: a clock the test turns, notices that are lists."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ import pytest
 from components.runtime.notices import NEWS_AN_HOUR
 from tests.unit.fakes import Board, FakeClock
 
-
 GOOD = "It is back. (it had been reported 10 times)"
 
 
