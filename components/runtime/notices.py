@@ -20,7 +20,7 @@ NEWS_AN_HOUR = 3  # log lines for the same fault, come and gone again
 MAX_TEXTS = 20  # sentences of one notice whose return is news
 MAX_LOGGED = 500  # distinct sentences remembered; beyond it the oldest may be logged a second time
 # A time, an id, a count of bytes in an otherwise equal sentence does not make it another fault.
-_FIGURES = re.compile(r"\d[\d:.,/-]{3,}")
+_FIGURES = re.compile(r"\d[\d:.,/-]{2,}\d")
 
 
 @dataclass(frozen=True)
