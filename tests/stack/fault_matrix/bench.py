@@ -1,0 +1,329 @@
+"""The stack with everything in it that can go wrong, and what every outage has to show.
+
+One stack serves all rows: Moonraker talks to the hub through a `FaultServer`, sees two cameras of
+a `CameraServer`, runs with `Hazards` preloaded and the `probe` beside the plugin. `whole()` brings
+all of it back to good order, whatever a row has left behind.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.rig import probe
+from tests.rig.cameras import CameraServer
+from tests.rig.faults import FaultServer
+from tests.rig.hazards import Hazards
+from tests.rig.hub_records import Event, Status
+from tests.rig.klippy import wait_until
+from tests.rig.stack import Stack
+
+TIMEOUT = 1.5  # seconds the plugin waits for the hub; two such waits make a warning
+WARNED = 12.0  # seconds until a warning must show
+MENDED = 20.0  # seconds until all is told after a fault
+# A job of about a second that neither heats nor moves.
+JOB = "COUNT NAME=jobs\nG4 P800\nM400\n"
+OPTIONS = {
+    "timeouts_server": TIMEOUT,
+    "timeouts_camera": 1,
+    "timeouts_file_download": 2,
+    "intervals_status_update": 0.7,
+    "intervals_command_check": 0.5,
+    "intervals_command_check_active": 0.5,
+    "intervals_health_check": 1,
+    "retries_max_attempts": 100,  # the documented waits all through: no jitter up to a minute
+    "retries_exponential_backoff": False,
+    "retries_base_delay": 0.3,
+    "security_rate_limit_seconds": 0,
+    "camera_capture_interval": 1,
+    "camera_timelapse_enabled": False,
+}
+
+
+class FaultyStack(Stack):
+    """See the module."""
+
+    def __init__(self, folder: Path, **arguments: Any) -> None:
+        self.cameras = CameraServer(2, size=(320, 240)).start()
+        options = {**OPTIONS, **arguments.pop("options", {})}
+        options["camera_urls"] = [camera.snapshot_url for camera in self.cameras]
+        features = {"command_results": True, "events": True}
+        self.trusted = folder / "trusted"  # certificates that Moonraker trusts, by their hash
+        super().__init__(
+            folder, options=options, features=features, sections=probe.SECTION, **arguments
+        )
+        self.hazards = Hazards(folder / "hazards")
+        self.moonraker.environment.update(self.hazards.environment)
+        self.moonraker.environment["SSL_CERT_DIR"] = str(self.trusted)
+        self._faults: FaultServer | None = None
+        self._live = ""  # the JSON override, where a row has written one
+        self._seen = 0  # bytes of moonraker.log that were looked at
+        self.rows = 0
+        self.traces_expected = False  # in moonraker.log
+
+    @property
+    def faults(self) -> FaultServer:
+        """The server between Moonraker and the hub."""
+        if self._faults is None:
+            self._faults = FaultServer(self.hub.port).start()
+        return self._faults
+
+    @property
+    def server_url(self) -> str:
+        path = "/api.php" if self.generation == 1 else "/printer-api/update.php"
+        return self.faults.url(path)
+
+    def start(self) -> FaultyStack:
+        self.hub.start()
+        self.moonraker.tecmedhub = self.options()
+        self.moonraker.prepare()
+        probe.install(self.moonraker.source / "moonraker")
+        super().start()
+        return self
+
+    def stop(self) -> None:
+        self.hazards.clear()
+        super().stop()
+        self.cameras.stop()
+        if self._faults is not None:
+            self._faults.stop()
+
+    # -- order ---------------------------------------------------------------------------------
+
+    def whole(self) -> None:
+        """Everything works, is connected and idle; no warning stands."""
+        self.hazards.clear()
+        self.faults.clear_behaviour()
+        self.faults.listen()
+        for camera in self.cameras:
+            camera.behave("ok")
+        if not self.hub.running:
+            self.hub.restart()
+        self.hub.thaw()
+        self.hub.clear_faults()
+        self.hub.set(features=self.features, tokens=None, clock_offset=None)
+        self._calm_klippy()
+        if self._live:
+            self.configure_live("")
+        if not self.moonraker.running:
+            self.moonraker.start()
+        self.moonraker.wait_klippy()
+        if any("amera" in text for text in self.moonraker.warnings()):
+            self.do("snapshot")
+        self.wait_quiet()
+        self.seen_log()
+
+    def wait_quiet(self, timeout: float = MENDED) -> None:
+        """Until the hub hears from the printer, all is delivered, and no warning stands."""
+        start = time.time()
+
+        def quiet() -> bool:
+            last = self.hub.last(self.token)
+            if last is None or last.time < start or last.body.get("status") == "offline":
+                return False
+            left = self.status()["undelivered"]
+            return left == {"events": 0, "command_results": 0} and not self.moonraker.warnings()
+
+        try:
+            wait_until(quiet, timeout, "all to be well")
+        except Exception as error:
+            state = self.status()
+            raise AssertionError(
+                f"{error}: {self.moonraker.warnings()}, {state['undelivered']}, {state['hub']}"
+            ) from error
+
+    def configure_live(self, text: str) -> None:
+        """Save the JSON override as a web interface does; empty: nothing in it."""
+        self._live = text
+        self.moonraker.upload(self.override.name, text or "{}", root="config")
+
+    def trust(self, authority: Path) -> None:
+        """Moonraker shall trust whatever this authority has signed."""
+        command = ["openssl", "x509", "-hash", "-noout", "-in", str(authority)]
+        digest = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        self.trusted.mkdir(exist_ok=True)
+        number = len(list(self.trusted.glob(f"{digest}.*")))
+        (self.trusted / f"{digest}.{number}").write_bytes(authority.read_bytes())
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """`GET /server/tecmedhub/status`"""
+        answer: dict[str, Any] = self.moonraker.get("/server/tecmedhub/status")
+        return answer
+
+    def probe(self) -> dict[str, Any]:
+        answer: dict[str, Any] = self.moonraker.get("/server/probe/belongings")
+        return answer
+
+    def log_since_start(self) -> str:
+        """What tecmedhub.log says since the plugin's last start."""
+        text = self.log_text()
+        return text[text.rfind("is at work") :]
+
+    def log_text(self) -> str:
+        path = self.moonraker.logs / "tecmedhub.log"
+        return path.read_text("utf-8") if path.exists() else ""
+
+    def logged(self, sentence: str) -> int:
+        """How many lines of the plugin's log say just this, since its last start."""
+        return sum(distinct(line) == sentence for line in self.log_since_start().splitlines())
+
+    def seen_log(self) -> str:
+        """What moonraker.log has that was not looked at before."""
+        text = self.moonraker.log_text()
+        fresh, self._seen = text[self._seen :], len(text)
+        return fresh
+
+    def wait_warning(self, words: str, timeout: float = WARNED) -> str:
+        """The Moonraker warning that holds these words, once it stands."""
+
+        def standing() -> str:
+            return next((w for w in self.moonraker.warnings() if words in w), "")
+
+        try:
+            return str(wait_until(standing, timeout, f"a warning: {words}"))
+        except Exception as error:
+            raise AssertionError(f"{error}; there are {self.moonraker.warnings()}") from error
+
+    def wait_no_warning(self, words: str = "", timeout: float = MENDED) -> None:
+        def gone() -> bool:
+            return not any(words in text for text in self.moonraker.warnings())
+
+        wait_until(gone, timeout, f"the warning to go: {words}")
+
+    def wait_result(self, command: Any, timeout: float = MENDED) -> Any:
+        return self.hub.wait_for(
+            lambda: self.hub.result(self.token, command), timeout, f"the result of {command}"
+        )
+
+    def statuses_since(self, moment: float) -> list[Status]:
+        return self.hub.history(self.token, since=moment)
+
+    def wait_flow(self, count: int = 3, timeout: float = 8) -> None:
+        """Until the hub has accepted that many more statuses."""
+        self.wait_statuses(count, time.time(), timeout)
+
+    def wait_statuses(self, count: int, since: float, timeout: float = MENDED) -> list[Status]:
+        """Until the hub has accepted that many since then."""
+        found: list[Status] = self.hub.wait_for(
+            lambda: len(self.statuses_since(since)) >= count and self.statuses_since(since),
+            timeout,
+            f"{count} statuses",
+        )
+        return found
+
+    # -- acting --------------------------------------------------------------------------------
+
+    def print_job(self, name: str = "job.gcode", text: str = JOB) -> None:
+        """A job from its start to its end, by hand."""
+        if not (self.gcodes / name).exists():
+            self.put(name, text)
+        before = self.moonraker.get("/server/history/totals")["job_totals"]["total_jobs"]
+        self.print(name)
+
+        def ended() -> bool:
+            totals = self.moonraker.get("/server/history/totals")["job_totals"]
+            return int(totals["total_jobs"]) > int(before)
+
+        wait_until(ended, 20, "the job's end")
+
+    def count_once(self, name: str) -> Any:
+        """Queue a command whose executions are counted under `name`; its id."""
+        return self.hub.queue(
+            self.token, "macro", macro_name="COUNT", params={"NAME": name}
+        )
+
+    def events_since(self, seq: int) -> list[Event]:
+        found = [event for event in self.hub.events(self.token) if event.body["seq"] > seq]
+        return sorted(found, key=lambda event: int(event.body["seq"]))
+
+    def wait_counted(self, name: str, timeout: float = 8) -> None:
+        """Until the printer has carried out the command of `count_once(name)`."""
+        wait_until(lambda: self.klippy.count(name) >= 1, timeout, f"the command {name}")
+
+    def last_seq(self) -> int:
+        return max((int(e.body["seq"]) for e in self.hub.events(self.token)), default=0)
+
+
+class Outage:
+    """One outage: what happens meanwhile, and what must be known and shown after it."""
+
+    def __init__(self, stack: FaultyStack, words: str) -> None:
+        stack.rows += 1
+        self.stack = stack
+        self.words = words
+        self.name = f"row{stack.rows}"
+        self.seq = stack.last_seq()
+        self.log_length = len(stack.log_text())
+        self.jobs = stack.klippy.count("jobs")
+        self.began = time.time()
+        self.ended = 0.0
+        self.warning = ""
+        self.sentence = ""
+
+    def live_through(self, *, order: bool = True) -> None:
+        """A warning shows; a job is printed to its end; the hub is given a command."""
+        self.warning = self.stack.wait_warning(self.words)
+        self.sentence = self.warning.removeprefix("TecMedHub: ")
+        self.stack.print_job()
+        if order:
+            self.order()
+
+    def order(self) -> None:
+        """Give the hub a command that is counted."""
+        self.command = self.stack.count_once(self.name)
+        self.ended = time.time()
+
+    def check(self) -> None:
+        """After the fault: nothing was lost, nothing was done twice, nothing stands any more."""
+        stack = self.stack
+        assert self.warning, "the outage was not lived through"
+        result = stack.wait_result(self.command)
+        assert result.status == "done", result.message
+        stack.wait_quiet()
+        assert stack.klippy.count(self.name) == 1
+        assert stack.klippy.count("jobs") == self.jobs + 1
+        self.check_events()
+        self.check_newest()
+        assert stack.logged(self.sentence) >= 1, stack.log_since_start()[-2000:]
+        assert self.logged() <= 1, stack.log_since_start()[-2000:]  # of many attempts
+
+    def logged(self) -> int:
+        """How many lines of the log say it since the outage began."""
+        fresh = self.stack.log_text()[self.log_length :]
+        return sum(distinct(line) == self.sentence for line in fresh.splitlines())
+
+    def check_events(self) -> None:
+        """Everything that happened, in order, once, with its own time."""
+        events = self.stack.events_since(self.seq)
+        numbers = [event.body["seq"] for event in events]
+        assert numbers == list(range(self.seq + 1, self.seq + 1 + len(numbers))), numbers
+        kinds = [event.body["kind"] for event in events]
+        for kind in ("hub_unreachable", "job_started", "job_finished", "hub_reconnected"):
+            assert kinds.count(kind) >= 1, kinds
+        for kind in ("job_started", "job_finished", "job_record"):
+            assert kinds.count(kind) == 1, kinds
+        assert kinds.index("hub_unreachable") < kinds.index("job_started")
+        assert kinds.index("job_started") < kinds.index("job_finished")
+        for event in events:
+            if event.body["kind"].startswith("job_"):
+                assert self.began <= event.body["at"] <= self.ended + 1
+        (away,) = [e.body["data"] for e in events if e.body["kind"] == "hub_reconnected"][-1:]
+        assert away["seconds"] > 0
+
+    def check_newest(self) -> None:
+        """The hub has the printer as it is now, told after the fault, not an old telling."""
+        last = self.stack.hub.last(self.stack.token)
+        assert last is not None
+        assert last.body["print_state"] == "complete"
+        assert last.body["last_completed"].startswith("job.gcode (")
+        assert last.time >= self.ended
+
+
+def distinct(text: str) -> str:
+    """A log line without its time and level."""
+    return re.sub(r"^\S+ \S+ [A-Z]+ +", "", text)

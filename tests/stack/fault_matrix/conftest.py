@@ -1,0 +1,26 @@
+"""One stack for all rows; each finds it in good order, and leaves no trace in Moonraker's log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.rig.klippy import short_folder
+from tests.stack.fault_matrix.bench import FaultyStack
+
+
+@pytest.fixture(scope="session")
+def _faulty() -> Iterator[FaultyStack]:
+    with short_folder("f") as folder, FaultyStack(folder) as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(_faulty: FaultyStack) -> Iterator[FaultyStack]:
+    """In good order. Moonraker's log must show no exception after the test, unless it says so."""
+    _faulty.whole()
+    _faulty.traces_expected = False
+    yield _faulty
+    fresh = _faulty.seen_log()
+    assert _faulty.traces_expected or "Traceback" not in fresh, fresh[-4000:]

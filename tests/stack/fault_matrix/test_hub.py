@@ -1,0 +1,318 @@
+"""Rows of the fault matrix: the hub, and the way to it.
+
+In each the printer prints a job and the hub is given a command while it cannot be talked to. What
+the hub must know afterwards is the same in all (`Outage.check`): every event with its own time and
+number, the newest status, the command carried out once; the warning has named the fault, stood for
+as long as it did, and was logged once.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.rig.faults import UNKNOWN_HOST, FaultServer
+from tests.rig.hazards import HANGING_HOST
+from tests.stack.fault_matrix.bench import JOB, FaultyStack, Outage
+
+pytestmark = pytest.mark.stack
+
+Begin = Callable[[FaultyStack], None]
+# What a damaged reply is made of: the hub itself is not asked, and keeps its commands.
+LONG_REPLY = {"success": True, "message": "x" * 600, "commands": []}
+
+
+def behaves(mode: str, **params: Any) -> Begin:
+    return lambda stack: stack.faults.behave(mode, **params)
+
+
+OUTAGES: dict[str, tuple[Begin, str]] = {
+    "refuses": (lambda stack: stack.faults.refuse(), "refuses connections: check that the web"),
+    "drops packets": (lambda stack: stack.faults.blackhole(), "No connection to 127.0.0.1 within"),
+    "hangs at accept": (behaves("hang_accept"), "did not answer within 1.5 s"),
+    "hangs": (behaves("hang"), "did not answer within 1.5 s"),
+    "hangs in the body": (behaves("hang_body", reply=LONG_REPLY), "did not answer within 1.5 s"),
+    "closes without a word": (behaves("close"), "closed the connection before its answer"),
+    "resets": (behaves("reset"), "127.0.0.1"),
+    "answers 500": (behaves("status", code=500), "answered HTTP 500: look into the server's PHP"),
+    "answers 404": (behaves("status", code=404), "answered HTTP 404: check the path in server_url"),
+    "answers nothing": (behaves("empty"), "sent an empty answer"),
+    "answers HTML": (behaves("html"), "a web page instead of JSON"),
+    "cuts its JSON short": (behaves("truncated", reply=LONG_REPLY), "JSON that is cut short"),
+    "breaks off": (behaves("cut", reply=LONG_REPLY), "closed the connection before its answer"),
+    "sends too much": (behaves("huge", size=3 << 20), "sent more than 1024 KiB"),
+    "sends without end": (behaves("endless_chunks"), "sent more than 1024 KiB"),
+    "sends headers without end": (behaves("endless_headers"), "127.0.0.1"),
+    "sends a gzip bomb": (behaves("gzip_bomb", size=50 << 20), "sent more than 1024 KiB"),
+    "drips": (behaves("drip", reply=LONG_REPLY, interval=0.05), "did not answer within 1.5 s"),
+    "speaks no HTTP": (behaves("garbage"), "127.0.0.1"),
+    "knows no such token": (
+        lambda stack: stack.hub.set(tokens=["another"]),
+        'refuses: "',
+    ),
+    "is a proxy without its hub": (lambda stack: stack.hub.kill(), "answered HTTP 502"),
+}
+
+
+@pytest.mark.parametrize("row", OUTAGES)
+def test_the_hub(stack: FaultyStack, row: str) -> None:
+    begin, words = OUTAGES[row]
+    outage = Outage(stack, words)
+    begin(stack)
+    outage.live_through()
+    end(stack)
+    outage.check()
+
+
+def end(stack: FaultyStack) -> None:
+    """The fault, whatever it was, is over."""
+    stack.faults.clear_behaviour()
+    stack.faults.drop_connections()
+    stack.faults.listen()
+    stack.hub.thaw()
+    if not stack.hub.running:
+        stack.hub.restart()
+    stack.hub.set(tokens=None)
+
+
+def test_the_hub_redirects_and_the_token_goes_nowhere_else(stack: FaultyStack) -> None:
+    outage = Outage(stack, "redirects to http://127.0.0.1:")
+    with FaultServer() as elsewhere:
+        stack.faults.behave("redirect", to=elsewhere.url("/api.php?secret=1"), code=301)
+        outage.live_through()
+        assert elsewhere.requests() == []
+        assert "secret" not in outage.warning
+    end(stack)
+    outage.check()
+
+
+def test_the_hub_is_frozen(stack: FaultyStack) -> None:
+    """Its machine stands still with requests in hand, and answers them to nobody later on.
+
+    What it hands out in such an answer is lost, since it forgets as it hands out; so the command
+    here comes after those answers.
+    """
+    outage = Outage(stack, "did not answer within 1.5 s")
+    stack.hub.freeze()
+    outage.live_through(order=False)
+    end(stack)
+    stack.wait_quiet()
+    outage.order()
+    outage.check()
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_the_hub_is_busy_and_is_left_alone_for_as_long_as_it_asks(
+    stack: FaultyStack, form: str
+) -> None:
+    code, wait = (429, 3) if form == "seconds" else (503, 4)
+    outage = Outage(stack, f"is busy (HTTP {code})")
+    until = email.utils.formatdate(time.time() + wait, usegmt=True)
+    stack.faults.clear()
+    stack.faults.behave("busy", code=code, retry_after=wait if form == "seconds" else until)
+    (first, *_) = stack.faults.wait_for_request("/api.php", timeout=5)
+
+    def later() -> list[float]:
+        asked = [seen.time - first.time for seen in stack.faults.requests("/api.php")]
+        return [seconds for seconds in asked if seconds > 1]  # not those under way at that moment
+
+    stack.faults.wait_for(lambda: bool(later()), 10, "the next request")
+    assert later()[0] > wait - 1.1  # a date has whole seconds only
+    outage.live_through()
+    end(stack)
+    outage.check()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("self_signed", "(self-signed certificate)"),
+        ("expired", "(certificate has expired)"),
+        ("wrong_name", "(IP address mismatch, certificate is not valid for '127.0.0.1')"),
+    ],
+)
+def test_the_hub_has_a_wrong_certificate(stack: FaultyStack, kind: str, words: str) -> None:
+    outage = Outage(stack, f"No secure connection to 127.0.0.1 {words}")
+    with FaultServer(stack.hub.port, tls=kind) as secure:
+        if kind != "self_signed" and secure.certificate is not None:
+            stack.trust(secure.certificate.authority)
+        stack.configure_live(json.dumps({"server_url": secure.url("/api.php")}))
+        outage.live_through()
+        assert secure.requests() == []  # no token to whom nobody vouches for
+        stack.configure_live("")
+        outage.check()
+
+
+def test_the_name_of_the_hub_is_unknown(stack: FaultyStack) -> None:
+    outage = Outage(stack, f"The name {UNKNOWN_HOST} cannot be resolved")
+    stack.configure_live(json.dumps({"server_url": f"http://{UNKNOWN_HOST}/api.php"}))
+    outage.live_through()
+    stack.configure_live("")
+    outage.check()
+
+
+def test_the_name_server_hangs(stack: FaultyStack) -> None:
+    outage = Outage(stack, f"The name {HANGING_HOST} was not resolved within 1.5 s")
+    stack.hazards.hang_names()
+    stack.configure_live(json.dumps({"server_url": f"http://{HANGING_HOST}/api.php"}))
+    outage.live_through()
+    stack.configure_live("")
+    outage.check()
+    stack.hazards.clear()
+
+
+# One endpoint of many: everything else goes on
+
+
+def test_only_the_commands_are_stuck(stack: FaultyStack) -> None:
+    stack.faults.behave("hang", "action=get_commands")
+    warning = stack.wait_warning("did not answer within 1.5 s")
+    command = stack.count_once("stuck_commands")
+    stack.print_job()
+    stack.hub.wait_for(lambda: "job_finished" in kinds(stack), 10, "the job's end, meanwhile")
+    stack.wait_flow()
+    assert stack.klippy.count("stuck_commands") == 0
+    assert warning in stack.moonraker.warnings()  # a status that arrives does not hide it
+    end(stack)
+    assert stack.wait_result(command).status == "done"
+    assert stack.klippy.count("stuck_commands") == 1
+
+
+def test_only_the_status_is_stuck(stack: FaultyStack) -> None:
+    stack.faults.behave("hang", "/api.php")
+    stack.faults.behave("pass", "action=get_commands")
+    stack.wait_warning("did not answer within 1.5 s")
+    for number in range(3):  # what was carried out while its result could not be told
+        stack.count_once(f"stuck_status{number}")
+        stack.wait_counted(f"stuck_status{number}")
+    assert stack.hub.results(stack.token) == stack.hub.results(stack.token, every=True)
+    end(stack)
+    stack.wait_quiet()
+    done = [result.status for result in stack.hub.results(stack.token)[-3:]]
+    assert done == ["done"] * 3
+    assert [stack.klippy.count(f"stuck_status{number}") for number in range(3)] == [1, 1, 1]
+
+
+def test_only_the_results_are_refused_and_travel_with_the_status(stack: FaultyStack) -> None:
+    stack.hub.fault("command_results", "html_500")
+    command = stack.count_once("refused_results")
+    result = stack.wait_result(command)
+    assert (result.status, result.via) == ("done", "status")
+
+
+def test_pictures_files_and_a_long_poll_are_stuck_together(stack: FaultyStack) -> None:
+    stack.hub.set(features={**(stack.features or {}), "long_poll": 20})
+    stack.configure_live(json.dumps({"timeouts": {"server": 20}}))
+    for target in ("upload_image", "api_files"):
+        stack.faults.behave("hang", target)
+    stack.faults.clear()
+    stack.hub.queue(stack.token, "print", file="stuck.gcode")
+    for target in ("upload_image", "api_files", "wait=20"):
+        stack.faults.wait_for_request(target, timeout=15)
+    stack.wait_flow()
+    stack.count_once("beside_the_stuck")
+    stack.wait_counted("beside_the_stuck")
+    stack.wait_flow()
+    stack.hub.queue(stack.token, "cancel_download", file="stuck.gcode")
+    stack.hub.wait_for(
+        lambda: "cancelled" in [r.message[-10:-1] for r in stack.hub.results(stack.token)],
+        10,
+        "the end of the download",
+    )
+
+
+def test_a_download_crawls_and_delays_nothing(stack: FaultyStack) -> None:
+    text = JOB.encode() + b";" + b"x" * 60_000 + b"\n"
+    stack.hub.add_file("crawl.gcode", text, stack.token)
+    stack.hub.fault("download_file", "download", rate=20_000)
+    command = stack.hub.queue(stack.token, "print", file="crawl.gcode")
+    stack.hub.wait_for(lambda: (newest(stack).get("download") or {}).get("file") == "crawl.gcode")
+    stack.count_once("during_the_crawl")
+    stack.wait_counted("during_the_crawl")
+    stack.wait_flow(2)
+    assert stack.hub.result(stack.token, command) is None, "the download was to be slower"
+    result = stack.wait_result(command)
+    assert (result.status, result.message) == ("done", "printing crawl.gcode")
+    assert (stack.gcodes / "crawl.gcode").read_bytes() == text
+
+
+def test_the_hub_goes_while_it_is_polled_for_long(stack: FaultyStack) -> None:
+    stack.hub.set(features={**(stack.features or {}), "long_poll": 10})
+    stack.faults.clear()
+    stack.faults.wait_for_request("wait=10", timeout=15)
+    outage = Outage(stack, "HTTP 502")
+    stack.hub.kill()
+    outage.live_through()
+    end(stack)
+    outage.check()
+
+
+def test_php_warns_before_its_json_and_nothing_is_amiss(stack: FaultyStack) -> None:
+    stack.hub.fault("*", "warning")
+    assert stack.do("set_speed", speed=120).status == "done"
+    stack.wait_flow()
+    assert stack.moonraker.warnings() == []
+    assert stack.do("set_speed", speed=100).status == "done"
+
+
+def test_a_command_cut_off_on_its_way_is_not_run_in_part(stack: FaultyStack) -> None:
+    """The hub has forgotten it, so nobody can run it; it must not be run by half."""
+    stack.faults.behave("truncated", "action=get_commands", keep=0.9)
+    with stack.hub.transaction():
+        lost = stack.count_once("cut_off_first")
+        stack.hub.queue(stack.token, "heat", hotend_temp=200)
+    stack.hub.wait_for(lambda: not stack.hub.waiting(stack.token), 10, "the delivery")
+    stack.wait_warning("JSON that is cut short")
+    end(stack)
+    after = stack.count_once("cut_off_after")
+    assert stack.wait_result(after).status == "done"
+    assert stack.hub.result(stack.token, lost) is None
+    assert stack.klippy.count("cut_off_first") == 0
+    assert stack.klippy.query("extruder")["target"] == 0
+
+
+def test_the_hub_hands_a_command_out_twice(stack: FaultyStack) -> None:
+    command = stack.count_once("twice")
+    stack.wait_result(command)
+    body = {"id": command, "token": stack.token, "action": "macro", "macro_name": "COUNT"}
+    stack.hub.queue_raw(stack.token, {**body, "params": {"NAME": "twice"}})
+    stack.hub.wait_for(
+        lambda: len([r for r in stack.hub.results(stack.token, every=True) if r.id == command]) > 1
+    )
+    assert stack.klippy.count("twice") == 1
+
+
+def test_a_command_grows_too_old_while_the_hub_is_away(stack: FaultyStack) -> None:
+    stack.faults.refuse()
+    stack.wait_warning("refuses connections")
+    long_ago = time.time() - 130
+    old = stack.hub.queue(
+        stack.token, "macro", macro_name="COUNT", params={"NAME": "old"}, timestamp=long_ago
+    )
+    young = stack.count_once("young")
+    stack.faults.listen()
+    assert stack.wait_result(old).status == "expired"
+    assert stack.wait_result(young).status == "done"
+    assert (stack.klippy.count("old"), stack.klippy.count("young")) == (0, 1)
+
+
+def test_the_clock_of_the_hub_is_two_hours_ahead(stack: FaultyStack) -> None:
+    stack.hub.set(clock_offset=7200)
+    stack.wait_flow(2)
+    fresh = stack.count_once("by_its_clock")
+    assert stack.wait_result(fresh).status == "done"
+    stale = stack.hub.queue(stack.token, "set_speed", speed=90, timestamp=stack.hub.now() - 130)
+    assert stack.wait_result(stale).status == "expired"
+
+
+def newest(stack: FaultyStack) -> dict[str, Any]:
+    return stack.hub.status(stack.token) or {}
+
+
+def kinds(stack: FaultyStack) -> list[str]:
+    return [event.body["kind"] for event in stack.hub.events(stack.token)][-6:]
