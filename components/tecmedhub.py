@@ -88,7 +88,7 @@ class TecMedHub:
             self.clock,
             lambda text, warn_id: server.add_warning(self.logs.redactor(text), warn_id, log=False),
             server.remove_warning,
-            lambda line: server.send_event("server:gcode_response", line),
+            lambda line: server.send_event("server:gcode_response", self.logs.redactor(line)),
         )
         self.supervisor = Supervisor(self.notices, self.clock)
         self.worker = Worker("work")
@@ -104,7 +104,7 @@ class TecMedHub:
         )
         self.database = Database(self.folder, self.notices, self.clock)
         self.flags = flags.Flags(self.database, self.clock)
-        self.journal = journal.Journal(self.database, self.clock)
+        self.journal = journal.Journal(self.database, self.clock, redactor=self.logs.redactor)
 
     def _build_printer(self) -> None:
         gcodes = Path(self.server.lookup_component("file_manager").get_directory("gcodes"))
@@ -185,7 +185,7 @@ class TecMedHub:
         self.workers = (self.worker, pictures)
         self.commands = Commands(
             printer=self.printer,
-            ledger=ledger.Ledger(self.database),
+            ledger=ledger.Ledger(self.database, self.logs.redactor),
             flags=self.flags,
             hub_now=self.client.now,
             hub_time_known=lambda: self.client.clock_skew is not None,

@@ -6,6 +6,7 @@ what *looks* like a secret (credentials in a URL, `token=…`) runs over our own
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import List, Optional, Pattern, Tuple
@@ -19,6 +20,7 @@ _CREDENTIALS = re.compile(r"(\w://)[^/?#\s@\"'<>]+@")
 _NAMES = r"(?:[a-z]+[_-])?token|api[_-]?key|passw(?:or)?d|passwd|pwd|secret|authorization"
 _SECRET_NAME = re.compile(r"(?i)(?:%s)\Z" % _NAMES)
 _QUERY = re.compile(r"(?i)\b(%s)(=|%%3d)[^&\s\"'<>\\]+" % _NAMES)
+_MARK = re.compile("\x01[0-9a-f]{12}\x01")
 _FIELD = re.compile(r"(?i)([\"'](?:%s)\\*[\"']\s*:\s*\\*)([\"'])(?:[^\"'\\]|\\.)*" % _NAMES)
 
 
@@ -87,12 +89,31 @@ class Redactor:
             return text
         return pattern.sub(MASK, text)
 
+    def sealed(self, text: str) -> str:
+        """JSON text for the disk: known secrets replaced by marks that `opened` can undo."""
+        pattern = self._pattern
+        if pattern is None or not any(needle in text for needle in self._needles):
+            return text
+        return pattern.sub(lambda match: _mark(match.group()), text)
+
+    def opened(self, text: str) -> str:
+        """What `sealed` was given, if the secrets are still the same; else masked."""
+        if "\x01" not in text:
+            return text
+        marks = {_mark(needle): needle for needle in self._needles}
+        return _MARK.sub(lambda match: marks.get(match.group(), MASK), text)
+
     def __call__(self, text: str) -> str:
         """`text` without known secrets and without anything that looks like one."""
         text = mask_url(self.known(text))
         if ":" in text:
             text = _FIELD.sub(r"\g<1>\g<2>%s" % MASK, text)
         return text
+
+
+def _mark(form: str) -> str:
+    """Between control characters, which JSON text never holds: no text from outside is a mark."""
+    return f"\x01{hashlib.sha256(form.encode('utf-8', 'replace')).hexdigest()[:12]}\x01"
 
 
 def _whole(needle: str) -> str:

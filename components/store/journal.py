@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Optional
 
 from ..runtime.clock import Clock
+from ..runtime.redaction import Redactor
 from .database import Database
 
 MAX_ROWS = 10_000
@@ -37,8 +38,15 @@ class Journal:
     seconds.
     """
 
-    def __init__(self, database: Database, clock: Clock, max_rows: int = MAX_ROWS) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        max_rows: int = MAX_ROWS,
+        redactor: Optional[Redactor] = None,
+    ) -> None:
         self._database = database
+        self._redactor = redactor or Redactor()
         self._clock = clock
         self._max_rows = max_rows
         self._undelivered = 1  # until counted, there may be some
@@ -51,7 +59,7 @@ class Journal:
 
     def record(self, kind: str, data: Mapping[str, Any]) -> None:
         """Write an event down, in order, without waiting for the disk."""
-        text = json.dumps(dict(data), ensure_ascii=True, default=str)
+        text = self._redactor.known(json.dumps(dict(data), ensure_ascii=True, default=str))
         if len(text) > MAX_DATA:
             text = json.dumps({"message": "this event was too large to keep"})
         at = self._clock.time()

@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Set
 
+from ..runtime.redaction import Redactor
 from .database import Database
 
 KEEP_SECONDS = 30 * 86400.0
@@ -97,10 +98,13 @@ class Row:
 
 
 class Ledger:
-    """Times are given by the caller, in unix seconds by the hub's clock."""
+    """Times are given by the caller, in unix seconds by the hub's clock. `redactor` keeps secrets
+    off the disk: a command may have been handed out with an address that holds the token.
+    """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, redactor: Optional[Redactor] = None) -> None:
         self._database = database
+        self._redactor = redactor or Redactor()
         self._due: "OrderedDict[str, Dict[str, Any]]" = (
             OrderedDict()
         )  # results not acknowledged, by key
@@ -124,7 +128,7 @@ class Ledger:
         unfinished, due, recent = await self._database.run(read)
         self._due = OrderedDict((row.key, row.result()) for row in due)
         self._recent = OrderedDict((row.key, _for_people(row)) for row in reversed(recent))
-        return unfinished
+        return [replace(row, command=self._redactor.opened(row.command)) for row in unfinished]
 
     async def receive(self, entries: Sequence[Entry]) -> Set[str]:
         """Write the whole batch down, on disk when this returns; the keys that were new.
@@ -134,6 +138,7 @@ class Ledger:
         """
         if not entries:
             return set()
+        entries = [self._without_secrets(entry) for entry in entries]
 
         def write(db: sqlite3.Connection) -> List[Any]:
             new, again = [], []
@@ -202,6 +207,7 @@ class Ledger:
     ) -> Optional[Dict[str, Any]]:
         """Its final state, once: the result for the hub; None if it has one already, or was never
         received."""
+        message = self._redactor.known(message)
 
         def write(db: sqlite3.Connection) -> Optional[Row]:
             found = db.execute(f"SELECT {_COLUMNS} FROM commands WHERE key = ?", (key,)).fetchone()
@@ -271,6 +277,15 @@ class Ledger:
             )
 
         await self._database.run(write)
+
+    def _without_secrets(self, entry: Entry) -> Entry:
+        redactor = self._redactor
+        return replace(
+            entry,
+            action=redactor.known(entry.action),
+            summary=redactor.known(entry.summary),
+            command=redactor.sealed(entry.command),
+        )
 
     def _remember(self, key: str, shown: Dict[str, Any]) -> None:
         self._recent[key] = shown
