@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def make_certificate(folder: Path, kind: str) -> Certificate:
     (folder / "index.txt").write_text("")
     own = kind == "self_signed"
     extensions = "server_extensions" if own else "authority_extensions"
-    root = ["-x509", "-days", "30", "-extensions", extensions, "-subj", "/CN=Test authority"]
+    # A name of its own: a client that trusts several finds the right one by it.
+    name = f"/CN=Test authority {uuid.uuid4().hex[:8]}"
+    root = ["-x509", "-days", "30", "-extensions", extensions, "-subj", name]
     _openssl(folder, "req", *_NEW_KEY, *root, "-keyout", "ca.key", "-out", "ca.pem")
     if own:
         return Certificate(folder / "ca.pem", folder / "ca.key", folder / "ca.pem")
