@@ -145,8 +145,7 @@ class FaultyStack(Stack):
         command = ["openssl", "x509", "-hash", "-noout", "-in", str(authority)]
         digest = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         self.trusted.mkdir(exist_ok=True)
-        number = len(list(self.trusted.glob(f"{digest}.*")))
-        (self.trusted / f"{digest}.{number}").write_bytes(authority.read_bytes())
+        (self.trusted / f"{digest}.0").write_bytes(authority.read_bytes())
 
     # -- looking -------------------------------------------------------------------------------
 
