@@ -123,6 +123,7 @@ class Transfers:
         self._jobs: Deque[_Job] = deque()  # the first one runs
         self._turn: Optional[asyncio.Lock] = None
         self._stopped = False
+        self.fetched = 0  # files brought here since the start
         self._tls: Optional[ssl.SSLContext] = None
         self._partial: Dict[str, DownloadRow] = {}  # by name: what a restart broke off
 
@@ -304,6 +305,7 @@ class Transfers:
             seconds,
             path,
         )
+        self.fetched += 1
         if os.path.basename(path) != job.name:
             self._notices.console(
                 f"{job.name} is another file on this printer: the hub's is stored as {path}."

@@ -108,17 +108,22 @@ class Link:
 
     @property
     def stages(self) -> Dict[str, Optional[bool]]:
-        """The connection as a tree: each stage True (works), False (fails) or None (not
-        reached).
+        """The connection as a tree: each stage True (works), False (fails) or None (not reached,
+        or not part of it, as TLS of a plain http:// hub).
         """
         worst = self.failing
-        if worst is None:
-            return dict.fromkeys(STAGES, True if self.connected else None)
-        broken = STAGES.index(_STAGE_OF[worst.failure or Failure.INTERNAL])
-        return {
+        broken = len(STAGES)
+        if worst is not None:
+            broken = STAGES.index(_STAGE_OF[worst.failure or Failure.INTERNAL])
+        elif not self.connected:
+            broken = -1
+        found = {
             stage: True if place < broken else (False if place == broken else None)
             for place, stage in enumerate(STAGES)
         }
+        if not self._live.now.server_url.lower().startswith("https:"):
+            found["tls"] = None
+        return found
 
     def retry_in(self, channel: str) -> float:
         """Seconds until `channel` tries again."""

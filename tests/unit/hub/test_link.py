@@ -133,7 +133,7 @@ def test_of_several_failures_the_worst_is_shown() -> None:
         bench.link.ended("status", failed(Failure.NOT_JSON))
     assert "not_json" in bench.board.warnings["tecmedhub_hub"]
     assert bench.link.stages == {
-        "dns": True, "tcp": True, "tls": True, "http": True, "json": False, "token": None,
+        "dns": True, "tcp": True, "tls": None, "http": True, "json": False, "token": None,
     }  # fmt: skip
 
 
