@@ -113,7 +113,7 @@ def explain(error: Exception, host: str, timeout: float) -> Exchange:
         )
         return Exchange(
             Failure.TLS,
-            f"No secure connection to {host} ({reason}): check the server's certificate and "
+            f"No secure connection to {host} ({str(reason).rstrip('.')}): check the server's certificate and "
             "this computer's clock.",
         )
     if isinstance(error, HTTPTimeoutError):
