@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest_asyncio
 
+from components.runtime.redaction import MASK, Redactor
 from components.store import ledger
 from components.store.database import Database
 from components.store.ledger import KEEP_SECONDS, Entry, Ledger, State
@@ -70,3 +74,37 @@ async def test_results_of_a_long_outage_come_oldest_first_in_portions(database: 
     again = Ledger(database)
     assert await again.load() == []
     assert again.due_count == 70
+
+
+async def test_a_secret_in_a_command_survives_a_restart_but_never_reaches_the_disk(
+    tmp_path: Path,
+) -> None:
+    secret = 'T/k"n+é123'
+    forms = (secret, quote(secret, ""), json.dumps(secret)[1:-1])
+    redactor = Redactor()
+    redactor.add(secret)
+    params = json.dumps({"download_url": f"http://h/?token={quote(secret, '')}", "note": secret})
+    database = Database(tmp_path, Board().notices, FakeClock())
+    await database.open([ledger.SCHEMA])
+    await Ledger(database, redactor).receive(
+        [replace(entry(1), action=f"do {secret}", summary=f"print {secret}", command=params)]
+    )
+    await database.close()
+    stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"download_url" in stored
+    assert not [form for form in forms if form.encode() in stored]
+
+    database = Database(tmp_path, Board().notices, FakeClock())
+    await database.open([ledger.SCHEMA])
+    (row,) = await Ledger(database, redactor).load()
+    assert row.command == params
+    other = Redactor()  # the token has been changed since
+    other.add("another one")
+    (row,) = await Ledger(database, other).load()
+    assert json.loads(row.command)["note"] == MASK
+    book = Ledger(database, redactor)
+    result = await book.finish("1:hub:1", State.FAILED, f"no file at {params}", NOW)
+    await database.close()
+    assert result is not None and secret not in json.dumps(result, ensure_ascii=False)
+    stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert not [form for form in forms if form.encode() in stored]
