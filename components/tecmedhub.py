@@ -13,8 +13,7 @@ import re
 from pathlib import Path
 from typing import Any, Awaitable, Dict
 
-from .cameras.cameras import Cameras
-from .cameras.timelapse import Timelapse
+from .cameras.on_demand import CamerasOnDemand
 from .cameras.timelapse_page import TimelapsePage
 from .commands import Command, Commands, PrintRequest
 from .files.cleanup import Cleanup
@@ -166,22 +165,19 @@ class TecMedHub:
             **ground,
         )
         pictures = Worker("pictures")
-        self.cameras = Cameras(
+        self.camera_rooms = CamerasOnDemand(
+            data_path=data_path,
+            file_manager=server.lookup_component("file_manager"),
             printer=self.printer,
             hub=self.client,
             webcams=self._webcams,
-            worker=pictures,
+            reader=self.worker,
+            pictures=pictures,
             user_agent=f"TecMedHub/{VERSION}",
             **ground,
         )
-        self.timelapse = Timelapse(
-            data_path=data_path,
-            printer=self.printer,
-            hub=self.client,
-            cameras=self.cameras,
-            worker=pictures,
-            **ground,
-        )
+        self.cameras = self.camera_rooms.cameras
+        self.timelapse = self.camera_rooms.timelapse
         self.workers = (self.worker, pictures)
         self.commands = Commands(
             printer=self.printer,
@@ -266,14 +262,13 @@ class TecMedHub:
         self.statistics.follow(self.reporter, self.link, self.commands)
         on = self.server.register_event_handler
         on("file_manager:filelist_changed", self.override.on_file_changed)
-        on("webcam:webcams_changed", self.cameras.webcams_changed)
+        on("webcam:webcams_changed", self.camera_rooms.webcams_changed)
         for room in (self.printer, self.host, self.files, self.jobs, self.endpoints):
             room.register()
 
     # Life cycle
 
     async def component_init(self) -> None:
-        self.timelapse.attach(self.server.lookup_component("file_manager"))
         TimelapsePage(self.server, self.timelapse, self.live).attach()
         self.supervisor.spawn("start", self._start())
 
@@ -288,8 +283,7 @@ class TecMedHub:
         await self.transfers.start()
         await self.cleanup.start()
         await self.commands.start()
-        await self.cameras.start()
-        await self.timelapse.start()
+        await self.camera_rooms.start()
         self.files.start()
         self.endpoints.start()
         self.supervisor.keep("status", self.reporter.run)
@@ -321,7 +315,7 @@ class TecMedHub:
                 for stop in (
                     self.commands.stop,
                     self.transfers.stop,
-                    self.cameras.stop,
+                    self.camera_rooms.stop,
                     self.override.stop,
                     self.endpoints.stop,
                 )
@@ -390,8 +384,9 @@ class TecMedHub:
             await self.clock.sleep(self.live.now.intervals.health_check)
 
     async def _fetch(self, request: PrintRequest) -> str:
+        before = self.transfers.fetched
         path = await self.transfers.fetch(request)
-        self.statistics.count("files_downloaded")
+        self.statistics.count("files_downloaded", self.transfers.fetched - before)
         return path
 
     async def _cancel_download(self, command: Command) -> str:

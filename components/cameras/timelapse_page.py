@@ -7,10 +7,13 @@ are TecMedHub's.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional, Union
 
 from ..settings.model import LiveSettings
-from .timelapse import Timelapse
+
+if TYPE_CHECKING:
+    from .on_demand import TimelapseDesk
+    from .timelapse import Timelapse
 
 NAME = "timelapse"
 EVENT = "timelapse:timelapse_event"
@@ -19,7 +22,9 @@ EVENT = "timelapse:timelapse_event"
 class TimelapsePage:
     """`server` is Moonraker's."""
 
-    def __init__(self, server: Any, timelapse: Timelapse, live: LiveSettings) -> None:
+    def __init__(
+        self, server: Any, timelapse: Union[Timelapse, TimelapseDesk], live: LiveSettings
+    ) -> None:
         self._server = server
         self._timelapse = timelapse
         self._live = live

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Optional
 
@@ -47,6 +46,8 @@ def nearest(path: str, origin: Origin = Origin.JSON) -> str:
     >>> nearest("intervals.statusupdate"), nearest("status_update"), nearest("timeout.servers")
     ('intervals.status_update', 'intervals.status_update', 'timeouts.server')
     """
+    import difflib  # noqa: PLC0415  (large, and most configurations hold no unknown name)
+
     wanted = path[:MAX_NAME].lower().replace(".", "_").replace("-", "_")
     by_name = {option.name: option for option in OPTIONS}
     by_leaf = {option.path.rpartition(".")[2]: option for option in reversed(OPTIONS)}

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from ..cameras.cameras import Cameras
-    from ..cameras.timelapse import Timelapse
+    from ..cameras.on_demand import CameraDesk, TimelapseDesk
     from ..commands.remote import Commands
     from ..files.cleanup import Cleanup
     from ..files.transfers import Transfers
@@ -53,8 +52,8 @@ class Rooms(NamedTuple):
     commands: Commands
     transfers: Transfers
     cleanup: Cleanup
-    cameras: Cameras
-    timelapse: Timelapse
+    cameras: CameraDesk
+    timelapse: TimelapseDesk
     database: Database
     journal: Journal
     statistics: Statistics
