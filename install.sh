@@ -104,6 +104,7 @@ trap 'rm -rf -- "$scratch"; [[ -z $half_written ]] || rm -f -- "$half_written"' 
 
 sources=()                                     # Moonraker's package folders, where components/ lies
 confs=() datas=() units=() scopes=()           # one of each for each instance; a unit only where one is known
+other_confs=() other_sources=()                # instances that -d leaves out; a source only where one is known
 
 add_source() {
     local known
@@ -234,7 +235,7 @@ offer() {
     if ((${#wanted_data[@]})); then
         fits=false
         for wanted in "${wanted_data[@]}"; do [[ ! $wanted -ef $data ]] || fits=true; done
-        $fits || return 0
+        $fits || { other_confs+=("$conf") other_sources+=("$source"); return 0; }
     fi
     [[ -f $conf ]] || { note "$data has no moonraker.conf: skipped."; return 0; }
     if [[ -n $source ]] && ! ((${#wanted_sources[@]})); then add_source "$source"; fi
@@ -261,7 +262,7 @@ find_moonraker() {
             || die "$folder/config/moonraker.conf does not exist: start Moonraker once with that data path, or give -d another."
         offer '' "$folder" '' '' ''
     done
-    ((${#confs[@]})) || find_folders
+    if ((${#confs[@]} == 0)) || { $uninstall && ((${#wanted_data[@]})); }; then find_folders; fi
     if ((${#sources[@]} == 0)); then
         package=$(usual_source "$HOME" || usual_source /usr/data || true)
         [[ -z $package ]] || add_source "$package"
@@ -582,6 +583,18 @@ remove_sections() {  # CONF
     done
 }
 
+# PACKAGE: the moonraker.conf of an instance that stays and needs the link, or nothing.
+needed_by() {
+    local index
+    for index in "${!other_confs[@]}"; do
+        [[ -z ${other_sources[index]} || ${other_sources[index]} == "$1" ]] || continue
+        if [[ -n $(section_file "${other_confs[index]}" tecmedhub) ]]; then
+            printf '%s' "${other_confs[index]}"
+            return
+        fi
+    done
+}
+
 # --- Asking Moonraker, and restarting it --------------------------------------------------------------------------
 
 moonraker_url() {  # CONF
@@ -717,6 +730,11 @@ if $uninstall; then
     # The sections first: a section without its plugin is an error to Moonraker, a link without a section is not.
     for conf in "${confs[@]}"; do remove_sections "$conf"; done
     for package in "${sources[@]}"; do
+        other=$(needed_by "$package")
+        if [[ -n $other ]]; then
+            say "The link $(link_of "$package") stays: $other uses it, too."
+            continue
+        fi
         remove_link "$package"
         remove_exclude "$package"
     done

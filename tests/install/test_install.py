@@ -320,6 +320,25 @@ def test_units_of_several_instances_that_share_one_moonraker(machine: Machine) -
 
     machine.install("--uninstall", "--no-restart", "-d", str(one.parents[1]))
     assert sections(one) == [] and sections(two) == BOTH
+    link = checkout / "moonraker" / LINK
+    assert link.samefile(machine.components)  # the other one needs it
+    machine.install("--uninstall", "--no-restart", "-d", str(two.parents[1]))
+    assert not link.is_symlink() and git(checkout, "status", "--porcelain", "--ignored") == ""
+
+
+def test_one_of_several_instances_without_units_leaves_the_others_their_link(
+    machine: Machine,
+) -> None:
+    checkout = machine.moonraker()
+    one, two = machine.data("one_data"), machine.data("two_data")
+    machine.install("--no-restart")
+    link = checkout / "moonraker" / LINK
+    places = "-m", str(checkout)
+    said = machine.install("--uninstall", "--no-restart", *places, "-d", str(one.parents[1]))
+    assert sections(one) == [] and sections(two) == BOTH
+    assert str(two) in said and link.samefile(machine.components)
+    machine.install("--uninstall", "--no-restart", *places, "-d", str(two.parents[1]))
+    assert sections(two) == [] and not link.is_symlink()
 
 
 def test_a_unit_of_the_user_with_a_config_file_elsewhere(machine: Machine) -> None:
