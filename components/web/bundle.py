@@ -19,7 +19,8 @@ from ..runtime.logs import LOG_FILE, logs_folder
 from .plain import plain
 
 if TYPE_CHECKING:
-    from .doctor import Doctor, Report
+    from .doctor.on_call import DoctorOnCall
+    from .doctor.report import Report
     from .rooms import Rooms
 
 LOG_BYTES = 512 * 1024  # of the end of the log
@@ -38,7 +39,7 @@ Collect = Callable[[], Awaitable[Mapping[str, Any]]]
 class Bundle:
     """`parts` are what goes in as JSON, by name."""
 
-    def __init__(self, rooms: Rooms, doctor: Doctor, parts: Mapping[str, Collect]) -> None:
+    def __init__(self, rooms: Rooms, doctor: DoctorOnCall, parts: Mapping[str, Collect]) -> None:
         self._rooms = rooms
         self._doctor = doctor
         self._parts = parts

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, NamedTup
 from ..runtime.loose import as_bool, as_float, as_int, as_text
 from .actions import Actions, Refused
 from .bundle import Bundle
-from .doctor import Doctor
+from .doctor.on_call import DoctorOnCall
 from .history import INTERVAL, History
 from .notifications import Notifier
 from .page import Page
@@ -57,7 +57,7 @@ class Endpoints:
             rooms.clock, lambda: rooms.printer.snapshot, lambda: rooms.link.connected
         )
         self._actions = Actions(rooms)
-        self._doctor = Doctor(rooms)
+        self._doctor = DoctorOnCall(rooms)
         self._notifier = Notifier(rooms, self._views)
         self._remote = RemoteMethods(rooms, self._actions, self._doctor)
         self._page = Page(rooms.worker)

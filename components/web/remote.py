@@ -14,14 +14,14 @@ from ..runtime.loose import as_text
 
 if TYPE_CHECKING:
     from .actions import Actions
-    from .doctor import Doctor
+    from .doctor.on_call import DoctorOnCall
     from .rooms import Rooms
 
 BY = "a macro"
 
 
 class RemoteMethods:
-    def __init__(self, rooms: Rooms, actions: Actions, doctor: Doctor) -> None:
+    def __init__(self, rooms: Rooms, actions: Actions, doctor: DoctorOnCall) -> None:
         self._rooms = rooms
         self._actions = actions
         self._doctor = doctor

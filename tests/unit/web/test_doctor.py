@@ -21,10 +21,11 @@ from components.hub.transport import Transport
 from components.printer.snapshot import KlippyState, Snapshot
 from components.runtime.clock import Clock
 from components.settings.model import LiveSettings, Settings
-from components.web.doctor import Doctor, Finding, State, hub
+from components.web.doctor import hub
+from components.web.doctor.doctor import Doctor
 from components.web.doctor.host import HostChecks, link_finding, version_of
 from components.web.doctor.hub import HubChecks, resolve
-from components.web.doctor.report import Report
+from components.web.doctor.report import Finding, Report, State
 from components.web.doctor.texts import TEXTS, TITLES
 from tests.rig.faults import FaultServer
 from tests.unit.web.support import TOKEN, House, merge_settings
