@@ -258,3 +258,26 @@ def test_two_instances_share_the_plugin_and_uninstalling_leaves_nothing(
         assert rig.config_file.read_bytes() == conf
         assert not rig.state_folder.exists()
     assert plugin.strays() == ""
+
+
+@pytest.mark.versions
+def test_a_recovered_moonraker_has_lost_the_link_and_install_makes_it_again(
+    moonraker_python: str, folder: Path, plugin: Plugin, hub: PhpHub
+) -> None:
+    """A hard recovery of Moonraker clones it anew; what is in it of others is gone."""
+    moonraker = instance(folder, plugin, hub, "T1", python=moonraker_python)
+    with moonraker:
+        hub.wait_for(lambda: hub.status("T1"), 20)
+        conf = moonraker.config_file.read_bytes()
+        moonraker.stop()
+        (moonraker.source / "moonraker/components/tecmedhub").unlink()
+        moonraker.start()
+        assert moonraker.get("/server/info")["failed_components"] == ["tecmedhub"]
+        assert any("tecmedhub" in text for text in moonraker.warnings())
+
+        assert "Linked" in moonraker.install()
+        assert moonraker.config_file.read_bytes() == conf
+        restart_service(moonraker)
+        asked = hub.count("T1")
+        hub.wait_for(lambda: hub.count("T1") > asked, 20)
+        assert moonraker.warnings() == []
