@@ -17,6 +17,7 @@ from ..runtime.loose import as_dict, as_float, as_int, as_text
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from .snapshot import (
+    VOLATILE,
     FileFacts,
     KlippyState,
     Snapshot,
@@ -119,7 +120,9 @@ class Printer:
                 available = await apis.get_object_list()
                 if generation != self._generation:
                     return
-                config = await apis.query_objects({"configfile": ["settings"]})
+                asked = await apis.query_objects(
+                    {"configfile": ["settings"], **volatile(available)}
+                )
                 status = await apis.subscribe_objects(
                     subscription(available), lambda diff, _time: self._on_status(generation, diff)
                 )
@@ -132,9 +135,11 @@ class Printer:
                 continue
             if generation != self._generation:
                 return
-            self._limits = heater_limits(as_dict(as_dict(config.get("configfile")).get("settings")))
+            self._limits = heater_limits(as_dict(as_dict(asked.get("configfile")).get("settings")))
             self._macros = macros_of(available)
             self._objects = {name: dict(as_dict(fields)) for name, fields in status.items()}
+            for name in volatile(available):  # a job may be running already
+                self._objects.setdefault(name, {}).update(as_dict(asked.get(name)))
             self._read_facts()
             self._on_klippy_state()
             return
@@ -143,6 +148,8 @@ class Printer:
         """Merge one of Klippy's diffs; it may hold what other components subscribed to."""
         if generation != self._generation:
             return
+        if diff.get("print_stats", {}).get("state") == "printing" and not self.snapshot.paused:
+            self._forget_progress()
         for name, fields in diff.items():
             known = self._objects.get(name)
             if known is not None:
@@ -153,6 +160,12 @@ class Printer:
             self._on_klippy_state()
             return
         self._changed(news=is_news(diff))
+
+    def _forget_progress(self) -> None:
+        """A job begins: what was asked for last is how far the job before it had come."""
+        for name in ("virtual_sdcard", "display_status"):
+            for field in VOLATILE[name]:
+                self._objects.get(name, {}).pop(field, None)
 
     def _on_metadata(self, *_args: Any) -> None:
         self._read_facts()

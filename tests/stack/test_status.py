@@ -14,7 +14,7 @@ import pytest
 
 from tests.rig.gcode import make_gcode
 from tests.rig.stack import Stack
-from tests.stack.watching import seen, state, updated
+from tests.stack.watching import Status, seen, state, updated
 
 pytestmark = pytest.mark.stack
 
@@ -124,7 +124,7 @@ def test_each_update_is_complete(stack: Stack) -> None:
 
 
 def test_files_are_followed_by_events(stack: Stack) -> None:
-    def names(status: dict[str, Any]) -> list[str]:
+    def names(status: Status) -> list[str]:
         return [entry["name"] for entry in status["files"]]
 
     stack.put("first.gcode", make_gcode(seconds=1))
@@ -185,8 +185,8 @@ def test_progress_is_the_slicers_word(stack: Stack) -> None:
     )
     stack.put("m73.gcode", text)
     stack.print("m73.gcode")
-    status = seen(stack, "M73's progress", lambda s: s["print_state"] == "paused")
-    assert status["progress"] == 40
+    stack.klippy.wait_print("paused", 30)
+    seen(stack, "M73's progress", lambda s: s["print_state"] == "paused" and s["progress"] == 40)
 
 
 def test_progress_by_bytes_counts_no_comments(stack: Stack) -> None:
@@ -223,9 +223,13 @@ def test_time_remaining_is_the_slicers_and_heating_is_none_of_it(stack: Stack) -
     text = make_gcode(seconds=20, layers=4, hotend=210, bed=60, estimate=3600)
     stack.put("long.gcode", text)
     stack.print("long.gcode")
-    heating = seen(
-        stack, "heating", lambda s: s["print_state"] == "printing" and 30 < s["temp_hotend"] < 200
-    )
+
+    def heating_up(status: Status) -> bool:
+        job = status["job"]
+        before = status["print_state"] == "printing" and not job["layer"]
+        return before and bool(job["total_duration"] > 1)
+
+    heating = seen(stack, "heating", heating_up)
     assert heating["time_remaining"] == 60
     assert heating["job"]["estimate"] == 3600
     later = seen(stack, "a quarter", lambda s: s["progress"] >= 10, 60)

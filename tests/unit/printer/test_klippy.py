@@ -17,6 +17,8 @@ STATUS: dict[str, dict[str, Any]] = {
     "print_stats": {"state": "standby", "filename": ""},
     "extruder": {"temperature": 25.0, "target": 0.0},
     "webhooks": {"state": "ready", "state_message": "Printer is ready"},
+    "virtual_sdcard": {"is_active": False},
+    "display_status": {"message": None},
 }
 
 
@@ -39,6 +41,7 @@ class FakeMoonraker:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.metadata: dict[str, Any] = {}
         self.error_of: dict[str, str] = {}
+        self.volatile: dict[str, dict[str, Any]] = {}
 
     def lookup_component(self, name: str, default: Any = None) -> FakeMoonraker:
         return self
@@ -59,8 +62,9 @@ class FakeMoonraker:
             raise ServerError("Klippy Host not connected")
         return [*STATUS, "gcode_macro LOAD"]
 
-    async def query_objects(self, objects: Any) -> dict[str, Any]:
-        return {"configfile": {"settings": {"extruder": {"max_temp": 250.0}}}}
+    async def query_objects(self, objects: Any, default: Any = None) -> dict[str, Any]:
+        answers = {"configfile": {"settings": {"extruder": {"max_temp": 250.0}}}, **self.volatile}
+        return {name: answers[name] for name in objects if name in answers}
 
     async def subscribe_objects(self, objects: Any, callback: Any) -> dict[str, Any]:
         self.subscriptions += 1
@@ -133,6 +137,40 @@ async def test_diffs_are_merged_and_news_is_told() -> None:
     assert new.extruder is not None
     assert (old.extruder.target, new.extruder.target) == (0.0, 210.0)
     assert new.extruder.temperature == 60.0
+
+
+def far(share: float) -> dict[str, dict[str, Any]]:
+    """What Klippy says of progress, when asked, without M73."""
+    card = {"progress": share, "file_position": int(share * 1000), "file_size": 1000}
+    return {"virtual_sdcard": card, "display_status": {"progress": share}}
+
+
+async def test_a_job_that_runs_already_is_seen_with_its_progress() -> None:
+    bench = Bench()
+    bench.moonraker.volatile = far(0.4)
+    await bench.ready()
+    assert bench.moonraker.callback is not None
+    bench.moonraker.callback({"print_stats": {"state": "paused"}}, 0.0)
+    assert bench.printer.snapshot.job.progress == 0.4
+
+
+async def test_a_new_job_does_not_begin_with_the_progress_of_the_last() -> None:
+    bench = Bench()
+    bench.moonraker.volatile = far(0.4)
+    await bench.ready()
+    tell = bench.moonraker.callback
+    assert tell is not None
+    tell({"print_stats": {"state": "paused"}}, 0.0)
+    tell({"print_stats": {"state": "printing"}}, 0.0)
+    assert bench.printer.snapshot.job.progress == 0.4
+    bench.moonraker.volatile = far(1.0)
+    await bench.printer.refresh()
+    tell({"print_stats": {"state": "complete"}}, 0.0)
+    tell({"print_stats": {"state": "printing", "filename": "next.gcode"}}, 0.0)
+    assert bench.printer.snapshot.job.progress == 0.0
+    bench.moonraker.volatile = far(0.1)
+    await bench.printer.refresh()
+    assert bench.printer.snapshot.job.progress == 0.1
 
 
 async def test_diffs_of_an_old_subscription_are_dropped() -> None:
