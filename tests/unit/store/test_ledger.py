@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -87,7 +86,7 @@ async def test_a_secret_in_a_command_survives_a_restart_but_never_reaches_the_di
     database = Database(tmp_path, Board().notices, FakeClock())
     await database.open([ledger.SCHEMA])
     await Ledger(database, redactor).receive(
-        [replace(entry(1), action=f"do {secret}", summary=f"print {secret}", command=params)]
+        [Entry("1:hub:1", 1, f"do {secret}", f"print {secret}", params, NOW)]
     )
     await database.close()
     stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
