@@ -6,9 +6,8 @@ action does is told in `orders` (G-code) and `runner` (everything else).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Dict, Tuple
+from typing import Dict, NamedTuple, Tuple
 
 from ..settings.model import RemoteControl
 
@@ -24,8 +23,7 @@ class Lane(str, Enum):
     MACHINE = "machine"  # reboot and shutdown, once the G-code before them is over
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """A number with its bounds, both included; `high` None is set by the heater's own max_temp."""
 
     name: str
@@ -34,8 +32,7 @@ class Parameter:
     unit: str
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(NamedTuple):
     name: str
     lane: Lane
     expiry: str  # the field of settings.Expiry

@@ -12,8 +12,7 @@ import fnmatch
 import re
 import shlex
 import unicodedata
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 MAX_LINES = 50
 MAX_BYTES = 4096  # of UTF-8
@@ -56,8 +55,7 @@ class Refused(Exception):
     """Why it may not pass, and what to do instead: one sentence for people."""
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line as Klipper reads it: `word` is its command, upper case, "" for an empty line or a
     comment."""
 
@@ -70,8 +68,7 @@ class Line:
         return _NUMBERED.fullmatch(self.word) is not None
 
 
-@dataclass(frozen=True)
-class Script:
+class Script(NamedTuple):
     """What has passed: the lines to send, and their command words."""
 
     text: str

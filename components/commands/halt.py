@@ -8,15 +8,13 @@ firmware.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import List, Set
+from typing import List, NamedTuple, Set
 
 from ..printer.snapshot import KlippyState, Snapshot
 from .actions import Action
 
 
-@dataclass(frozen=True)
-class Epoch:
+class Epoch(NamedTuple):
     """How many stops and shutdowns there had been at some moment."""
 
     stops: int

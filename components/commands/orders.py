@@ -6,8 +6,7 @@ never clamped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
 
 from ..printer.snapshot import Heater, Snapshot
 from ..runtime.loose import as_float, as_text
@@ -21,8 +20,7 @@ FAN_MAX = 255.0
 CLOSE = 0.02  # of a fan's full speed; Klipper may round and scale it (max_power)
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """G-code, and the state that shows its success."""
 
     script: str

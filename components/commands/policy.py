@@ -10,8 +10,7 @@ turn. Nothing the hub sends can widen any of them: `confirm: true` only answers 
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass
-from typing import Callable, Tuple
+from typing import Callable, NamedTuple, Tuple
 
 from ..printer.snapshot import KlippyState, Snapshot
 from ..settings.model import Expiry, RemoteControl, Security
@@ -29,8 +28,7 @@ MAX_NAME = (
 Rule = Callable[[Command, Action, "Situation"], str]
 
 
-@dataclass(frozen=True)
-class Situation:
+class Situation(NamedTuple):
     """Everything a rule may look at besides the command."""
 
     security: Security

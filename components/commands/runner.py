@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
-from typing import Any, Awaitable, Callable, Deque, Dict, Optional, Tuple, Type
+from typing import Any, Awaitable, Callable, Deque, Dict, NamedTuple, Optional, Tuple, Type
 
 from ..printer.klippy import Printer, PrinterError
 from ..printer.snapshot import KlippyState, Snapshot
@@ -35,8 +34,7 @@ MAX_MESSAGE = 500  # characters of a result's message
 Finished = Callable[[Command, State, str], Awaitable[None]]
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     command: Command
     action: Action
     since: Epoch

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.loose import as_bool, as_dict, as_float, as_text
 from .actions import ACTIONS, EMERGENCY_STOP, PRINTS
@@ -83,8 +83,7 @@ class Command:
         )
 
 
-@dataclass(frozen=True)
-class PrintRequest:
+class PrintRequest(NamedTuple):
     """What `print` and `print_local` ask for. An empty text or None was not given."""
 
     file: str

@@ -8,8 +8,7 @@ user since.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional
 
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
@@ -30,8 +29,7 @@ AGE_EVERY = 36  # looks at the free space between two looks at the age: six hour
 MAX_CLOCK_ERROR = DAY  # seconds between our clock and the hub's beyond which ages mean nothing
 
 
-@dataclass(frozen=True)
-class Removal:
+class Removal(NamedTuple):
     """One file to delete, and why; `age` is the seconds since it was last printed or touched."""
 
     path: str
@@ -224,8 +222,7 @@ class Cleanup:
             )
 
 
-@dataclass(frozen=True)
-class _Used:
+class _Used(NamedTuple):
     path: str
     size: int
     last_used: float  # unix seconds

@@ -14,7 +14,7 @@ import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, NamedTuple, Optional
 
 from ..hub.outcomes import Failure, host_of, http_date, read_retry_after, redact_query
 from ..runtime.worker import Worker
@@ -60,8 +60,7 @@ class Wanted:
         return bool(self.md5 or self.sha256)
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     max_size: int  # bytes
     idle: float  # seconds without a byte
     connect: float  # seconds to a connection

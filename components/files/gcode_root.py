@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
@@ -25,8 +24,7 @@ class StoreFailed(Exception):
     """Moonraker refused, in its own words."""
 
 
-@dataclass(frozen=True)
-class LoadedFile:
+class LoadedFile(NamedTuple):
     """What Klipper has in hand: `path` and `state` of print_stats, and whether its virtual_sdcard
     holds a file open.
     """

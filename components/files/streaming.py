@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.tcpclient import TCPClient
@@ -44,8 +43,7 @@ class StreamFailed(Exception):
         self.failure = failure
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """Status and headers of a reply; header names in lower case."""
 
     status: int

@@ -15,7 +15,7 @@ import ssl
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Deque, Dict, List, Optional
+from typing import Any, Awaitable, Callable, Deque, Dict, List, NamedTuple, Optional
 
 from ..hub.backoff import Backoff
 from ..hub.outcomes import redact_query
@@ -46,8 +46,7 @@ class TransferError(Exception):
     """The file cannot be had; the text is one sentence for people."""
 
 
-@dataclass(frozen=True)
-class FetchRequest:
+class FetchRequest(NamedTuple):
     """What to fetch; empty or None: not given. Any object with these attributes serves."""
 
     file: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .model import Origin
 from .options import BY_PATH, CONFIG_FILE, OPTIONS, SECTION
@@ -22,8 +21,7 @@ _NO_SECRET = (
 )
 
 
-@dataclass(frozen=True)
-class ConfValues:
+class ConfValues(NamedTuple):
     """What the section says, unchecked: strings by JSON path (the filament: a dict)."""
 
     values: Mapping[str, Any]

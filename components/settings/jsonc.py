@@ -10,8 +10,7 @@ import bisect
 import codecs
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, Dict, List, Match, NoReturn, Optional, Tuple
+from typing import Any, Dict, List, Match, NamedTuple, NoReturn, Optional, Tuple
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
@@ -40,8 +39,7 @@ class JsoncError(ValueError):
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     tree: Dict[str, Any]
     lines: Dict[str, int]  # 1-based, by dotted path, of every name
     repeated: Tuple[str, ...] = ()  # a sentence for each name given twice; the last one counts

@@ -8,8 +8,8 @@ would let the hub do more than the operator may have meant, the table's cautious
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from dataclasses import replace
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.redaction import Redactor
 from . import model
@@ -31,8 +31,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(NamedTuple):
     settings: Settings
     origins: Origins  # by path, for every option
     problems: Tuple[Problem, ...]

@@ -11,9 +11,8 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
@@ -36,8 +35,7 @@ MAX_SETTLES = 20
 _Signature = Tuple[Tuple[int, ...], ...]  # device, inode, size and time of each file; () if absent
 
 
-@dataclass(frozen=True)
-class _Found:
+class _Found(NamedTuple):
     """What the folder holds now."""
 
     signature: _Signature

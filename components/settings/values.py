@@ -12,7 +12,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import urlsplit
 
 from ..runtime.redaction import mask_url
@@ -81,8 +81,7 @@ class Option:
         return self.kind is Kind.TOKEN
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     value: Any
     left_out: Tuple[str, ...] = ()  # a sentence for each item of a list or map that was not taken
 

@@ -10,9 +10,8 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Optional, Sequence, TypeVar
+from typing import Any, Callable, NamedTuple, Optional, Sequence, TypeVar
 
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
@@ -29,8 +28,7 @@ class StoreClosed(Exception):
     """The store was used before `open` or after `close`."""
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(NamedTuple):
     work: Work
     durable: bool
     done: Callable[[Any, Optional[BaseException]], None]

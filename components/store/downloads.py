@@ -10,9 +10,8 @@ rewrite what they are given).
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from ..runtime.clock import Clock
 from .database import Database
@@ -53,8 +52,7 @@ class DownloadState(str, Enum):
     GONE = "gone"  # deleted, renamed or replaced since
 
 
-@dataclass(frozen=True)
-class DownloadRow:
+class DownloadRow(NamedTuple):
     id: int
     name: str  # as the command called it
     hub_name: str  # as the hub's list calls it; "" when it came from an address of its own
