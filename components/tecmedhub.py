@@ -107,7 +107,7 @@ class TecMedHub:
 
     def _build_printer(self) -> None:
         gcodes = Path(self.server.lookup_component("file_manager").get_directory("gcodes"))
-        self.printer = Printer(self.server, self.supervisor, self.notices, self.clock)
+        self.printer = Printer(self.server, self.supervisor, self.notices, self.clock, self.live)
         self.host = Host(self.server, gcodes)
         self.files = GcodeFiles(self.server, gcodes, self.worker, self.supervisor)
         self.jobs = Jobs(self.server, self.clock)

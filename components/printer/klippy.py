@@ -10,12 +10,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
+import math
+from typing import (
+    Any,
+    Awaitable,
+    Callable,
+    Dict,
+    FrozenSet,
+    List,
+    Mapping,
+    Optional,
+    Tuple,
+    TypeVar,
+)
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_dict, as_float, as_int, as_text
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
+from ..settings.model import LiveSettings
 from .snapshot import (
     VOLATILE,
     FileFacts,
@@ -30,9 +43,10 @@ from .snapshot import (
 )
 
 SUBSCRIBE_RETRY = 5.0  # seconds
-REFRESH_WITHIN = 1.0  # seconds; Klippy answers queries four times a second
+REFRESH_WITHIN = 1.0  # seconds at the most; Klippy answers queries four times a second
 LONGEST_MESSAGE = 1000  # characters of Klippy's message; printer.cfg errors run to some hundred
 
+T = TypeVar("T")
 Listener = Callable[[Snapshot, Snapshot], None]
 
 
@@ -43,8 +57,16 @@ class PrinterError(Exception):
 class Printer:
     """Reads the printer through Moonraker's components and tells it what to do (`verbs`)."""
 
-    def __init__(self, server: Any, supervisor: Supervisor, notices: Notices, clock: Clock) -> None:
+    def __init__(
+        self,
+        server: Any,
+        supervisor: Supervisor,
+        notices: Notices,
+        clock: Clock,
+        live: LiveSettings,
+    ) -> None:
         self._server = server
+        self._live = live
         self._supervisor = supervisor
         self._notices = notices
         self._clock = clock
@@ -117,19 +139,23 @@ class Printer:
         apis = self._server.lookup_component("klippy_apis")
         while generation == self._generation:
             try:
-                available = await apis.get_object_list()
+                available = await self._answer(apis.get_object_list())
                 if generation != self._generation:
                     return
-                asked = await apis.query_objects(
-                    {"configfile": ["settings"], **volatile(available)}
+                asked = await self._answer(
+                    apis.query_objects({"configfile": ["settings"], **volatile(available)})
                 )
-                status = await apis.subscribe_objects(
-                    subscription(available), lambda diff, _time: self._on_status(generation, diff)
+                status = await self._answer(
+                    apis.subscribe_objects(
+                        subscription(available),
+                        lambda diff, _time: self._on_status(generation, diff),
+                    )
                 )
-            except self._server.error as error:
+            except (asyncio.TimeoutError, self._server.error) as error:
+                said = str(error) or f"no answer within {self._live.now.timeouts.moonraker:g} s"
                 self._notices.log_once(
-                    f"subscription: {error}",
-                    f"Klippy refused the status subscription, asking again: {error}",
+                    f"subscription: {said}",
+                    f"Klippy refused the status subscription, asking again: {said}",
                 )
                 await self._clock.sleep(SUBSCRIBE_RETRY)
                 continue
@@ -161,6 +187,10 @@ class Printer:
             return
         self._changed(news=is_news(diff))
 
+    async def _answer(self, question: Awaitable[T], at_most: float = math.inf) -> T:
+        """Klippy's answer, within `timeouts.moonraker` seconds, or `at_most`."""
+        return await asyncio.wait_for(question, min(self._live.now.timeouts.moonraker, at_most))
+
     def _forget_progress(self) -> None:
         """A job begins: what was asked for last is how far the job before it had come."""
         for name in ("virtual_sdcard", "display_status"):
@@ -187,7 +217,7 @@ class Printer:
             return
         apis = self._server.lookup_component("klippy_apis")
         try:
-            status = await asyncio.wait_for(apis.query_objects(wanted, None), REFRESH_WITHIN)
+            status = await self._answer(apis.query_objects(wanted, None), REFRESH_WITHIN)
         except (asyncio.TimeoutError, self._server.error):
             return
         if generation != self._generation:

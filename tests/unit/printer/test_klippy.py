@@ -11,6 +11,7 @@ import pytest
 from components.printer.klippy import Printer, PrinterError
 from components.printer.snapshot import KlippyState, Snapshot
 from components.runtime.supervisor import Supervisor
+from components.settings.model import LiveSettings, Settings, Timeouts
 from tests.unit.fakes import Board, FakeClock, settle
 
 STATUS: dict[str, dict[str, Any]] = {
@@ -38,6 +39,8 @@ class FakeMoonraker:
         self.callback: Callable[[Any, float], Any] | None = None
         self.subscriptions = 0
         self.refusals = 0
+        self.hangs = 0
+        self.given_up = asyncio.Event()
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.metadata: dict[str, Any] = {}
         self.error_of: dict[str, str] = {}
@@ -57,6 +60,12 @@ class FakeMoonraker:
         return self.metadata
 
     async def get_object_list(self) -> list[str]:
+        if self.hangs:
+            self.hangs -= 1
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self.given_up.set()
         if self.refusals:
             self.refusals -= 1
             raise ServerError("Klippy Host not connected")
@@ -87,7 +96,10 @@ class Bench:
         self.moonraker = FakeMoonraker()
         self.board = Board(self.clock)
         self.supervisor = Supervisor(self.board.notices, self.clock)
-        self.printer = Printer(self.moonraker, self.supervisor, self.board.notices, self.clock)
+        self.live = LiveSettings(Settings())
+        self.printer = Printer(
+            self.moonraker, self.supervisor, self.board.notices, self.clock, self.live
+        )
         self.printer.register()
         self.heard: list[tuple[Snapshot, Snapshot]] = []
         self.printer.subscribe(lambda old, new: self.heard.append((old, new)))
@@ -121,6 +133,19 @@ async def test_a_refused_subscription_is_asked_for_again() -> None:
     for _ in range(2):
         bench.clock.advance(10)
         await settle()
+    assert bench.moonraker.subscriptions == 1
+
+
+async def test_a_klippy_that_does_not_answer_is_asked_again() -> None:
+    bench = Bench()
+    bench.live.replace(Settings(timeouts=Timeouts(moonraker=0.01)))
+    bench.moonraker.hangs = 1
+    await bench.ready()
+    await asyncio.wait_for(bench.moonraker.given_up.wait(), 10)
+    await settle()
+    assert bench.moonraker.subscriptions == 0
+    bench.clock.advance(10)
+    await settle()
     assert bench.moonraker.subscriptions == 1
 
 
