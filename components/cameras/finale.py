@@ -98,8 +98,9 @@ class Finale:
         if job.filename != self._filename:
             return None
         look = self._latest
-        if look is not None and job.filament_used <= look.filament + GROWTH:
-            look = self._confirmed
+        grew = look is not None and job.filament_used > look.filament + GROWTH
+        if not grew and self._confirmed is not None:
+            look = self._confirmed  # the latest may show the head on its way
         if look is None or self._clock.monotonic() - look.at > TOO_OLD:
             return None
         return look.fetched

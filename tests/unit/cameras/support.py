@@ -208,6 +208,12 @@ class OldCameras(CameraServer):
         while True:
             await exchange.send(b"10000\r\n" + bytes(64 << 10) + b"\r\n")
 
+    async def _mode_silent_stream(self, exchange: Exchange) -> None:
+        """A stream whose camera has nothing to show yet."""
+        kind = "multipart/x-mixed-replace; boundary=frame"
+        await exchange.send(f"HTTP/1.0 200 OK\r\nContent-Type: {kind}\r\n\r\n".encode())
+        await asyncio.Event().wait()
+
     async def _mode_disguised_stream(self, exchange: Exchange) -> None:
         """A stream that says it is a picture."""
         picture, _ = await self._reply(exchange, {})

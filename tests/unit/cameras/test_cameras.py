@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 from collections.abc import Iterator
@@ -9,11 +10,12 @@ from itertools import pairwise
 
 import pytest
 
+from components.cameras.fetch import Trouble
 from components.cameras.publish import INLINE_FIRST, INLINE_TOTAL
 from components.hub.protocol import Generation
 from components.printer.snapshot import KlippyState
 from tests.rig import scenes
-from tests.unit.cameras.support import FakeHub, OldCameras, Room, cameras, opened, webcam
+from tests.unit.cameras.support import FakeHub, OldCameras, Room, cameras, jpeg, opened, webcam
 
 
 @pytest.fixture
@@ -83,6 +85,7 @@ async def test_a_hub_with_one_place_shows_the_first_camera(server: OldCameras) -
             await room.cameras.snapshot()
         await room.clock.until(lambda: len(hub.uploads) >= 4)
         assert {name for name, _ in hub.uploads[2:]} == {"image"}
+        assert {shot.camera for shot in room.news} == {"camera 1"}
 
 
 async def test_webcams_of_the_web_interface_are_followed(server: OldCameras) -> None:
@@ -401,3 +404,47 @@ async def test_a_moonraker_without_a_readable_list_of_cameras_is_survived() -> N
     async with room:
         assert room.cameras.names == ()
         assert room.cameras.image_fields() == {}
+
+
+async def test_a_camera_is_never_asked_twice_at_once(server: OldCameras) -> None:
+    camera = server[0]
+    camera.behave("hang", times=1)
+    async with Room(urls=(camera.snapshot_url,), timeout=1.0) as room:
+        await room.clock.until(camera.requests)
+        grabs = [room.cameras.grab("camera 1") for _ in range(5)]
+        results = await asyncio.gather(*grabs, room.cameras.snapshot())
+        assert all(fetched.trouble is Trouble.TIMED_OUT for fetched in results[:5])
+        assert len(camera.requests()) == 2  # the one that hung, and the one that was asked for
+
+
+async def test_a_camera_that_failed_is_left_in_peace_for_a_while(server: OldCameras) -> None:
+    camera = server[0]
+    camera.behave("status", code=404)
+    async with Room(urls=(camera.snapshot_url,)) as room:
+        await room.clock.until(lambda: room.state("camera 1") == "failing" and camera.requests())
+        await room.clock.until(lambda: room.board.warnings and not room.clock.busy())
+        fetched = await room.cameras.grab("camera 1")
+        assert fetched.trouble is Trouble.RESTING and "404" in fetched.sentence
+        assert len(camera.requests()) == 1
+        assert (await room.cameras.grab("no such camera")).trouble is Trouble.RESTING
+
+
+async def test_an_idle_scene_that_never_rests_stays_within_its_allowance(
+    server: OldCameras,
+) -> None:
+    server[0].changing = True
+    async with Room(urls=(server[0].snapshot_url,)) as room:
+        await room.clock.until(lambda: room.hub.uploads)
+        start = room.clock.mono
+        await room.clock.until(lambda: room.clock.mono > start + 3600, step=10.0, within=120)
+        assert 8 <= len(room.hub.uploads) <= 13  # the first one, and twelve
+
+
+async def test_pictures_too_large_for_a_status_are_left_out_of_it() -> None:
+    with cameras(1, size=(1920, 1080)) as server:
+        server[0].picture = lambda: jpeg((1920, 1080), noise=1)  # type: ignore[method-assign]
+        async with Room(urls=(server[0].snapshot_url,), resolution="original") as room:
+            await room.clock.until(lambda: room.hub.uploads)
+            assert len(room.hub.uploads[0][1]) > INLINE_TOTAL
+            room.hub.generation = Generation.TWO  # somebody has changed server_url
+            assert "image" not in room.cameras.image_fields()

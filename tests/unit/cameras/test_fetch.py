@@ -64,6 +64,7 @@ async def test_png_is_a_picture(server: OldCameras, fetcher: Fetcher) -> None:
         ("huge", Trouble.TOO_LARGE),
         ("multipart", Trouble.STREAM),
         ("disguised_stream", Trouble.STREAM),
+        ("silent_stream", Trouble.STREAM),
         ("endless_chunks", Trouble.NOT_A_PICTURE),
         ("lying_length", Trouble.NOT_A_PICTURE),
         ("endless_headers", Trouble.CUT_SHORT),

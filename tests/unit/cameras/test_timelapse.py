@@ -17,7 +17,7 @@ from components.cameras.timelapse import Timelapse
 from components.cameras.timelapse_page import TimelapsePage
 from components.hub.protocol import Features
 from components.printer.snapshot import KlippyState
-from tests.unit.cameras.support import OldCameras, Room, cameras
+from tests.unit.cameras.support import OldCameras, Room, cameras, webcam
 from tests.unit.cameras.test_render import probed
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
@@ -73,8 +73,12 @@ class Print:
     ) -> None:
         self.server = server
         self.path = path
-        options: dict[str, Any] = {"timelapse_interval": 60.0, "timelapse_fps": 10}
-        self.room = Room(urls=(server[0].snapshot_url,), **{**options, **camera})
+        options: dict[str, Any] = {
+            "urls": (server[0].snapshot_url,),
+            "timelapse_interval": 60.0,
+            "timelapse_fps": 10,
+        }
+        self.room = Room(**{**options, **camera})
         self.clock = self.room.clock
         self.printer = self.room.printer
         self.renderer = FakeRenderer(self.room)
@@ -287,7 +291,7 @@ async def test_a_handful_of_frames_is_no_video(server: OldCameras, tmp_path: Pat
         job.end("cancelled")
         await job.clock.until(lambda: job.overview["recording"] is None, step=1.0)
         await job.clock.until(lambda: job.on_disk() == [], step=1.0)
-        assert job.overview["waiting"] == []
+        assert job.overview["waiting"] == [] and job.renderer.films == []
 
 
 async def test_a_print_that_starts_stops_the_rendering_which_is_made_up_for_later(
@@ -320,7 +324,8 @@ async def test_rendering_waits_until_the_printer_has_settled_unless_hurried(
         assert "6 frames so far" in await job.timelapse.render_now()
         job.end()
         await job.clock.until(lambda: job.overview["waiting"])
-        job.clock.advance(5.0)
+        ended = job.clock.mono
+        await job.clock.until(lambda: job.clock.mono > ended + 8.0, step=0.1)
         assert job.renderer.films == []
         assert "is being made" in await job.timelapse.render_now()
         await job.clock.until(lambda: job.overview["videos"])
@@ -404,6 +409,37 @@ async def test_a_camera_that_fails_leaves_a_gap_and_no_more(
         assert job.frames == 3
         server[0].behave("ok")
         await job.film(6)
+
+
+async def test_the_last_frame_shows_the_print_before_the_head_parks(
+    server: OldCameras, tmp_path: Path
+) -> None:
+    async with Print(server, tmp_path) as job:
+        job.start()
+        await job.film(6)
+        job.printer.quietly(progress=0.99, print_duration=3600.0, filament_used=10.0)
+        near = job.clock.mono
+        await job.clock.until(lambda: job.clock.mono > near + 12.0, step=1.0)
+        await job.clock.until(lambda: not job.clock.busy())
+        frames = job.frames
+        job.printer.quietly(filament_used=20.0)
+        job.end()
+        await job.videos()
+        assert [film.frames for film in job.renderer.films] == [frames + 1]
+
+
+async def test_a_camera_renamed_in_mid_print_goes_on_filming(
+    server: OldCameras, tmp_path: Path
+) -> None:
+    job = Print(server, tmp_path, urls=())
+    job.room.webcams = [webcam("Bed", server[0].snapshot_url)]
+    async with job:
+        job.start()
+        await job.film(3)
+        job.room.webcams = [webcam("Top", server[0].snapshot_url)]
+        job.room.cameras.webcams_changed()
+        await job.film(6)
+        assert job.overview["recording"]["camera"] == "Bed"
 
 
 async def test_switched_off_nothing_is_filmed(server: OldCameras, tmp_path: Path) -> None:
