@@ -21,7 +21,10 @@ _NAMES = r"(?:[a-z]+[_-])?token|api[_-]?key|passw(?:or)?d|passwd|pwd|secret|auth
 _SECRET_NAME = re.compile(r"(?i)(?:%s)\Z" % _NAMES)
 _QUERY = re.compile(r"(?i)\b(%s)(=|%%3d)[^&\s\"'<>\\]+" % _NAMES)
 _MARK = re.compile("\x01[0-9a-f]{12}\x01")
-_FIELD = re.compile(r"(?i)([\"'](?:%s)\\*[\"']\s*:\s*\\*)([\"'])(?:[^\"'\\]|\\.)*" % _NAMES)
+# Not in the sentences that tell what to write where: "printer_token": "…"
+_FIELD = re.compile(
+    r"(?i)([\"'](?:%s)\\*[\"']\s*:\s*\\*)([\"'])(?!…[\"'])(?:[^\"'\\]|\\.)*" % _NAMES
+)
 
 
 def forms(secret: str) -> Tuple[str, ...]:
