@@ -191,7 +191,7 @@ class HubClient:
                 exchange,
                 sent,
                 Failure.REFUSED,
-                f'{host} refuses: "{said}". Check printer_token.',
+                f'{host} refuses: "{said}". {_refusal_hint(said)}',
                 data,
             )
         announced = protocol.read_features(data)
@@ -244,6 +244,11 @@ def _reply(
         exchange.seconds,
         sent,
     )
+
+
+def _refusal_hint(said: str) -> str:
+    about_token = "token" in said.lower()
+    return "Check printer_token." if about_token else "That is for the server's side to mend."
 
 
 def _not_json(body: bytes, host: str) -> str:

@@ -32,7 +32,7 @@ FAILURES: dict[str, tuple[dict[str, Any], str]] = {
     "html_500": ({}, "HTTP 500: look into the server's PHP error log"),
     "not_found": ({}, "HTTP 404: check the path in server_url"),
     "wrong_token": ({}, 'refuses: "Token no válido". Check printer_token'),
-    "database_error": ({}, "database is locked"),
+    "database_error": ({}, "database is locked\". That is for the server's side"),
     "huge": ({}, "more than 1024 KiB"),
 }
 
