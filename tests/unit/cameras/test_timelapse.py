@@ -514,6 +514,24 @@ async def test_a_disk_that_cannot_be_written_is_told_and_stops_nothing(
         assert not job.room.board.warnings
 
 
+async def test_a_disk_nearly_full_is_left_to_the_system(
+    server: OldCameras, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 1 << 30
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=free))
+    async with Print(server, tmp_path) as job:
+        job.start()
+        await job.film(2)
+        free = 100 << 20
+        await job.clock.until(lambda: job.overview["frames_missed"] >= 3, step=5.0)
+        assert job.frames == 2
+        assert any("100 MiB left" in text for text in job.room.board.warnings.values())
+        free = 1 << 30
+        await job.film(3)
+        assert not job.room.board.warnings
+
+
 class FakeServer:
     """Moonraker's server, as far as the page needs it."""
 
