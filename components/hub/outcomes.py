@@ -113,8 +113,8 @@ def explain(error: Exception, host: str, timeout: float) -> Exchange:
         )
         return Exchange(
             Failure.TLS,
-            f"No secure connection to {host} ({str(reason).rstrip('.')}): check the server's certificate and "
-            "this computer's clock.",
+            f"No secure connection to {host} ({str(reason).rstrip('.')}): check the server's "
+            "certificate and this computer's clock.",
         )
     if isinstance(error, HTTPTimeoutError):
         phase = str(error).lower()
