@@ -103,7 +103,12 @@ class TecMedHub:
         )
         self.database = Database(self.folder, self.notices, self.clock)
         self.flags = flags.Flags(self.database, self.clock)
-        self.journal = journal.Journal(self.database, self.clock, redactor=self.logs.redactor)
+        self.journal = journal.Journal(
+            self.database,
+            self.clock,
+            redactor=self.logs.redactor,
+            now=lambda: self.client.now(),  # noqa: PLW0108 - the client is not there yet
+        )
 
     def _build_printer(self) -> None:
         gcodes = Path(self.server.lookup_component("file_manager").get_directory("gcodes"))

@@ -32,7 +32,6 @@ from .runner import MAX_MESSAGE, Runner
 from .wire import MAX_PER_REPLY, Command, Reader, entries, from_json, looks_like_stop
 
 REMOTE_OFF = "remote_off_by"
-BOOT_ID = "/proc/sys/kernel/random/boot_id"  # Linux: new at each boot (man 4 random)
 
 Listener = Callable[[Dict[str, Any]], None]
 
@@ -74,7 +73,7 @@ class Commands:
         self._clock = clock
         self._hub_now = hub_now
         self._hub_time_known = hub_time_known
-        self._boot_id = boot_id or _boot_id
+        self._boot_id = boot_id or clock.boot
         self._halts = Halts()
         self._emergency = EmergencyStop(printer, self._halts, notices)
         self._bed = Bed(live, flags, notices)
@@ -385,11 +384,3 @@ def _scope(settings: Settings) -> str:
 
 def _printable(text: str) -> str:
     return "".join(c for c in text if c.isprintable())[:60]
-
-
-def _boot_id() -> str:
-    try:
-        with open(BOOT_ID, encoding="ascii") as file:
-            return file.read().strip()
-    except (OSError, ValueError):
-        return ""

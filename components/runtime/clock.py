@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+BOOT_ID = "/proc/sys/kernel/random/boot_id"  # Linux: new at each boot (man 4 random)
+
 
 class Clock:
     """Wall time for records and people, monotonic time for every interval (a Raspberry Pi has no
@@ -20,6 +22,14 @@ class Clock:
     def monotonic(self) -> float:
         """Seconds since some moment; never jumps."""
         return time.monotonic()
+
+    def boot(self) -> str:
+        """Which boot of the machine `monotonic` counts within; "" where that cannot be told."""
+        try:
+            with open(BOOT_ID, encoding="ascii") as file:
+                return file.read().strip()
+        except (OSError, ValueError):
+            return ""
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -7,7 +7,18 @@ allows it.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Awaitable, Callable, Dict, Iterable, List, NamedTuple, Optional, Set
+from typing import (
+    Any,
+    Awaitable,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    NamedTuple,
+    Optional,
+    Set,
+    TypeVar,
+)
 
 from ..hub.client import HubClient, Reply
 from ..hub.link import Link
@@ -16,7 +27,9 @@ from .cadence import Cadence
 
 EVENTS_AT_ONCE = 50
 RESULTS_AT_ONCE = 50
+DISK_PATIENCE = 0.5  # seconds that a status waits for the journal
 
+T = TypeVar("T")
 Body = Dict[str, Any]
 
 
@@ -46,6 +59,8 @@ class Reporter:
         self._refresh = refresh
         self._results = results
         self._new_results = asyncio.Event()
+        self._looking: "Optional[asyncio.Future[List[Dict[str, Any]]]]" = None
+        self._slow: "Set[asyncio.Future[Any]]" = set()
         self._listeners: List[Callable[[Body, Reply], None]] = []
         self.last_body: Optional[Body] = None
         self.last_reasons: Set[str] = set()
@@ -71,7 +86,7 @@ class Reporter:
         """Send one status now; `changes` replace fields of the body (the last words before
         leaving).
         """
-        events = await self._journal.due(EVENTS_AT_ONCE)
+        events = await self._events()
         results = self._results.due(RESULTS_AT_ONCE)
         self._cadence.taken()
         body = self._make_body()
@@ -82,14 +97,34 @@ class Reporter:
         self.last_body = body
         if reply.ok:
             if events:
-                await self._journal.delivered(events[-1]["seq"])
+                await self._patiently(self._journal.delivered(events[-1]["seq"]))
             if results:
-                await self._results.delivered(results)
+                await self._patiently(self._results.delivered(results))
             if len(events) == EVENTS_AT_ONCE:
                 self._cadence.news("more events")
         for listener in self._listeners:
             listener(body, reply)
         return reply
+
+    # A disk that stalls must not silence the printer: what it holds follows when it answers
+
+    async def _events(self) -> List[Dict[str, Any]]:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._journal.due(EVENTS_AT_ONCE))
+        return await self._patiently(self._looking) or []
+
+    async def _patiently(self, work: "Awaitable[T]") -> "Optional[T]":
+        """The result of `work`, or None if the disk takes its time; it goes on all the same."""
+        task = asyncio.ensure_future(work)
+        self._slow.add(task)
+        task.add_done_callback(self._answered)
+        done, _ = await asyncio.wait([task], timeout=DISK_PATIENCE)
+        return task.result() if done else None
+
+    def _answered(self, task: "asyncio.Future[Any]") -> None:
+        self._slow.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen; who waited for it has it too
 
     # Results at once, where the hub takes them
 

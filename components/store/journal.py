@@ -1,6 +1,11 @@
 """What happened, on disk, until the hub has heard of it: events with their original times and
 numbers.
 
+A Raspberry Pi has no clock: what is recorded before the network brings the time bears a wrong one.
+So an event also bears the machine's monotonic time, and gets its true one when it is told. Numbers
+of a new database begin above those of any former one, which may have been lost: a hub must not take
+new events for old ones, and sees the gap.
+
 Bounded: beyond `MAX_ROWS` the minute samples are thinned first (every second one), then the oldest
 go; what was dropped is told as one `gap` event, so that the hub can see that something is missing.
 """
@@ -9,7 +14,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from ..runtime.clock import Clock
 from ..runtime.redaction import Redactor
@@ -20,6 +25,8 @@ MAX_DATA = 4096  # characters of JSON of one event
 KEEP_DELIVERED = 200  # rows, for the panel
 SAMPLE = "sample"
 GAP = "gap"
+WRONG_BY = 5.0  # seconds; less is not worth correcting
+NUMBERS_FROM = 1_767_225_600  # unix seconds: 2026; a second since then is a number left out
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -27,9 +34,18 @@ CREATE TABLE IF NOT EXISTS events (
     kind TEXT NOT NULL,
     at REAL NOT NULL,
     data TEXT NOT NULL,
-    delivered INTEGER NOT NULL DEFAULT 0
+    delivered INTEGER NOT NULL DEFAULT 0,
+    boot TEXT NOT NULL DEFAULT '',  -- of the machine, while `clock` ran
+    clock REAL NOT NULL DEFAULT 0   -- monotonic seconds at the event
 );
 CREATE INDEX IF NOT EXISTS events_due ON events (delivered, seq);
+"""
+
+
+_INSERT = """
+INSERT INTO events (seq, kind, at, data, boot, clock) VALUES (
+    1 + COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), ?), ?, ?, ?, ?, ?
+)
 """
 
 
@@ -44,10 +60,14 @@ class Journal:
         clock: Clock,
         max_rows: int = MAX_ROWS,
         redactor: Optional[Redactor] = None,
+        now: Optional[Callable[[], float]] = None,
     ) -> None:
+        """`now()` is the best knowledge of the time when events are told; unix seconds."""
         self._database = database
         self._redactor = redactor or Redactor()
         self._clock = clock
+        self._now = now or clock.time
+        self._boot = clock.boot()
         self._max_rows = max_rows
         self._undelivered = 1  # until counted, there may be some
         self._recorded = 0  # since the start
@@ -67,10 +87,11 @@ class Journal:
         self._recorded += 1
         thin = self._recorded % 100 == 0
 
+        seed = max(int(at) - NUMBERS_FROM, 0)
+        row = (seed, kind, at, text, self._boot, self._clock.monotonic())
+
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT INTO events (kind, at, data) VALUES (?, ?, ?)", (kind, at, text)
-            )
+            connection.execute(_INSERT, row)
             if thin:
                 bound(connection, self._max_rows, at)
 
@@ -84,7 +105,7 @@ class Journal:
             return []
         before = self._recorded
         found = await self._database.run(
-            lambda connection: _select(connection, "delivered = 0", "seq ASC", limit)
+            lambda connection: self._select(connection, "delivered = 0", "seq ASC", limit)
         )
         if not found:
             self._undelivered = self._recorded - before
@@ -109,12 +130,37 @@ class Journal:
     async def recent(self, limit: int) -> List[Dict[str, Any]]:
         """The newest events, newest first, delivered or not."""
         return await self._database.run(
-            lambda connection: _select(connection, "1", "seq DESC", limit)
+            lambda connection: self._select(connection, "1", "seq DESC", limit)
         )
 
     @property
     def undelivered(self) -> int:
         return self._undelivered
+
+    # In the database's thread
+
+    def _select(
+        self, connection: sqlite3.Connection, where: str, order: str, limit: int
+    ) -> List[Dict[str, Any]]:
+        query = (
+            f"SELECT seq, kind, at, data, boot, clock FROM events WHERE {where}"  # noqa: S608
+            f" ORDER BY {order} LIMIT ?"
+        )
+        return [
+            {
+                "seq": seq,
+                "kind": kind,
+                "at": round(self._true_time(at, boot, clock), 3),
+                "data": _loads(data),
+            }
+            for seq, kind, at, data, boot, clock in connection.execute(query, (limit,))
+        ]
+
+    def _true_time(self, at: float, boot: str, clock: float) -> float:
+        if not boot or boot != self._boot:
+            return at
+        true = self._now() - (self._clock.monotonic() - clock)
+        return true if abs(true - at) > WRONG_BY else at
 
 
 def bound(connection: sqlite3.Connection, max_rows: int, now: float) -> None:
@@ -148,17 +194,6 @@ def bound(connection: sqlite3.Connection, max_rows: int, now: float) -> None:
 def _count_due(connection: sqlite3.Connection) -> int:
     (count,) = connection.execute("SELECT COUNT(*) FROM events WHERE delivered = 0").fetchone()
     return int(count)
-
-
-def _select(
-    connection: sqlite3.Connection, where: str, order: str, limit: int
-) -> List[Dict[str, Any]]:
-    query = f"SELECT seq, kind, at, data FROM events WHERE {where} ORDER BY {order} LIMIT ?"  # noqa: S608
-    rows = connection.execute(query, (limit,)).fetchall()
-    return [
-        {"seq": seq, "kind": kind, "at": round(at, 3), "data": _loads(data)}
-        for seq, kind, at, data in rows
-    ]
 
 
 def _loads(text: str) -> Dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, Callable, List, Optional, Sequence, TypeVar
 T = TypeVar("T")
 
 BUSY_TIMEOUT = 5.0  # seconds another process (a person with the sqlite3 shell) may hold the file
-RETRY_EVERY = 30.0  # seconds between attempts to go back from memory to the disk
+RETRY_EVERY = 10.0  # seconds between attempts to go back from memory to the disk
 KEPT_BROKEN = 3  # files set aside; older ones are deleted, so that a bad card does not fill up
 # What SQLite says when the disk, not the statement, is at fault (sqlite.org/rescode.html; the texts
 # are stable).

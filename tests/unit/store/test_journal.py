@@ -100,3 +100,39 @@ async def test_what_is_recorded_before_the_database_opens_is_kept(tmp_path: Path
     await events.start()
     assert [e["kind"] for e in await events.due(50)] == ["klippy_error"]
     await database.close()
+
+
+async def test_an_event_of_before_the_time_was_known_gets_its_true_time(tmp_path: Path) -> None:
+    database = Database(tmp_path, Board().notices, Clock())
+    await database.open([journal.SCHEMA])
+    clock = FakeClock(86_400.0)  # 1970
+    events = Journal(database, clock)
+    await events.start()
+    events.record("job_started", {})
+    clock.advance(30.0)
+    assert [e["at"] for e in await events.due(9)] == [86_400.0]
+    clock.wall = 1_800_000_000.0  # the network brings the time
+    assert [e["at"] for e in await events.due(9)] == [1_800_000_000.0 - 30.0]
+    clock.advance(1000.0)
+    assert [e["at"] for e in await events.recent(9)] == [1_800_000_000.0 - 30.0]
+    rebooted = FakeClock(1_900_000_000.0)
+    rebooted.boot = lambda: "another"  # type: ignore[method-assign]
+    later = Journal(database, rebooted)
+    await later.start()
+    assert [e["at"] for e in await later.due(9)] == [86_400.0]
+    await database.close()
+
+
+async def test_a_database_made_anew_uses_no_number_of_the_lost_one(tmp_path: Path) -> None:
+    numbers = []
+    for folder, wall in (("a", 1_800_000_000.0), ("b", 1_800_001_000.0)):
+        database = Database(tmp_path / folder, Board().notices, Clock())
+        await database.open([journal.SCHEMA])
+        events = Journal(database, FakeClock(wall))
+        for _ in range(20):
+            events.record("x", {})
+        numbers.append([e["seq"] for e in await events.due(50)])
+        await database.close()
+    for seqs in numbers:
+        assert seqs == list(range(seqs[0], seqs[0] + 20))
+    assert numbers[0][-1] < numbers[1][0]
