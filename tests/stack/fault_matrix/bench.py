@@ -1,8 +1,8 @@
 """The stack with everything in it that can go wrong, and what every outage has to show.
 
-One stack serves all rows: Moonraker talks to the hub through a `FaultServer`, sees two cameras of
-a `CameraServer`, runs with `Hazards` preloaded and the `probe` beside the plugin. `whole()` brings
-all of it back to good order, whatever a row has left behind.
+One stack serves all rows: Moonraker talks to the hub through a `FaultServer`, sees two cameras,
+runs with `Hazards` preloaded and the `probe` beside the plugin. `whole()` brings all of it back to
+good order, whatever a row has left behind.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from tests.rig.hub_records import Event, Status
 from tests.rig.klippy import wait_until
 from tests.rig.stack import Stack
 
-TIMEOUT = 1.5  # seconds the plugin waits for the hub; two such waits make a warning
+TIMEOUT = 1.0  # seconds the plugin waits for the hub; two such waits make a warning
 WARNED = 12.0  # seconds until a warning must show
 MENDED = 20.0  # seconds until all is told after a fault
 # A job of about a second that neither heats nor moves.
 JOB = "COUNT NAME=jobs\nG4 P800\nM400\n"
 OPTIONS = {
     "timeouts_server": TIMEOUT,
-    "timeouts_camera": 1,
+    "timeouts_camera": 0.5,
     "timeouts_file_download": 2,
-    "intervals_status_update": 0.7,
+    "intervals_status_update": 0.5,
     "intervals_command_check": 0.5,
     "intervals_command_check_active": 0.5,
     "intervals_health_check": 1,
@@ -47,7 +47,9 @@ class FaultyStack(Stack):
     """See the module."""
 
     def __init__(self, folder: Path, **arguments: Any) -> None:
-        self.cameras = CameraServer(2, size=(320, 240)).start()
+        # A server each: a port that refuses is the fault of one camera only.
+        self.camera_servers = [CameraServer(1, size=(320, 240)).start() for _ in range(2)]
+        self.cameras = [server[0] for server in self.camera_servers]
         options = {**OPTIONS, **arguments.pop("options", {})}
         options["camera_urls"] = [camera.snapshot_url for camera in self.cameras]
         features = {"command_results": True, "events": True}
@@ -87,7 +89,8 @@ class FaultyStack(Stack):
     def stop(self) -> None:
         self.hazards.clear()
         super().stop()
-        self.cameras.stop()
+        for server in self.camera_servers:
+            server.stop()
         if self._faults is not None:
             self._faults.stop()
 
@@ -98,14 +101,15 @@ class FaultyStack(Stack):
         self.hazards.clear()
         self.faults.clear_behaviour()
         self.faults.listen()
-        for camera in self.cameras:
-            camera.behave("ok")
+        for server in self.camera_servers:
+            server.clear_behaviour()
+            server.listen()
         if not self.hub.running:
             self.hub.restart()
         self.hub.thaw()
         self.hub.clear_faults()
         self.hub.set(features=self.features, tokens=None, clock_offset=None)
-        self._calm_klippy()
+        self.calm()
         if self._live:
             self.configure_live("")
         if not self.moonraker.running:
@@ -115,6 +119,15 @@ class FaultyStack(Stack):
             self.do("snapshot")
         self.wait_quiet()
         self.seen_log()
+
+    def calm(self) -> None:
+        """Klippy and its board run, whatever has become of them; idle and cold."""
+        self.klippy.mcu.sensor("hotend", "")
+        self.klippy.mcu.talk()
+        self.klippy.mcu.revive()
+        self.klippy.launch()
+        wait_until(lambda: self.klippy.state() not in ("", "startup"), 30, "Klippy to start")
+        self._calm_klippy()
 
     def wait_quiet(self, timeout: float = MENDED) -> None:
         """Until the hub hears from the printer, all is delivered, and no warning stands."""
@@ -201,6 +214,10 @@ class FaultyStack(Stack):
 
     def statuses_since(self, moment: float) -> list[Status]:
         return self.hub.history(self.token, since=moment)
+
+    @staticmethod
+    def time() -> float:
+        return time.time()
 
     def wait_flow(self, count: int = 3, timeout: float = 8) -> None:
         """Until the hub has accepted that many more statuses."""

@@ -34,9 +34,9 @@ def behaves(mode: str, **params: Any) -> Begin:
 OUTAGES: dict[str, tuple[Begin, str]] = {
     "refuses": (lambda stack: stack.faults.refuse(), "refuses connections: check that the web"),
     "drops packets": (lambda stack: stack.faults.blackhole(), "No connection to 127.0.0.1 within"),
-    "hangs at accept": (behaves("hang_accept"), "did not answer within 1.5 s"),
-    "hangs": (behaves("hang"), "did not answer within 1.5 s"),
-    "hangs in the body": (behaves("hang_body", reply=LONG_REPLY), "did not answer within 1.5 s"),
+    "hangs at accept": (behaves("hang_accept"), "did not answer within 1 s"),
+    "hangs": (behaves("hang"), "did not answer within 1 s"),
+    "hangs in the body": (behaves("hang_body", reply=LONG_REPLY), "did not answer within 1 s"),
     "closes without a word": (behaves("close"), "closed the connection before its answer"),
     "resets": (behaves("reset"), "127.0.0.1"),
     "answers 500": (behaves("status", code=500), "answered HTTP 500: look into the server's PHP"),
@@ -49,7 +49,7 @@ OUTAGES: dict[str, tuple[Begin, str]] = {
     "sends without end": (behaves("endless_chunks"), "sent more than 1024 KiB"),
     "sends headers without end": (behaves("endless_headers"), "127.0.0.1"),
     "sends a gzip bomb": (behaves("gzip_bomb", size=50 << 20), "sent more than 1024 KiB"),
-    "drips": (behaves("drip", reply=LONG_REPLY, interval=0.05), "did not answer within 1.5 s"),
+    "drips": (behaves("drip", reply=LONG_REPLY, interval=0.05), "did not answer within 1 s"),
     "speaks no HTTP": (behaves("garbage"), "127.0.0.1"),
     "knows no such token": (
         lambda stack: stack.hub.set(tokens=["another"]),
@@ -97,7 +97,7 @@ def test_the_hub_is_frozen(stack: FaultyStack) -> None:
     What it hands out in such an answer is lost, since it forgets as it hands out; so the command
     here comes after those answers.
     """
-    outage = Outage(stack, "did not answer within 1.5 s")
+    outage = Outage(stack, "did not answer within 1 s")
     stack.hub.freeze()
     outage.live_through(order=False)
     end(stack)
@@ -157,7 +157,7 @@ def test_the_name_of_the_hub_is_unknown(stack: FaultyStack) -> None:
 
 
 def test_the_name_server_hangs(stack: FaultyStack) -> None:
-    outage = Outage(stack, f"The name {HANGING_HOST} was not resolved within 1.5 s")
+    outage = Outage(stack, f"The name {HANGING_HOST} was not resolved within 1 s")
     stack.hazards.hang_names()
     stack.configure_live(json.dumps({"server_url": f"http://{HANGING_HOST}/api.php"}))
     outage.live_through()
@@ -171,7 +171,7 @@ def test_the_name_server_hangs(stack: FaultyStack) -> None:
 
 def test_only_the_commands_are_stuck(stack: FaultyStack) -> None:
     stack.faults.behave("hang", "action=get_commands")
-    warning = stack.wait_warning("did not answer within 1.5 s")
+    warning = stack.wait_warning("did not answer within 1 s")
     command = stack.count_once("stuck_commands")
     stack.print_job()
     stack.hub.wait_for(lambda: "job_finished" in kinds(stack), 10, "the job's end, meanwhile")
@@ -186,7 +186,7 @@ def test_only_the_commands_are_stuck(stack: FaultyStack) -> None:
 def test_only_the_status_is_stuck(stack: FaultyStack) -> None:
     stack.faults.behave("hang", "/api.php")
     stack.faults.behave("pass", "action=get_commands")
-    stack.wait_warning("did not answer within 1.5 s")
+    stack.wait_warning("did not answer within 1 s")
     for number in range(3):  # what was carried out while its result could not be told
         stack.count_once(f"stuck_status{number}")
         stack.wait_counted(f"stuck_status{number}")

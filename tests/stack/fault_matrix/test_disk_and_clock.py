@@ -1,0 +1,180 @@
+"""Rows of the fault matrix: a disk that is full, read-only, slow or damaged; clocks that jump."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from components.store.sqlite_file import RETRY_EVERY
+from tests.stack.fault_matrix.bench import JOB, MENDED, FaultyStack
+from tests.stack.fault_matrix.test_printer import newest, told
+
+pytestmark = pytest.mark.stack
+
+BACK_ON_DISK = RETRY_EVERY + MENDED  # seconds
+YEAR = 365 * 86400.0
+
+
+@pytest.fixture(autouse=True)
+def _mended(stack: FaultyStack) -> Iterator[None]:
+    yield
+    stack.hazards.clear()
+
+
+@pytest.mark.parametrize("state", ["full", "read-only"])
+def test_the_data_folder(stack: FaultyStack, state: str) -> None:
+    """Commands are run once, results and events are told, and a warning says what to do."""
+    seq, hits = stack.last_seq(), stack.hazards.hits
+    stack.hazards.disk(state, stack.moonraker.state_folder)
+    name = f"disk_{state.replace('-', '_')}"
+    command = stack.count_once(name)
+    assert stack.wait_result(command).status == "done"
+    assert stack.hazards.hits > hits
+    warning = stack.wait_warning("cannot be written")
+    assert str(stack.moonraker.state_folder) in warning
+    assert "Free some space, or make the folder writable" in " ".join(stack.moonraker.warnings())
+    stack.print_job()
+    told(stack, seq, "job_started", "job_finished")
+    stack.wait_flow(2)
+    stack.hazards.clear()
+    stack.wait_no_warning("cannot be written", BACK_ON_DISK)
+    # What was held in memory is on disk: the same command is not run again by a new process.
+    stack.moonraker.kill()
+    stack.moonraker.start()
+    stack.wait_quiet()
+    body = {"id": command, "token": stack.token, "action": "macro", "macro_name": "COUNT"}
+    stack.hub.queue_raw(stack.token, {**body, "params": {"NAME": name}})
+    assert stack.wait_result(stack.count_once(f"{name}_after")).status == "done"
+    assert stack.klippy.count(name) == 1
+
+
+def test_a_stalled_card_delays_neither_status_nor_stop(stack: FaultyStack) -> None:
+    seq = stack.last_seq()
+    stack.hazards.disk("slow", stack.moonraker.state_folder, delay=3)
+    stack.print_job()  # events wait for the card
+    stack.wait_flow(4, 10)
+    stop = stack.hub.queue(stack.token, "emergency_stop")
+    stack.klippy.wait_state("shutdown", 8)
+    stack.wait_flow(2)
+    stack.hazards.clear()
+    assert stack.wait_result(stop, 40).status == "done"
+    stack.calm()
+    told(stack, seq, "job_started", "job_finished", "klippy_error", "klippy_ready")
+
+
+def test_a_file_that_does_not_fit(stack: FaultyStack) -> None:
+    stack.hub.add_file("large.gcode", JOB.encode() + b";" * 300_000, stack.token)
+    stack.hazards.disk("full", stack.gcodes, stack.moonraker.state_folder / "staging")
+    result = stack.do("print", file="large.gcode")
+    assert result.status == "failed"
+    assert "space" in result.message or "full" in result.message, result.message
+    stack.wait_flow(2)
+    stack.hazards.clear()
+    assert stack.do("print", file="large.gcode").status == "done"
+    stack.hub.wait_for(lambda: newest(stack)["last_completed"].startswith("large.gcode"), 20)
+
+
+def test_the_log_cannot_be_written(stack: FaultyStack) -> None:
+    log = stack.moonraker.logs / "tecmedhub.log"
+    stack.hazards.disk("full", log)
+    assert stack.wait_result(stack.count_once("no_log")).status == "done"
+    assert str(log) in stack.wait_warning("cannot be written")
+    stack.hazards.clear()
+    assert stack.wait_result(stack.count_once("log_again")).status == "done"
+    stack.wait_no_warning("cannot be written")
+    assert "is written again" in stack.log_text()
+
+
+def test_the_data_folder_is_read_only_from_the_start(stack: FaultyStack) -> None:
+    stack.hazards.disk("read-only", stack.moonraker.state_folder)
+    stack.moonraker.restart_in_process()
+    stack.moonraker.wait_klippy()
+    stack.wait_warning("cannot be written")
+    assert stack.wait_result(stack.count_once("ro_start")).status == "done"
+    stack.hazards.clear()
+    stack.wait_no_warning("cannot be written", BACK_ON_DISK)
+
+
+@pytest.mark.parametrize("when", ["at the start", "while it runs"])
+def test_the_database_is_garbage(stack: FaultyStack, when: str) -> None:
+    path = stack.moonraker.state_folder / "tecmedhub.db"
+    seq = stack.last_seq()
+    if when == "at the start":
+        stack.moonraker.stop()
+        for name in ("tecmedhub.db-wal", "tecmedhub.db-shm"):
+            (path.parent / name).unlink(missing_ok=True)
+        path.write_bytes(b"no database " * 5000)
+        stack.moonraker.start()
+        stack.moonraker.wait_klippy()
+    else:
+        for name in ("tecmedhub.db", "tecmedhub.db-wal"):
+            with open(path.parent / name, "r+b") as file:
+                file.write(b"no database " * 5000)
+    name = f"garbage_{when.replace(' ', '_')}"
+    assert stack.wait_result(stack.count_once(name)).status == "done"
+    warning = stack.wait_warning("was damaged")
+    assert "set aside as tecmedhub.db.broken-" in warning
+    assert list(path.parent.glob("tecmedhub.db.broken-*"))
+    assert stack.klippy.count(name) == 1
+    # New events have numbers of their own: none is taken for an old one.
+    stack.print_job()
+    stack.hub.wait_for(
+        lambda: "job_finished" in [e.body["kind"] for e in stack.events_since(seq)], 20
+    )
+    numbers = [event.body["seq"] for event in stack.hub.events(stack.token)]
+    assert len(numbers) == len(set(numbers))
+    stack.moonraker.restart_in_process()
+    stack.moonraker.wait_klippy()
+    stack.wait_quiet()
+
+
+def test_the_state_file_is_garbage(stack: FaultyStack) -> None:
+    path = stack.moonraker.state_folder / "printer_state.json"
+    stack.moonraker.stop()
+    path.write_bytes(b'{"totals": {"updates_sent": "NaN", "errors": -5}, \xff')
+    stack.moonraker.start()
+    stack.moonraker.wait_klippy()
+    stack.wait_flow(2)
+    stack.moonraker.wait(lambda: json.loads(path.read_text())["totals"]["updates_sent"], 10)
+
+
+def test_a_boot_without_a_clock(stack: FaultyStack) -> None:
+    """1970 until the network brings the time: commands are not old, and events get their times."""
+    stack.moonraker.stop()
+    stack.hazards.clock(86400 - time.time())
+    stack.faults.refuse()
+    seq = stack.last_seq()
+    began = time.time()
+    stack.moonraker.start()
+    stack.moonraker.wait_klippy()
+    stack.wait_warning("refuses connections")
+    stack.print_job()
+    ended = time.time()
+    stack.faults.listen()
+    fresh = stack.count_once("in_1970")
+    assert stack.wait_result(fresh).status == "done"
+    stale = stack.hub.queue(stack.token, "set_speed", speed=90, timestamp=time.time() - 130)
+    assert stack.wait_result(stale).status == "expired"
+    result = stack.hub.result(stack.token, fresh)
+    assert began <= result.body["finished_at"] <= time.time() + 2  # by the hub's clock
+    for event in told(stack, seq, "job_started", "job_finished"):
+        if event["kind"] in ("job_started", "job_finished"):
+            assert began - 2 <= event["at"] <= ended + 2
+    stack.hazards.clear()  # the time arrives
+    stack.wait_flow(3)
+    assert stack.wait_result(stack.count_once("after_1970")).status == "done"
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0, 20 * YEAR])
+def test_the_wall_clock_jumps(stack: FaultyStack, jump: float) -> None:
+    stack.hazards.clock(jump)
+    stack.wait_flow(3)
+    name = f"jump{jump:.0f}".replace("-", "back")
+    assert stack.wait_result(stack.count_once(name)).status == "done"
+    assert stack.moonraker.warnings() == []
+    stack.hazards.clock(0)
+    stack.wait_flow(3)
+    assert stack.do("set_speed", speed=100).status == "done"

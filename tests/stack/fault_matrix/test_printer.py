@@ -1,0 +1,213 @@
+"""Rows of the fault matrix: Klippy and its board, mostly in the middle of a print."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.rig.gcode import make_gcode
+from tests.rig.klippy import wait_until
+from tests.stack.fault_matrix.bench import FaultyStack
+
+pytestmark = pytest.mark.stack
+
+LONG_JOB = "G4 P500\n" * 200
+
+
+def newest(stack: FaultyStack) -> dict[str, Any]:
+    return stack.hub.status(stack.token) or {}
+
+
+def wait_hub(stack: FaultyStack, timeout: float = 20, **fields: Any) -> dict[str, Any]:
+    """Until the newest status at the hub has these fields."""
+
+    def there() -> dict[str, Any]:
+        body = newest(stack)
+        return body if all(body.get(name) == value for name, value in fields.items()) else {}
+
+    try:
+        return stack.hub.wait_for(there, timeout, f"{fields}")
+    except TimeoutError as error:
+        seen = {name: newest(stack).get(name) for name in (*fields, "state_message")}
+        raise AssertionError(f"not {fields} but {seen}") from error
+
+
+def begin_long_job(stack: FaultyStack) -> None:
+    stack.put("long.gcode", LONG_JOB)
+    stack.print("long.gcode")
+    wait_hub(stack, status="printing", current_file="long.gcode")
+
+
+def told(stack: FaultyStack, seq: int, *kinds: str) -> list[dict[str, Any]]:
+    """The events since `seq`, once these kinds have come, in this order."""
+
+    def there() -> bool:
+        left = list(kinds)
+        for event in stack.events_since(seq):
+            if left and event.body["kind"] == left[0]:
+                left.pop(0)
+        return not left
+
+    stack.hub.wait_for(there, 20, f"the events {kinds}")
+    events = [event.body for event in stack.events_since(seq)]
+    assert [event["seq"] for event in events] == list(range(seq + 1, seq + 1 + len(events)))
+    return events
+
+
+# How Klippy may fail in mid-print: (what happens, the hub's word, words of the message, the event)
+def kill(stack: FaultyStack) -> None:
+    stack.klippy.kill()
+
+
+def shut_down(stack: FaultyStack) -> None:
+    stack.klippy.mcu.sensor("hotend", "open")
+
+
+def silence(stack: FaultyStack) -> None:
+    stack.klippy.mcu.silent()
+
+
+def power_off(stack: FaultyStack) -> None:
+    stack.klippy.mcu.dead()
+
+
+def m112(stack: FaultyStack) -> None:
+    stack.moonraker.post("/printer/emergency_stop")
+
+
+FALLS: dict[str, tuple[Callable[[FaultyStack], None], str, str, str]] = {
+    "is killed": (kill, "offline", "not connected", "klippy_disconnected"),
+    "shuts down by itself": (shut_down, "error", "ADC", "klippy_error"),
+    "is stopped by somebody": (m112, "error", "Shutdown due to", "klippy_error"),
+    "loses its board": (silence, "error", "Lost communication", "klippy_error"),
+    "loses its board's power": (power_off, "error", "ommunication", "klippy_error"),
+}
+
+
+@pytest.mark.parametrize("row", FALLS)
+def test_klippy_in_mid_print(stack: FaultyStack, row: str) -> None:
+    fall, word, message, kind = FALLS[row]
+    seq = stack.last_seq()
+    begin_long_job(stack)
+    running = stack.hub.queue(stack.token, "macro", macro_name="COUNT", params={"NAME": "never"})
+    stack.hub.wait_for(lambda: not stack.hub.waiting(stack.token), 10, "the delivery")
+    fall(stack)
+    body = wait_hub(stack, status=word)
+    assert message in body["state_message"]
+    assert body["temp_hotend_target"] == 0 or word == "error"
+    # What Klippy had before it, and what comes now, fails with the reason; the rest goes on.
+    for command in (running, stack.count_once("fallen")):
+        result = stack.wait_result(command)
+        assert result.status in ("failed", "refused", "done")
+        assert result.status == "done" or "Klippy" in result.message, result.message
+    assert stack.hub.result(stack.token, command).status == "refused"
+    assert stack.do("snapshot").status == "done"
+    stack.wait_flow(2)
+    stack.calm()
+    wait_hub(stack, status="idle", klippy_state="ready")
+    after = stack.count_once(f"after_{row.replace(' ', '_').replace(chr(39), '')}")
+    assert stack.wait_result(after).status == "done"
+    assert stack.klippy.count("fallen") == 0
+    events = told(stack, seq, "job_started", kind, "klippy_ready")
+    (job,) = [event["data"] for event in events if event["kind"] == "job_record"]
+    assert job["filename"] == "long.gcode"
+    assert job["status"] in ("klippy_shutdown", "klippy_disconnect", "error")
+
+
+def test_klippy_restarts_in_mid_print(stack: FaultyStack) -> None:
+    seq = stack.last_seq()
+    begin_long_job(stack)
+    stack.klippy.firmware_restart()
+    wait_hub(stack, status="idle", klippy_state="ready")
+    events = told(stack, seq, "job_started", "klippy_disconnected", "klippy_ready")
+    assert [e["data"]["filename"] for e in events if e["kind"] == "job_record"] == ["long.gcode"]
+    assert stack.wait_result(stack.count_once("after_a_restart")).status == "done"
+
+
+def test_klippy_finds_an_error_in_its_configuration(stack: FaultyStack) -> None:
+    good = stack.klippy.config_file.read_text()
+    try:
+        stack.klippy.config_file.write_text(good + "\n[nonsense]\n")
+        stack.moonraker.post("/printer/restart")
+        body = wait_hub(stack, status="error", klippy_state="error")
+        assert "nonsense" in body["state_message"]
+        refused = stack.wait_result(stack.count_once("misconfigured"))
+        assert refused.status == "refused"
+        assert "nonsense" in refused.message
+    finally:
+        stack.klippy.config_file.write_text(good)
+    # The hub itself can bring it back; as at a real printer, the button may have to be pressed
+    # twice, since Klippy has not spoken with its board yet.
+    for _ in range(2):
+        restart = stack.wait_result(stack.hub.queue(stack.token, "firmware_restart"), 40)
+        if restart.status == "done":
+            break
+        assert "Failed automated reset" in restart.message
+    assert restart.status == "done", restart.message
+    wait_hub(stack, status="idle", klippy_state="ready")
+    assert stack.klippy.count("misconfigured") == 0
+
+
+def test_klippy_stands_still_for_a_while(stack: FaultyStack) -> None:
+    assert stack.klippy.klippy is not None
+    os.kill(stack.klippy.klippy.pid, signal.SIGSTOP)
+    try:
+        command = stack.count_once("stood_still")
+        stack.hub.wait_for(lambda: not stack.hub.waiting(stack.token), 10, "the delivery")
+        stack.wait_flow()
+        assert stack.do("snapshot").status == "done"
+        assert stack.hub.result(stack.token, command) is None
+    finally:
+        os.kill(stack.klippy.klippy.pid, signal.SIGCONT)
+    assert stack.wait_result(command).status in ("done", "failed")
+    assert stack.klippy.count("stood_still") <= 1
+
+
+def test_a_long_command_delays_nothing_else(stack: FaultyStack) -> None:
+    """Homing that takes its time: pictures, status, downloads and the stop go past it."""
+    slow = {"macro_name": "SLOW_MACRO", "params": {"SECONDS": 30}}
+    command = stack.hub.queue(stack.token, "macro", **slow)
+    behind = stack.count_once("behind_the_long_one")
+    console = stack.klippy.console()
+    console.wait_for("SLOW_MACRO started", 10)
+    stack.wait_flow()
+    assert stack.do("snapshot").status == "done"
+    stack.hub.add_file("beside.gcode", JOB_TEXT, stack.token)
+    fetched = stack.hub.queue(stack.token, "print", file="beside.gcode")
+    wait_until((stack.gcodes / "beside.gcode").exists, 15, "the download")
+    assert stack.hub.result(stack.token, command) is None
+    stop = stack.hub.queue(stack.token, "emergency_stop")
+    assert stack.wait_result(stop, 10).status == "done"
+    console.close()
+    for number in (command, behind, fetched):
+        result = stack.wait_result(number, 10)
+        assert result.status in ("failed", "refused"), (number, result.status, result.message)
+    stack.calm()
+    wait_hub(stack, status="idle", klippy_state="ready")
+    assert stack.klippy.count("behind_the_long_one") == 0
+
+
+JOB_TEXT = make_gcode(seconds=1, hotend=0, bed=0, home=False).encode()
+
+
+def test_file_names_that_are_no_text(stack: FaultyStack) -> None:
+    """What an old FAT stick leaves: bytes that are no UTF-8."""
+    stack.traces_expected = True  # of Moonraker's own file watching
+    ugly = os.fsencode(stack.gcodes) + b"/\xff\xfe \xf0\x9f.gcode"
+    with open(ugly, "wb") as file:
+        file.write(b"G4 P1\n")
+    try:
+        stack.moonraker.restart_in_process()
+        stack.moonraker.wait_klippy()
+        (*_, last) = stack.wait_statuses(3, stack.time())
+        names = [entry["name"] for entry in last.body["files"]]
+        assert any(name.endswith(".gcode") and "?" in name for name in names), names
+        assert json.dumps(last.body, ensure_ascii=False).encode("utf-8")
+        assert stack.wait_result(stack.count_once("ugly_names")).status == "done"
+    finally:
+        os.unlink(ugly)
