@@ -1,0 +1,83 @@
+"""The documents: links that lead somewhere, and sentences that the code really says."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+TROUBLE = [ROOT / "docs" / "troubleshooting.md", ROOT / "docs" / "es" / "problemas.md"]
+
+# Said by others: Moonraker, Klipper.
+OTHERS = ("Unparsed config section", "Remote method '", "' not registered")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def sentences() -> str:
+    """Every text of the code, with a line end for each value put into it."""
+    texts = []
+    for path in (ROOT / "components").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [
+                    part.value if isinstance(part, ast.Constant) else "\n" for part in node.values
+                ]
+                texts.append("".join(str(part) for part in parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+@cache
+def anchors(path: Path) -> set[str]:
+    """The headings of a document, as forges make addresses of them."""
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ +(.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_links_lead_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file).resolve() if file else path
+        assert there.exists(), target
+        if anchor:
+            assert anchor in anchors(there), target
+
+
+@pytest.mark.parametrize("path", TROUBLE, ids=name_of)
+def test_the_sentences_that_are_explained_are_the_codes_own(path: Path) -> None:
+    rows = re.findall(r"^\| (.+?) \|", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    quotes = [quote for row in rows for quote in re.findall(r"\*([^*]+)\*", row) if "…" in quote]
+    assert len(quotes) > 20
+    for quote in quotes:
+        for piece in re.split(r"…|429|404|500", quote):
+            wanted = piece.strip(" )(\"'")
+            if len(wanted) > 3 and not any(wanted in other for other in OTHERS):
+                assert wanted in sentences(), quote
+
+
+def test_both_languages_explain_the_same() -> None:
+    english, spanish = (path.read_text(encoding="utf-8") for path in TROUBLE)
+    sentence = r"\*([^*|]*…[^*|]*)\*"
+    assert re.findall(sentence, english) == re.findall(sentence, spanish)
+
+
+def test_every_document_has_its_other_language() -> None:
+    for path in DOCUMENTS:
+        other = re.search(r"^\[(Español|English)\]\((.+)\)$", path.read_text("utf-8"), re.MULTILINE)
+        assert other is not None, name_of(path)
+        assert (path.parent / other[2]).exists(), name_of(path)
