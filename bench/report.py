@@ -14,7 +14,6 @@ HEADINGS = {
     "fleet": "A fleet after its server was away",
     "download": "Downloading G-code",
     "cameras": "Pictures",
-    "loop_lag": "Moonraker's event loop",
 }
 NOTES = {
     "latency": (
