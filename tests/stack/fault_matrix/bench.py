@@ -117,7 +117,12 @@ class FaultyStack(Stack):
         self.moonraker.wait_klippy()
         if any("amera" in text for text in self.moonraker.warnings()):
             self.do("snapshot")
-        self.wait_quiet()
+        try:
+            self.wait_quiet(5)
+        except AssertionError:  # a row that failed has left something: begin anew
+            self.moonraker.restart_in_process()
+            self.moonraker.wait_klippy()
+            self.wait_quiet()
         self.seen_log()
 
     def calm(self) -> None:
