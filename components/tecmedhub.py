@@ -329,6 +329,7 @@ class TecMedHub:
 
     async def _flush(self) -> None:
         await self.statistics.save()
+        self.journal.close()
         await self.database.close()
 
     async def close(self) -> None:

@@ -3,8 +3,9 @@ numbers.
 
 A Raspberry Pi has no clock: what is recorded before the network brings the time bears a wrong one.
 So an event also bears the machine's monotonic time, and gets its true one when it is told. Numbers
-of a new database begin above those of any former one, which may have been lost: a hub must not take
-new events for old ones, and sees the gap.
+of a new database begin above those of any former one, and after a power cut, which may have undone
+the last seconds, they go on above what may have been used: a hub must not take new events for old
+ones, and sees the gap.
 
 Bounded: beyond `MAX_ROWS` the minute samples are thinned first (every second one), then the oldest
 go; what was dropped is told as one `gap` event, so that the hub can see that something is missing.
@@ -26,6 +27,7 @@ KEEP_DELIVERED = 200  # rows, for the panel
 SAMPLE = "sample"
 GAP = "gap"
 WRONG_BY = 5.0  # seconds; less is not worth correcting
+CLOSED, IN_USE = 0, 1  # of the database (PRAGMA user_version)
 NUMBERS_FROM = 1_767_225_600  # unix seconds: 2026; a second since then is a number left out
 
 SCHEMA = """
@@ -74,6 +76,7 @@ class Journal:
 
     async def start(self) -> None:
         before = self._recorded
+        await self._database.run(self._open, durable=True)
         left = await self._database.run(_count_due)
         self._undelivered = left + self._recorded - before
 
@@ -87,8 +90,7 @@ class Journal:
         self._recorded += 1
         thin = self._recorded % 100 == 0
 
-        seed = max(int(at) - NUMBERS_FROM, 0)
-        row = (seed, kind, at, text, self._boot, self._clock.monotonic())
+        row = (_seed(at), kind, at, text, self._boot, self._clock.monotonic())
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(_INSERT, row)
@@ -137,7 +139,20 @@ class Journal:
     def undelivered(self) -> int:
         return self._undelivered
 
+    def close(self) -> None:
+        """The last event is recorded: the next start goes on with the next number."""
+        self._database.post(lambda connection: connection.execute(f"PRAGMA user_version={CLOSED}"))
+
     # In the database's thread
+
+    def _open(self, connection: sqlite3.Connection) -> None:
+        (state,) = connection.execute("PRAGMA user_version").fetchone()
+        if state == IN_USE:  # by a run that had no end
+            connection.execute(
+                "UPDATE sqlite_sequence SET seq = MAX(seq, ?) WHERE name = 'events'",
+                (_seed(self._clock.time()),),
+            )
+        connection.execute(f"PRAGMA user_version={IN_USE}")
 
     def _select(
         self, connection: sqlite3.Connection, where: str, order: str, limit: int
@@ -189,6 +204,10 @@ def bound(connection: sqlite3.Connection, max_rows: int, now: float) -> None:
     connection.execute(
         "INSERT INTO events (kind, at, data) VALUES (?, ?, ?)", (GAP, now, json.dumps(data))
     )
+
+
+def _seed(at: float) -> int:
+    return max(int(at) - NUMBERS_FROM, 0)
 
 
 def _count_due(connection: sqlite3.Connection) -> int:

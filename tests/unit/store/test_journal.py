@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from components.runtime.clock import Clock
 from components.store import journal
 from components.store.database import Database
@@ -136,3 +138,26 @@ async def test_a_database_made_anew_uses_no_number_of_the_lost_one(tmp_path: Pat
     for seqs in numbers:
         assert seqs == list(range(seqs[0], seqs[0] + 20))
     assert numbers[0][-1] < numbers[1][0]
+
+
+@pytest.mark.parametrize("clean", [True, False])
+async def test_after_a_power_cut_no_number_is_used_that_may_be_known(
+    tmp_path: Path, clean: bool
+) -> None:
+    wall = 1_800_000_000.0
+    database = Database(tmp_path, Board().notices, Clock())
+    await database.open([journal.SCHEMA])
+    first = Journal(database, FakeClock(wall))
+    await first.start()
+    first.record("a", {})
+    if clean:
+        first.close()
+    await database.close()
+    database = Database(tmp_path, Board().notices, Clock())
+    await database.open([journal.SCHEMA])
+    second = Journal(database, FakeClock(wall + 500.0))
+    await second.start()
+    second.record("b", {})
+    one, two = [event["seq"] for event in await second.due(9)]
+    assert two == (one + 1 if clean else one + 500)
+    await database.close()
