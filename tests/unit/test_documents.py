@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from components.hub.protocol import Features
+from components.status.body import EXTRAS, FIELDS
+from components.status.events import _JOB_WORDS
+from components.store.journal import GAP, SAMPLE
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 TROUBLE = [ROOT / "docs" / "troubleshooting.md", ROOT / "docs" / "es" / "problemas.md"]
@@ -68,6 +73,15 @@ def test_the_sentences_that_are_explained_are_the_codes_own(path: Path) -> None:
             wanted = piece.strip(" )(\"'")
             if len(wanted) > 3 and not any(wanted in other for other in OTHERS):
                 assert wanted in sentences(), quote
+
+
+@pytest.mark.parametrize("name", ["protocol.md", "es/protocolo.md"])
+def test_every_field_of_the_status_and_every_event_is_documented(name: str) -> None:
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    fields = [field for field, _ in (*FIELDS, *EXTRAS)]
+    kinds = set(re.findall(r"`(\w+)`", text))
+    for field in (*fields, *_JOB_WORDS.values(), SAMPLE, GAP, *Features.__dataclass_fields__):
+        assert field in kinds or f"`{field}:" in text, field
 
 
 def test_both_languages_explain_the_same() -> None:
