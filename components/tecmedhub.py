@@ -258,6 +258,7 @@ class TecMedHub:
         self.jobs.subscribe(self.chronicle.job_ended)
         self.jobs.subscribe(lambda job: news("history"))
         self.link.subscribe(self.chronicle.link_changed)
+        self.link.subscribe(self.cameras.hub_changed)
         self.client.deliver_to(self._take)
         self.commands.on_result(lambda result: self.reporter.new_result())
         self.commands.on_result(self.chronicle.command_ended)

@@ -98,6 +98,10 @@ class Cameras:
         if self._running:
             self._rebuild()
 
+    def hub_changed(self, connected: bool, _seconds: float) -> None:
+        """A listener for `Link.subscribe`."""
+        self._publisher.hub_changed(connected)
+
     def on_new(self, listener: Callable[[Shot], None]) -> None:
         """Call `listener(shot)` when the status body has a new picture to carry."""
         self._listeners.append(listener)

@@ -87,6 +87,7 @@ class Publisher:
         self._shots = shots
         self._on_new = on_new
         self._alarm = Alarm(clock)
+        self._rest = Alarm(clock)
         self._stored: Dict[str, _Stored] = {}
         self._one_place = False
         self._failures = 0
@@ -117,8 +118,14 @@ class Publisher:
             if wait is None:
                 await self._alarm.wait()
             else:
-                # not the alarm: new pictures come on while the hub is away
-                await self._clock.sleep(wait)
+                # not the same alarm: new pictures come on while the hub is away
+                await self._rest.wait(wait)
+
+    def hub_changed(self, connected: bool) -> None:
+        """The hub can be reached again: no need to rest any longer."""
+        if connected and self._failures:
+            self._failures = 0
+            self._rest.ring()
 
     def image_fields(self) -> Dict[str, Any]:
         """The status body's `image` (leading camera) and `images` (the others), with the age of

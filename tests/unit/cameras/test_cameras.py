@@ -333,6 +333,18 @@ async def test_darkness_at_night_is_no_warning(server: OldCameras) -> None:
         assert any("black" in notice.text for notice in room.board.notices.standing)
 
 
+async def test_a_hub_that_is_back_gets_its_picture_at_once(server: OldCameras) -> None:
+    hub = FakeHub()
+    hub.failing = "The hub is away."
+    async with Room(urls=(server[0].snapshot_url,), hub=hub) as room:
+        await room.clock.until(lambda: room.board.notices.standing)
+        hub.failing = ""
+        room.cameras.hub_changed(False, 0.0)
+        assert hub.uploads == []
+        room.cameras.hub_changed(True, 60.0)
+        await room.clock.until(lambda: hub.uploads)  # without any time going by
+
+
 async def test_a_hub_that_takes_no_picture_is_asked_less_and_less(server: OldCameras) -> None:
     hub = FakeHub()
     hub.failing = "The hub is away."
