@@ -190,10 +190,10 @@ def test_only_the_status_is_stuck(stack: FaultyStack) -> None:
     for number in range(3):  # what was carried out while its result could not be told
         stack.count_once(f"stuck_status{number}")
         stack.wait_counted(f"stuck_status{number}")
-    assert stack.hub.results(stack.token) == stack.hub.results(stack.token, every=True)
+    told = len(stack.hub.results(stack.token))
     end(stack)
     stack.wait_quiet()
-    done = [result.status for result in stack.hub.results(stack.token)[-3:]]
+    done = [result.status for result in stack.hub.results(stack.token)[told:]]
     assert done == ["done"] * 3
     assert [stack.klippy.count(f"stuck_status{number}") for number in range(3)] == [1, 1, 1]
 

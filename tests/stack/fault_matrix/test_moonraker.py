@@ -63,7 +63,7 @@ def test_sigkill_in_mid_print(stack: FaultyStack) -> None:
     assert stack.wait_result(waiting).status == "done"
     assert stack.klippy.count("across_sigkill") == 1
     assert stack.wait_result(stack.hub.queue(stack.token, "cancel")).status == "done"
-    told(stack, seq, "job_started", "job_cancelled")
+    told(stack, seq, "job_started", "job_cancelled", killed=True)
 
 
 def executing(stack: FaultyStack) -> list[Any]:
