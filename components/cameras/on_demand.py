@@ -43,6 +43,10 @@ class CameraDesk:
         if self.room is not None:
             self.room.on_new(listener)
 
+    def hub_changed(self, connected: bool, seconds: float) -> None:
+        if self.room is not None:
+            self.room.hub_changed(connected, seconds)
+
     def image_fields(self) -> Dict[str, Any]:
         return self.room.image_fields() if self.room else {}
 
