@@ -59,6 +59,7 @@ class Reporter:
         self._refresh = refresh
         self._results = results
         self._new_results = asyncio.Event()
+        self._met = False  # the hub, since our start
         self._looking: "Optional[asyncio.Future[List[Dict[str, Any]]]]" = None
         self._slow: "Set[asyncio.Future[Any]]" = set()
         self._listeners: List[Callable[[Body, Reply], None]] = []
@@ -100,8 +101,9 @@ class Reporter:
                 await self._patiently(self._journal.delivered(events[-1]["seq"]))
             if results:
                 await self._patiently(self._results.delivered(results))
-            if len(events) == EVENTS_AT_ONCE:
+            if len(events) == EVENTS_AT_ONCE or (not self._met and self._journal.undelivered):
                 self._cadence.news("more events")
+            self._met = True
         for listener in self._listeners:
             listener(body, reply)
         return reply
@@ -109,6 +111,11 @@ class Reporter:
     # A disk that stalls must not silence the printer: what it holds follows when it answers
 
     async def _events(self) -> List[Dict[str, Any]]:
+        """None in the first status: after a boot without a clock it is its reply that tells the
+        time, by which events get theirs.
+        """
+        if not self._met:
+            return []
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(self._journal.due(EVENTS_AT_ONCE))
         return await self._patiently(self._looking) or []
