@@ -205,7 +205,6 @@ JOB_TEXT = make_gcode(seconds=1, hotend=0, bed=0, home=False).encode()
 
 def test_file_names_that_are_no_text(stack: FaultyStack) -> None:
     """What an old FAT stick leaves: bytes that are no UTF-8."""
-    stack.traces_expected = True  # of Moonraker's own file watching
     ugly = os.fsencode(stack.gcodes) + b"/\xff\xfe \xf0\x9f.gcode"
     with open(ugly, "wb") as file:
         file.write(b"G4 P1\n")
