@@ -169,26 +169,30 @@ class Commands:
         """
         now = self._hub_now()
         reader = Reader(_scope(self._live.now), self._live.now.printer_token, self._make_id)
-        found = entries(raw)
+        found: List[Any] = []  # the first of them
         read: Dict[int, Command] = {}
-        for index, item in enumerate(found):
+        count = 0
+        for index, item in enumerate(entries(raw)):
+            count += 1
             if looks_like_stop(item):
                 read[index] = self._emergency.renewed(reader.read(item, int(generation), now), now)
+            if index < MAX_PER_REPLY:
+                found.append(item)
+            await _pause(index)
         stops = [command for command in read.values() if self._may_stop(command)]
         sent = self._emergency.send(stops, now) if stops else None
         since = (
             self._halts.now
         )  # a stop in another reply may overtake this batch on its way to disk
         try:
-            for index, item in enumerate(found[:MAX_PER_REPLY]):
+            for index, item in enumerate(found):
                 if index not in read:
                     read[index] = reader.read(item, int(generation), now)
-                if index % 100 == 99:
-                    await asyncio.sleep(0)  # a reply of hundreds must not hold up Moonraker
-            if len(found) > len(read):
+                await _pause(index)
+            if count > len(read):
                 self._notices.log_once(
                     "commands left out",
-                    f"The hub sent {len(found)} commands in one reply: {MAX_PER_REPLY} of them"
+                    f"The hub sent {count} commands in one reply: {MAX_PER_REPLY} of them"
                     " were taken.",
                 )
             commands = [read[index] for index in sorted(read)]
@@ -204,9 +208,12 @@ class Commands:
         nothing."""
         await self._started.wait()  # a reply can be quicker than the disk at the start
         stopped = {command.key for command in stops}
-        new = await self._ledger.receive(
-            [_entry(c, State.EXECUTING if c.key in stopped else State.RECEIVED) for c in commands]
-        )
+        written = []
+        for index, command in enumerate(commands):
+            state = State.EXECUTING if command.key in stopped else State.RECEIVED
+            written.append(_entry(command, state))
+            await _pause(index)
+        new = await self._ledger.receive(written)
         if not new:
             return 0
         self.last_activity = self._clock.monotonic()
@@ -357,6 +364,12 @@ class Commands:
 
 
 _STOPPED = "An emergency stop came with it: send it again if it is still wanted."
+
+
+async def _pause(index: int) -> None:
+    """A reply of hundreds must not hold up Moonraker."""
+    if index % 50 == 49:
+        await asyncio.sleep(0)
 
 
 def _entry(command: Command, state: State) -> Entry:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.loose import as_bool, as_dict, as_float, as_text
 from .actions import ACTIONS, EMERGENCY_STOP, PRINTS
@@ -220,18 +220,20 @@ def looks_like_stop(item: Any) -> bool:
     return False
 
 
-def entries(raw: Any, depth: int = 0) -> List[Any]:
-    """The entries of a reply's `commands`: PHP makes a list with gaps an object, and nothing at all
-    null."""
+def entries(raw: Any, depth: int = 0) -> Iterator[Any]:
+    """The entries of a reply's `commands`, one by one: PHP makes a list with gaps an object, and
+    nothing at all null."""
     if raw is None or (isinstance(raw, (list, dict)) and not raw):
-        return []
+        return
     if isinstance(raw, dict) and not any(
         name in raw for name in ("action", "command", "type", "id")
     ):
         raw = list(raw.values())
     if isinstance(raw, list) and depth < MAX_DEPTH:
-        return [entry for item in raw for entry in entries(item, depth + 1)]
-    return [raw]
+        for item in raw:
+            yield from entries(item, depth + 1)
+    else:
+        yield raw
 
 
 def _read_order(item: Mapping[str, Any]) -> Tuple[str, Dict[str, Any], str]:

@@ -172,7 +172,7 @@ def test_another_printers_command_is_marked() -> None:
     ],
 )
 def test_lists_as_php_writes_them(raw: Any, count: int) -> None:
-    assert len(entries(raw)) == count
+    assert len(list(entries(raw))) == count
 
 
 def test_stops_are_seen_in_every_form() -> None:
