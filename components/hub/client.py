@@ -10,15 +10,13 @@ from __future__ import annotations
 import secrets
 import urllib.parse
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Tuple
 
-from ..runtime.aside import aside
 from ..runtime.clock import Clock
 from ..runtime.loose import as_bool, as_text
 from ..settings.model import LiveSettings
 from . import protocol
-from .json_body import LARGE, MAX_VALUES, has_too_many_values, read_json_object, to_json
+from .json_body import MAX_VALUES, has_too_many_values, read_json_object, to_json
 from .outcomes import Exchange, Failure, host_of
 from .protocol import Endpoints, Features, Generation, HubFile
 from .transport import Transport
@@ -183,10 +181,7 @@ class HubClient:
             return _reply(exchange, sent, exchange.failure, exchange.sentence)
         if has_too_many_values(exchange.body):
             return _reply(exchange, sent, Failure.TOO_LARGE, _too_much(host))
-        if len(exchange.body) > LARGE:
-            data = await aside(partial(read_json_object, exchange.body, "success", patient=True))
-        else:
-            data = read_json_object(exchange.body, "success")
+        data = read_json_object(exchange.body, "success")
         if data is None:
             return _reply(exchange, sent, Failure.NOT_JSON, _not_json(exchange.body, host))
         if not as_bool(data["success"]):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 import json
-import json.scanner
 from typing import Any, Dict, Mapping, Optional, Union
 
 MAX_NUMBER_LENGTH = 400  # digits; int() of a million digits would hold the event loop for seconds
 JSON_STARTS = 8  # places where the JSON of a reply is looked for, after PHP warnings
 
 
-LARGE = 32 * 1024  # bytes; a larger body is read in a thread, in steps (`patient`)
-MAX_VALUES = 50_000  # of one body; a list of 1,000 files has a seventh of that
-_STEP = 16 * 1024  # bytes
+MAX_VALUES = 20_000  # of one body; a list of 1,000 files has half of that
 
 
 def _bounded_int(digits: str) -> Union[int, float]:
@@ -21,39 +17,33 @@ def _bounded_int(digits: str) -> Union[int, float]:
 
 
 def has_too_many_values(body: bytes) -> bool:
-    """Whether it may hold more than `MAX_VALUES`, which take the event loop tens of milliseconds
-    to read, to handle and even to forget. Counts marks, also those within texts.
+    """Whether it may hold more than `MAX_VALUES`. Counts marks, also those within texts.
+
+    1 MiB can hold half a million, which would hold the event loop for a tenth of a second to read,
+    to handle and even to forget; in a thread all the same, since the reader never lets go of the
+    interpreter, or makes everybody else wait for it at every step.
     """
-    if len(body) <= LARGE:
-        return False
     return sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES
 
 
-def read_json_object(
-    body: bytes, key: str, *, patient: bool = False
-) -> Optional[Dict[str, Any]]:
+def read_json_object(body: bytes, key: str) -> Optional[Dict[str, Any]]:
     """The JSON object with `key` that a reply holds, also behind warnings that PHP printed before
     it; None if none.
 
     A reply cut short must not be taken for one of the objects inside it: hence the key, and
     nothing may follow.
 
-    The usual reader never lets go of the interpreter, not even in a thread. A `patient` one does,
-    and is ten times slower: for a large body, in a thread.
-
     >>> read_json_object(b"<br /> Warning: {x} in api.php {\\"success\\": true}", "success")
     {'success': True}
     >>> read_json_object(b'{"success": true, "commands": [{"success": 1}', "success")
     """
-    text = _decoded(body) if patient else body.decode("utf-8", "replace")
-    text = text.strip("\ufeff \t\r\n")
-    decoder = _PATIENT if patient else _DECODER
+    text = body.decode("utf-8", "replace").strip("\ufeff \t\r\n")
     start = text.find("{")
     for _ in range(JSON_STARTS if start > 0 else 1):
         if start < 0:
             return None
         try:
-            value, end = decoder.raw_decode(text, start)
+            value, end = _DECODER.raw_decode(text, start)
         except (ValueError, RecursionError):
             start = text.find("{", start + 1)
             continue
@@ -63,22 +53,7 @@ def read_json_object(
     return None
 
 
-def _decoded(body: bytes) -> str:
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    pieces = [decoder.decode(body[at : at + _STEP]) for at in range(0, len(body), _STEP)]
-    return "".join([*pieces, decoder.decode(b"", True)])
-
-
-class _PatientDecoder(json.JSONDecoder):
-    """The standard library's own reader in Python, in place of the one in C."""
-
-    def __init__(self) -> None:
-        super().__init__(parse_int=_bounded_int, parse_constant=lambda name: None)
-        self.scan_once = json.scanner.py_make_scanner(self)  # type: ignore[attr-defined]
-
-
 _DECODER = json.JSONDecoder(parse_int=_bounded_int, parse_constant=lambda name: None)
-_PATIENT = _PatientDecoder()
 
 
 def to_json(body: Mapping[str, Any]) -> bytes:
