@@ -9,13 +9,15 @@ Copied beside Moonraker's own components (`install`), with a section `[probe]` o
 
 A stall is one callback that held the event loop. Of its time, what the thread spent waiting for a
 processor is taken off (Linux: schedstat), since a busy test machine is no fault of anybody's; time
-blocked on a disk, a lock or the interpreter's own lock counts. It is the plugin's if a frame of the
-plugin was on the stack whenever a watching thread looked.
+blocked on a disk, a lock or the interpreter's own lock counts. It is the plugin's if the
+callback is a step of one of its coroutines, or if a frame of it was on the stack when a watching
+thread looked.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -23,7 +25,6 @@ import shutil
 import sys
 import threading
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,13 @@ class Stalls:
         self.callbacks = 0
         self._main = threading.get_ident()
         self._waits = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
+        # As os.pread, but without letting go of the interpreter: a busy thread would take it, and
+        # measuring would make the stalls.
+        self._pread = ctypes.PyDLL(None).pread
+        self._buffer = ctypes.create_string_buffer(100)
         self._began = 0.0
-        self._looks: list[list[traceback.FrameSummary]] = []
+        self._looks: list[list[tuple[str, int, str]]] = []
         self._patch()
-        sys.setswitchinterval(0.0005)  # or the watcher would come too late
         threading.Thread(target=self._watch, name="probe", daemon=True).start()
 
     def begin(self) -> None:
@@ -59,7 +63,8 @@ class Stalls:
 
     def _waited(self) -> float:
         """Seconds that the event loop's thread has waited for a processor so far."""
-        return int(os.pread(self._waits, 100, 0).split()[1]) / 1e9
+        self._pread(self._waits, self._buffer, 100, ctypes.c_long(0))
+        return int(self._buffer.value.split()[1]) / 1e9
 
     def _patch(self) -> None:
         original = asyncio.events.Handle._run
@@ -77,24 +82,25 @@ class Stalls:
                 stalls.callbacks += 1
                 lasted = time.perf_counter() - began
                 if lasted > WORTH_NOTING:
-                    stalls._note(lasted, lasted - (stalls._waited() - waited), stalls._looks)
+                    stalls._note(handle, lasted, lasted - (stalls._waited() - waited))
 
         asyncio.events.Handle._run = run  # type: ignore[method-assign]
 
-    def _note(self, lasted: float, held: float, looks: list[list[traceback.FrameSummary]]) -> None:
+    def _note(self, handle: asyncio.Handle, lasted: float, held: float) -> None:
         if held <= WORTH_NOTING:
             return
-        ours = sum(any(OURS in frame.filename for frame in look) for look in looks)
+        looks, self._looks = self._looks, []
+        what = _whose(handle)
+        ours = any(OURS in file for look in looks for file, _, _ in look)
+        stack = [f"{Path(file).name}:{line} {name}" for file, line, name in looks[-1:] and looks[-1]]
         self.seen.append(
             {
                 "seconds": round(held, 5),
                 "lasted": round(lasted, 5),
                 "looks": len(looks),
-                "ours": ours,
-                "stack": [
-                    f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
-                    for frame in (looks[-1] if looks else [])[-8:]
-                ],
+                "ours": ours or OURS in what,
+                "what": what,
+                "stack": stack,
             }
         )
         del self.seen[:-500]
@@ -105,8 +111,33 @@ class Stalls:
             began = self._began
             if began and time.perf_counter() - began > LOOK_AFTER:
                 frame = sys._current_frames().get(self._main)
-                if frame is not None and self._began == began:
-                    self._looks.append(traceback.extract_stack(frame))
+                if frame is not None and self._began == began and len(self._looks) < 50:
+                    self._looks.append(_stack(frame))
+
+
+def _stack(frame: Any) -> list[tuple[str, int, str]]:
+    """Innermost first. Not by `traceback`, which reads the source files and makes others wait."""
+    found = []
+    while frame is not None and len(found) < 60:
+        found.append((frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name))
+        frame = frame.f_back
+    return found
+
+
+def _whose(handle: asyncio.Handle) -> str:
+    """The coroutines of the task that this callback is a step of, or the function it is."""
+    callback: Any = handle._callback  # type: ignore[attr-defined]
+    owner = getattr(callback, "__self__", None)
+    if not isinstance(owner, asyncio.Task):
+        code = getattr(callback, "__code__", None)
+        return f"{code.co_filename} {code.co_name}" if code else repr(callback)[:200]
+    names = []
+    coroutine: Any = owner.get_coro()
+    while coroutine is not None and len(names) < 12:
+        code = getattr(coroutine, "cr_code", None)
+        names.append(f"{code.co_filename} {code.co_name}" if code else repr(coroutine)[:80])
+        coroutine = getattr(coroutine, "cr_await", None)
+    return " > ".join(names)
 
 
 class Probe:
