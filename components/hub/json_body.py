@@ -10,6 +10,8 @@ JSON_STARTS = 8  # places where the JSON of a reply is looked for, after PHP war
 
 
 MAX_VALUES = 20_000  # of one body; a list of 1,000 files has half of that
+MAX_NESTED = 6_000  # objects and lists among them; more of them set off the garbage collector
+MAX_NO_TEXT = 64 * 1024  # bytes; a longer body that is no UTF-8 is not read in part
 
 
 def _bounded_int(digits: str) -> Union[int, float]:
@@ -17,13 +19,13 @@ def _bounded_int(digits: str) -> Union[int, float]:
 
 
 def has_too_many_values(body: bytes) -> bool:
-    """Whether it may hold more than `MAX_VALUES`. Counts marks, also those within texts.
+    """Whether it may hold more than those limits. Counts marks, also those within texts.
 
     1 MiB can hold half a million, which would hold the event loop for a tenth of a second to read,
     to handle and even to forget; in a thread all the same, since the reader never lets go of the
     interpreter, or makes everybody else wait for it at every step.
     """
-    return sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES
+    return body.count(b",") > MAX_VALUES or body.count(b"[") + body.count(b"{") > MAX_NESTED
 
 
 def read_json_object(body: bytes, key: str) -> Optional[Dict[str, Any]]:
@@ -37,7 +39,13 @@ def read_json_object(body: bytes, key: str) -> Optional[Dict[str, Any]]:
     {'success': True}
     >>> read_json_object(b'{"success": true, "commands": [{"success": 1}', "success")
     """
-    text = body.decode("utf-8", "replace").strip("\ufeff \t\r\n")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        if len(body) > MAX_NO_TEXT:
+            return None
+        text = body.decode("utf-8", "replace")
+    text = text.strip("\ufeff \t\r\n")
     start = text.find("{")
     for _ in range(JSON_STARTS if start > 0 else 1):
         if start < 0:

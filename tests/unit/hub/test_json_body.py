@@ -8,7 +8,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 
 from components.hub.client import HubClient
-from components.hub.json_body import MAX_VALUES, has_too_many_values, read_json_object
+from components.hub.json_body import MAX_NESTED, MAX_VALUES, has_too_many_values, read_json_object
 from components.hub.outcomes import Failure
 from components.hub.transport import Transport
 from components.runtime.clock import Clock
@@ -21,10 +21,16 @@ def test_depth_is_no_trouble(text: str) -> None:
     assert read_json_object(text.encode(), "success") is None
 
 
+def test_bytes_that_are_no_text_are_read_where_it_is_quick() -> None:
+    good = b'{"success": true, "message": "a\xf1o"}'
+    assert read_json_object(good, "success") == {"success": True, "message": "a\ufffdo"}
+    assert read_json_object(b"\xff" * (1 << 20) + good, "success") is None
+
+
 @pytest.mark.parametrize("mark", [b"1,", b"[],", b'{"a":1},'])
 def test_too_many_values_are_seen_without_reading_them(mark: bytes) -> None:
     assert has_too_many_values(b'{"success":true,"commands":[' + mark * (MAX_VALUES + 1) + b"1]}")
-    assert not has_too_many_values(b"[" + mark * (MAX_VALUES // 3))
+    assert not has_too_many_values(b"[" + mark * (MAX_NESTED // 2))
     assert not has_too_many_values(b'"' + b"x" * (1 << 20) + b'"')
 
 
