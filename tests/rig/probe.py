@@ -92,7 +92,8 @@ class Stalls:
         looks, self._looks = self._looks, []
         what = _whose(handle)
         ours = any(OURS in file for look in looks for file, _, _ in look)
-        stack = [f"{Path(file).name}:{line} {name}" for file, line, name in looks[-1:] and looks[-1]]
+        last = looks[-1] if looks else []
+        stack = [f"{Path(file).name}:{line} {name}" for file, line, name in last]
         self.seen.append(
             {
                 "seconds": round(held, 5),
