@@ -10,7 +10,7 @@ JSON_STARTS = 8  # places where the JSON of a reply is looked for, after PHP war
 
 
 MAX_VALUES = 20_000  # of one body; a list of 1,000 files has half of that
-MAX_NESTED = 6_000  # objects and lists among them; more of them set off the garbage collector
+MAX_NESTED = 3_000  # objects and lists among them; many set off the garbage collector
 MAX_NO_TEXT = 64 * 1024  # bytes; a longer body that is no UTF-8 is not read in part
 
 

@@ -8,8 +8,9 @@ Copied beside Moonraker's own components (`install`), with a section `[probe]` o
     GET  /server/probe/memory               bytes: resident, and live Python objects by number
 
 A stall is one callback that held the event loop. Of its time, what the thread spent waiting for a
-processor is taken off (Linux: schedstat), since a busy test machine is no fault of anybody's; time
-blocked on a disk, a lock or the interpreter's own lock counts. It is the plugin's if the
+processor is taken off (Linux: schedstat), since a busy test machine is no fault of anybody's, and
+what the garbage collector takes, since it goes through all of Moonraker's memory whoever sets it
+off; time blocked on a disk, a lock or the interpreter's own lock counts. It is the plugin's if the
 callback is a step of one of its coroutines, or if a frame of it was on the stack when a watching
 thread looked.
 """
@@ -52,6 +53,10 @@ class Stalls:
         # measuring would make the stalls.
         self._pread = ctypes.PyDLL(None).pread
         self._buffer = ctypes.create_string_buffer(100)
+        self.longest_collection = 0.0  # seconds
+        self._collecting = 0.0  # seconds that the garbage collector has taken so far
+        self._collection_began = 0.0
+        gc.callbacks.append(self._collector)
         self._began = 0.0
         self._looks: list[list[tuple[str, int, str]]] = []
         self._patch()
@@ -60,18 +65,27 @@ class Stalls:
     def begin(self) -> None:
         self.seen.clear()
         self.callbacks = 0
+        self.longest_collection = 0.0
 
     def _waited(self) -> float:
         """Seconds that the event loop's thread has waited for a processor so far."""
         self._pread(self._waits, self._buffer, 100, ctypes.c_long(0))
         return int(self._buffer.value.split()[1]) / 1e9
 
+    def _collector(self, phase: str, _info: dict[str, int]) -> None:
+        if phase == "start":
+            self._collection_began = time.perf_counter()
+            return
+        lasted = time.perf_counter() - self._collection_began
+        self._collecting += lasted
+        self.longest_collection = max(self.longest_collection, lasted)
+
     def _patch(self) -> None:
         original = asyncio.events.Handle._run
         stalls = self
 
         def run(handle: asyncio.Handle) -> None:
-            waited = stalls._waited()
+            waited = stalls._waited() + stalls._collecting
             began = time.perf_counter()
             stalls._looks = []
             stalls._began = began
@@ -82,7 +96,8 @@ class Stalls:
                 stalls.callbacks += 1
                 lasted = time.perf_counter() - began
                 if lasted > WORTH_NOTING:
-                    stalls._note(handle, lasted, lasted - (stalls._waited() - waited))
+                    elsewhere = stalls._waited() + stalls._collecting - waited
+                    stalls._note(handle, lasted, lasted - elsewhere)
 
         asyncio.events.Handle._run = run  # type: ignore[method-assign]
 
@@ -202,7 +217,11 @@ class Probe:
             _stalls = Stalls()
         if web_request.get_boolean("begin", False):
             _stalls.begin()
-        return {"callbacks": _stalls.callbacks, "seen": list(_stalls.seen)}
+        return {
+            "callbacks": _stalls.callbacks,
+            "seen": list(_stalls.seen),
+            "collection": _stalls.longest_collection,
+        }
 
     async def _memory(self, web_request: Any) -> dict[str, int]:
         gc.collect()
