@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 MASK = "********"
 MAX_SECRETS = 32  # the oldest goes: a token replaced long ago is no secret any more
-PLAIN_LENGTH = 8  # a shorter one is masked as a whole word only, or "5" would blacken figures
+# A shorter one is masked as a whole word and in its own case only, or "5" would blacken figures.
+PLAIN_LENGTH = 8
 
 _CREDENTIALS = re.compile(r"(\w://)[^/?#\s@\"'<>]+@")
 _NAMES = r"(?:[a-z]+[_-])?token|api[_-]?key|passw(?:or)?d|passwd|pwd|secret|authorization"
@@ -69,11 +70,15 @@ def secrets_in(url: str) -> Tuple[str, ...]:
 
 
 class Redactor:
-    """Masks the secrets it was told; safe to call from any thread."""
+    """Masks the secrets it was told, also where somebody changed their letter case; safe to call
+    from any thread.
+    """
 
     def __init__(self) -> None:
         self._secrets: List[str] = []
-        self._pattern: Optional[Pattern[str]] = None
+        self._any_case: Optional[Pattern[str]] = None
+        self._exact: Optional[Pattern[str]] = None
+        self._folded: Tuple[str, ...] = ()
         self._needles: Tuple[str, ...] = ()
 
     def add(self, secret: str) -> None:
@@ -82,19 +87,26 @@ class Redactor:
         self._secrets = [*self._secrets[-MAX_SECRETS + 1 :], secret]
         needles = {form for known in self._secrets for form in forms(known)}
         ordered = sorted(needles, key=len, reverse=True)
-        self._pattern = re.compile("|".join(_whole(needle) for needle in ordered))
+        self._any_case = re.compile("|".join(_in_any_case(needle) for needle in ordered))
+        self._exact = re.compile("|".join(_whole(needle) for needle in ordered))
+        self._folded = tuple({needle.casefold() for needle in ordered})
         self._needles = tuple(ordered)
 
     def known(self, text: str) -> str:
         """`text` without the secrets we were told; costs a substring search where there is none."""
-        pattern = self._pattern
-        if pattern is None or not any(needle in text for needle in self._needles):
+        pattern = self._any_case
+        if pattern is None:
+            return text
+        folded = text.casefold()  # character by character: whatever `text` holds, this does too
+        if not any(needle in folded for needle in self._folded):
             return text
         return pattern.sub(MASK, text)
 
     def sealed(self, text: str) -> str:
-        """JSON text for the disk: known secrets replaced by marks that `opened` can undo."""
-        pattern = self._pattern
+        """JSON text for the disk: known secrets replaced by marks that `opened` can undo, which
+        another letter case would be lost in.
+        """
+        pattern = self._exact
         if pattern is None or not any(needle in text for needle in self._needles):
             return text
         return pattern.sub(lambda match: _mark(match.group()), text)
@@ -124,3 +136,8 @@ def _whole(needle: str) -> str:
     if len(needle) >= PLAIN_LENGTH:
         return escaped
     return r"(?<![^\W_])%s(?![^\W_])" % escaped
+
+
+def _in_any_case(needle: str) -> str:
+    whole = _whole(needle)
+    return f"(?i:{whole})" if len(needle) >= PLAIN_LENGTH else whole
