@@ -195,7 +195,12 @@ def test_wrong_arguments_still_make_a_line_and_no_leak(logs, tmp_path, capsys) -
     assert TOKEN not in written(logs, tmp_path) + capsys.readouterr().err
 
 
-def test_no_line_can_be_forged_and_no_terminal_be_steered(logs, tmp_path, moonraker) -> None:
+def test_no_line_can_be_forged_and_no_terminal_be_steered(
+    logs, tmp_path, moonraker, caplog
+) -> None:
+    for handler in list(logs.logger.handlers):  # half a character in a report ends pytest-xdist
+        if isinstance(handler, type(caplog.handler)):
+            logs.logger.removeHandler(handler)
     logs.logger.warning("hub says: x\n2026-01-01 00:00:00 ERROR forged\r\x1b[31m\x07\u2028")
     logs.logger.warning("half \ud83e")
     text = written(logs, tmp_path)
