@@ -17,6 +17,13 @@ CONFIG_FILE = "tecmedhub.json"
 V4_CONFIG_FILE = "printer_config.json"
 
 _S = "seconds"
+# Named once more, since this room lies below `commands`; a test holds them in step.
+_ACTIONS = (
+    *("emergency_stop", "pause", "resume", "cancel", "cancel_download"),
+    *("home", "home_x", "home_y", "home_z", "heat", "cool_down", "set_speed", "set_flow"),
+    *("toggle_fan", "set_fan", "fan_off", "gcode", "macro", "firmware_restart"),
+    *("print", "print_local", "snapshot", "timelapse_now", "reboot", "shutdown"),
+)
 _HEARTBEAT = 55.0  # the hub lists a printer as offline after 60 s without a status
 
 
@@ -272,6 +279,7 @@ _TABLE: Tuple[Option, ...] = (
         "security.denied_actions",
         Kind.ACTIONS,
         "Actions always refused.",
+        choices=_ACTIONS,
         limit=60,
         items=64,
         example="reboot, shutdown",

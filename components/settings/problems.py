@@ -7,7 +7,7 @@ from typing import Optional
 
 from .model import Origin
 from .options import NO_LONGER_NEEDED, OPTIONS
-from .values import Option
+from .values import Option, closest
 
 MAX_PROBLEMS = 20  # sentences for one reading; a file of rubbish must not flood the log
 MAX_NAME = 60  # characters of a name in a sentence
@@ -46,14 +46,12 @@ def nearest(path: str, origin: Origin = Origin.JSON) -> str:
     >>> nearest("intervals.statusupdate"), nearest("status_update"), nearest("timeout.servers")
     ('intervals.status_update', 'intervals.status_update', 'timeouts.server')
     """
-    import difflib  # noqa: PLC0415  (large, and most configurations hold no unknown name)
-
     wanted = path[:MAX_NAME].lower().replace(".", "_").replace("-", "_")
     by_name = {option.name: option for option in OPTIONS}
     by_leaf = {option.path.rpartition(".")[2]: option for option in reversed(OPTIONS)}
     for table in (by_name, by_leaf):
-        close = difflib.get_close_matches(wanted, table, n=1, cutoff=0.75)
+        close = closest(wanted, table)
         if close:
-            option: Option = table[close[0]]
+            option: Option = table[close]
             return option.path if origin is Origin.JSON else option.name
     return ""

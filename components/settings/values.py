@@ -12,7 +12,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import urlsplit
 
 from ..runtime.redaction import mask_url
@@ -64,7 +64,7 @@ class Option:
     unit: str = ""
     low: float = 0.0
     high: float = 0.0
-    choices: Tuple[str, ...] = ()
+    choices: Tuple[str, ...] = ()  # of a list of actions, those that each item is one of
     limit: int = 200  # characters of a text, or of each item of a list
     items: int = 0  # at most so many in a list
     keys: Tuple[str, ...] = ()  # the documented ones of a map; others are kept too
@@ -152,6 +152,18 @@ def shown(raw: Any) -> str:
     if isinstance(raw, int) and raw.bit_length() > 64:
         return "a huge number"
     return str(raw)[:MAX_SHOWN]
+
+
+def closest(wanted: str, names: Iterable[str]) -> str:
+    """The one of `names` that `wanted` most resembles, or "".
+
+    >>> closest("rebot", ["shutdown", "reboot"]), closest("apagar", ["shutdown", "reboot"])
+    ('reboot', '')
+    """
+    import difflib  # noqa: PLC0415  (large, and most configurations hold no unknown name)
+
+    found = difflib.get_close_matches(wanted, names, n=1, cutoff=0.75)
+    return found[0] if found else ""
 
 
 # Scalars
@@ -319,6 +331,7 @@ def _read_list(option: Option, raw: Any) -> Reading:
         raise BadValue(allowed(option))
     taken: List[str] = []
     left_out: List[str] = []
+    wrong = ""
     for index, item in enumerate(raw):
         if len(taken) == option.items:
             left_out.append(f"only the first {option.items} of {len(raw)} items are taken")
@@ -328,11 +341,13 @@ def _read_list(option: Option, raw: Any) -> Reading:
         except BadValue as error:
             if len(left_out) < 3:
                 left_out.append(f"item {index + 1}, {shown(item)}, is left out: it must be {error}")
+            if not wrong:
+                wrong = f"; item {index + 1}, {shown(item)}, must be {error}"
             continue
         if value and value not in taken:
             taken.append(value)
     if raw and not taken:
-        raise BadValue(allowed(option))
+        raise BadValue(allowed(option) + (wrong if option.choices else ""))
     return Reading(tuple(taken), tuple(left_out))
 
 
@@ -351,6 +366,10 @@ def _item(option: Option, raw: Any) -> str:
         text = re.sub(r"[\s-]+", "_", text).lower()
         if not re.match(r"[a-z0-9_]+\Z", text):
             raise BadValue("an action name such as reboot")
+        if option.choices and text not in option.choices:
+            near = closest(text, option.choices)
+            hint = f"did you mean {near}?" if near else "docs/commands.md lists them"
+            raise BadValue(f"an action that exists ({hint})")
     if option.kind is Kind.HOSTS:
         check_url(text if "://" in text else f"http://{text}", "a host such as files.example.org")
     return text

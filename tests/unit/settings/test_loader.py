@@ -89,6 +89,31 @@ def test_a_wrong_value_in_the_live_file_leaves_the_last_good_one() -> None:
     assert removed.settings == Settings()
 
 
+def test_an_action_that_does_not_exist_is_named_with_the_nearest_one() -> None:
+    result = loaded({"security": {"denied_actions": ["rebot", "Shut-down", "apagar", "home"]}})
+    assert result.settings.security.denied_actions == ("home",)
+    assert len(warned(result)) == 3
+    for text, written, hint in zip(
+        warned(result),
+        ('"rebot"', '"Shut-down"', '"apagar"'),
+        ("did you mean reboot?", "did you mean shutdown?", "docs/commands.md lists them"),
+        strict=True,
+    ):
+        assert text.startswith("tecmedhub.json: security.denied_actions:")
+        assert written in text and hint in text
+
+
+def test_no_action_that_exists_leaves_what_was_denied_before() -> None:
+    good = loaded({"security": {"denied_actions": ["reboot"]}})
+    for wrong in (["rebot"], ["rebot", "x"], "rebot, x"):
+        result = loaded({"security": {"denied_actions": wrong}}, last=good)
+        assert result.settings.security.denied_actions == ("reboot",)
+        (text,) = warned(result)
+        for words in ("security.denied_actions", '"rebot"', "did you mean reboot?"):
+            assert words in text
+        assert text.endswith('"reboot" stays in force')
+
+
 def test_a_section_of_the_wrong_kind_leaves_what_was_in_force() -> None:
     good = loaded({"camera": {"capture_interval": 12}})
     result = loaded({"camera": "off"}, last=good)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from components.commands.actions import ACTIONS
 from components.settings import spanish
 from components.settings.jsonc import parse
 from components.settings.loader import ConfValues, merge, value_of
@@ -104,3 +105,7 @@ def test_only_the_token_is_a_secret_of_the_table() -> None:
     assert [option.path for option in OPTIONS if option.secret] == ["printer_token"]
     assert BY_PATH["printer_token"].kind is Kind.TOKEN
     assert "T0KEN" not in repr(Settings(printer_token="T0KEN"))
+
+
+def test_the_actions_that_can_be_denied_are_those_there_are() -> None:
+    assert set(BY_PATH["security.denied_actions"].choices) == set(ACTIONS)
