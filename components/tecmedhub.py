@@ -204,7 +204,7 @@ class TecMedHub:
     def _build_status(self) -> None:
         """What the hub is told, what is counted, and what the operator sees of it."""
         self.statistics = Statistics(self.folder, self.worker, self.notices, self.clock, VERSION)
-        self.chronicle = Chronicle(self.journal, self.clock)
+        self.chronicle = Chronicle(self.journal, self.clock, self.flags)
         self.cadence = Cadence(
             self.clock, lambda: self.live.now.intervals, lambda: not self.printer.snapshot.busy
         )
@@ -289,6 +289,7 @@ class TecMedHub:
         await self.transfers.start()
         await self.cleanup.start()
         await self.commands.start()
+        self.chronicle.start(self.printer.snapshot)
         await self.camera_rooms.start()
         self.files.start()
         self.endpoints.start()

@@ -29,7 +29,7 @@ class StoreClosed(Exception):
 
 
 class _Job(NamedTuple):
-    work: Work
+    work: Optional[Work]  # None: a checkpoint
     durable: bool
     done: Callable[[Any, Optional[BaseException]], None]
 
@@ -89,6 +89,12 @@ class Database:
 
         self._put(_Job(work, durable, settle))
         return await future
+
+    async def checkpoint(self) -> None:
+        """Move what is committed out of the write-ahead log: then even its loss undoes nothing."""
+        gone: "asyncio.Future[None]" = asyncio.get_event_loop().create_future()
+        self._put(_Job(None, False, lambda result, error: _settle(gone)))
+        await gone
 
     def post(self, work: Work, *, durable: bool = False) -> None:
         """Run `work` some time soon, in order, and do not wait; a failure becomes a notice.
@@ -157,7 +163,10 @@ class Database:
                 break
             result, error = None, None
             try:
-                result = file.run(job.work, job.durable)
+                if job.work is None:
+                    file.checkpoint()
+                else:
+                    result = file.run(job.work, job.durable)
             except Exception as failure:
                 error = failure
             self._in_loop(lambda j=job, r=result, e=error: j.done(r, e))  # type: ignore[misc]

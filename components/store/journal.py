@@ -77,6 +77,7 @@ class Journal:
     async def start(self) -> None:
         before = self._recorded
         await self._database.run(self._open, durable=True)
+        await self._database.checkpoint()  # "in use" must outlive a write-ahead log of garbage
         left = await self._database.run(_count_due)
         self._undelivered = left + self._recorded - before
 

@@ -84,6 +84,14 @@ class SqliteFile:
         memory.close()
         self._use_disk(disk)
 
+    def checkpoint(self) -> None:
+        """Write the log into the file itself, as far as nobody else reads it."""
+        if self._connection is not None:
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            except sqlite3.Error:
+                pass  # the next transaction will tell
+
     def close(self) -> None:
         if self._connection is not None:
             try:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from components.runtime.clock import Clock
 from components.store import journal
-from components.store.database import Database
+from components.store.database import FILE_NAME, Database
 from components.store.journal import GAP, SAMPLE, Journal
 from tests.unit.fakes import Board, FakeClock
 
 
-async def opened(folder: Path, max_rows: int = journal.MAX_ROWS) -> tuple[Database, Journal]:
+async def opened(
+    folder: Path, max_rows: int = journal.MAX_ROWS, storing: Callable[[], bool] = lambda: True
+) -> tuple[Database, Journal]:
     database = Database(folder, Board().notices, Clock())
     await database.open([journal.SCHEMA])
-    events = Journal(database, FakeClock(1_700_000_000.25), max_rows)
+    events = Journal(database, FakeClock(1_700_000_000.25), max_rows, storing=storing)
     await events.start()
     return database, events
 
@@ -46,6 +50,59 @@ async def test_they_survive_a_restart_and_numbers_are_never_used_again(tmp_path:
     await events.delivered(1)
     events.record("b", {})
     assert [e["seq"] for e in await events.due(50)] == [2]
+    await database.close()
+
+
+async def test_a_hub_that_stores_no_events_is_told_each_once_and_they_are_kept(
+    tmp_path: Path,
+) -> None:
+    database, events = await opened(tmp_path, storing=lambda: False)
+    count = journal.KEEP_DELIVERED + 50
+    for number in range(count):
+        events.record("job_started", {"n": number})
+    told = await events.due(count)
+    assert len(told) == count
+    await events.delivered(told[-1]["seq"])
+    assert await events.due(count) == []
+    assert events.undelivered == 0
+    events.record("job_finished", {})
+    assert [e["kind"] for e in await events.due(count)] == ["job_finished"]
+    assert len(await events.recent(count)) == count  # for the panel
+    await database.close()
+
+
+async def test_a_server_that_learns_to_store_events_gets_those_of_before(tmp_path: Path) -> None:
+    database, events = await opened(tmp_path, storing=lambda: False)
+    for kind in ("a", "b", "c"):
+        events.record(kind, {})
+    first, *_ = await events.due(2)
+    await events.delivered(first["seq"] + 1)
+    await database.close()
+    storing = False
+    database, events = await opened(tmp_path, storing=lambda: storing)
+    assert [e["kind"] for e in await events.due(50)] == ["c"]
+    storing = True
+    assert events.undelivered == 3
+    due = await events.due(50)
+    assert [e["kind"] for e in due] == ["a", "b", "c"]
+    await events.delivered(due[-1]["seq"])
+    assert (events.undelivered, await events.due(50)) == (0, [])
+    storing = False
+    assert (events.undelivered, await events.due(50)) == (0, [])
+    await database.close()
+
+
+async def test_what_was_told_in_vain_goes_before_what_nobody_knows(tmp_path: Path) -> None:
+    database, events = await opened(tmp_path, max_rows=300, storing=lambda: False)
+    for number in range(199):
+        events.record("job_failed", {"n": number})
+    await events.delivered((await events.due(199))[-1]["seq"])
+    for number in range(201):
+        events.record(SAMPLE, {"n": number})
+    assert [e["data"] for e in await events.due(300)] == [{"n": number} for number in range(201)]
+    kept = await events.recent(500)
+    assert len(kept) == 300
+    assert [e["data"]["n"] for e in kept if e["kind"] == "job_failed"] == [*range(198, 99, -1)]
     await database.close()
 
 
@@ -160,4 +217,37 @@ async def test_after_a_power_cut_no_number_is_used_that_may_be_known(
     second.record("b", {})
     one, two = [event["seq"] for event in await second.due(9)]
     assert two == (one + 1 if clean else one + 500)
+    await database.close()
+
+
+async def test_a_write_ahead_log_of_garbage_undoes_no_number(tmp_path: Path) -> None:
+    """What was told of may have stood in nothing but that log."""
+    wall = 1_800_000_000.0
+    database = Database(tmp_path, Board().notices, Clock())
+    await database.open([journal.SCHEMA])
+    clean = Journal(database, FakeClock(wall))
+    await clean.start()
+    clean.record("first", {})
+    clean.close()
+    await database.close()
+    database = Database(tmp_path, Board().notices, Clock())
+    await database.open([journal.SCHEMA])
+    events = Journal(database, FakeClock(wall + 10.0))
+    await events.start()
+    events.record("a", {})
+    (_, told) = await events.due(9)
+    # A power cut, after which the file alone can be read.
+    left = tmp_path / "left"
+    left.mkdir()
+    shutil.copy(database.path, left)
+    (left / f"{FILE_NAME}-wal").write_bytes(b"no log at all " * 5000)
+    await database.close()
+    database = Database(left, Board().notices, Clock())
+    await database.open([journal.SCHEMA])
+    events = Journal(database, FakeClock(wall + 500.0))
+    await events.start()
+    events.record("b", {})
+    (*_, event) = await events.due(9)
+    assert event["kind"] == "b"
+    assert event["seq"] > told["seq"]
     await database.close()
