@@ -108,6 +108,7 @@ class TecMedHub:
             self.clock,
             redactor=self.logs.redactor,
             now=lambda: self.client.now(),  # noqa: PLW0108 - the client is not there yet
+            storing=lambda: self.client.features.events,
         )
 
     def _build_printer(self) -> None:

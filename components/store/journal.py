@@ -7,15 +7,19 @@ of a new database begin above those of any former one, and after a power cut, wh
 the last seconds, they go on above what may have been used: a hub must not take new events for old
 ones, and sees the gap.
 
-Bounded: beyond `MAX_ROWS` the minute samples are thinned first (every second one), then the oldest
-go; what was dropped is told as one `gap` event, so that the hub can see that something is missing.
+A hub that does not say that it stores events is told each one once, and has acknowledged nothing:
+they are kept for whoever looks, and for the day on which the server learns to store them.
+
+Bounded: beyond `MAX_ROWS` those told but not stored go first, the oldest before the others; then
+the minute samples are thinned (every second one), then the oldest go. What the hub was never told
+of is told as one `gap` event, so that it can see that something is missing.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..runtime.clock import Clock
 from ..runtime.redaction import Redactor
@@ -23,11 +27,12 @@ from .database import Database
 
 MAX_ROWS = 10_000
 MAX_DATA = 4096  # characters of JSON of one event
-KEEP_DELIVERED = 200  # rows, for the panel
+KEEP_DELIVERED = 200  # rows, for whoever looks at the printer
 SAMPLE = "sample"
 GAP = "gap"
 WRONG_BY = 5.0  # seconds; less is not worth correcting
 CLOSED, IN_USE = 0, 1  # of the database (PRAGMA user_version)
+NEW, STORED, TOLD = 0, 1, 2  # the column `delivered`: not told, acknowledged, told in vain
 NUMBERS_FROM = 1_767_225_600  # unix seconds: 2026; a second since then is a number left out
 
 SCHEMA = """
@@ -63,23 +68,27 @@ class Journal:
         max_rows: int = MAX_ROWS,
         redactor: Optional[Redactor] = None,
         now: Optional[Callable[[], float]] = None,
+        storing: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`now()` is the best knowledge of the time when events are told; unix seconds."""
+        """`now()` is the best knowledge of the time when events are told, unix seconds;
+        `storing()` whether the hub keeps what it is told.
+        """
         self._database = database
         self._redactor = redactor or Redactor()
         self._clock = clock
         self._now = now or clock.time
         self._boot = clock.boot()
         self._max_rows = max_rows
-        self._undelivered = 1  # until counted, there may be some
+        self._storing = storing
+        self._new = 1  # until counted, there may be some
+        self._told = 0
         self._recorded = 0  # since the start
 
     async def start(self) -> None:
         before = self._recorded
         await self._database.run(self._open, durable=True)
-        await self._database.checkpoint()  # "in use" must outlive a write-ahead log of garbage
-        left = await self._database.run(_count_due)
-        self._undelivered = left + self._recorded - before
+        left, self._told = await self._database.run(_count)
+        self._new = left + self._recorded - before
 
     def record(self, kind: str, data: Mapping[str, Any]) -> None:
         """Write an event down, in order, without waiting for the disk."""
@@ -87,7 +96,7 @@ class Journal:
         if len(text) > MAX_DATA:
             text = json.dumps({"message": "this event was too large to keep"})
         at = self._clock.time()
-        self._undelivered += 1
+        self._new += 1
         self._recorded += 1
         thin = self._recorded % 100 == 0
 
@@ -101,34 +110,39 @@ class Journal:
         self._database.post(work)
 
     async def due(self, limit: int) -> List[Dict[str, Any]]:
-        """The oldest events that the hub has not acknowledged. No disk is touched when there are
-        none.
+        """The oldest events that the hub has not acknowledged (of one that stores none: that it
+        was not told). No disk is touched when there are none.
         """
-        if self._undelivered <= 0:
+        if self.undelivered <= 0:
             return []
         before = self._recorded
+        storing = self._storing()
+        where = f"delivered <> {STORED}" if storing else f"delivered = {NEW}"
         found = await self._database.run(
-            lambda connection: self._select(connection, "delivered = 0", "seq ASC", limit)
+            lambda connection: self._select(connection, where, "seq ASC", limit)
         )
         if not found:
-            self._undelivered = self._recorded - before
+            self._new = self._recorded - before
+            self._told = 0 if storing else self._told
         return found
 
     async def delivered(self, up_to: int) -> None:
-        """The hub has everything up to this number."""
+        """A status with the events up to this number was answered with success."""
         now = self._clock.time()
+        state = STORED if self._storing() else TOLD
 
-        def work(connection: sqlite3.Connection) -> int:
+        def work(connection: sqlite3.Connection) -> Tuple[int, int]:
             connection.execute(
-                "UPDATE events SET delivered = 1 WHERE delivered = 0 AND seq <= ?", (up_to,)
+                "UPDATE events SET delivered = ? WHERE delivered IN (?, ?) AND seq <= ?",
+                (state, NEW, NEW if state == TOLD else TOLD, up_to),
             )
             bound(connection, self._max_rows, now)
-            return _count_due(connection)
+            return _count(connection)
 
         before = self._recorded
-        left = await self._database.run(work)
+        left, self._told = await self._database.run(work)
         # What was recorded while we waited stands behind us in the queue, and was not counted.
-        self._undelivered = left + self._recorded - before
+        self._new = left + self._recorded - before
 
     async def recent(self, limit: int) -> List[Dict[str, Any]]:
         """The newest events, newest first, delivered or not."""
@@ -138,7 +152,8 @@ class Journal:
 
     @property
     def undelivered(self) -> int:
-        return self._undelivered
+        """How many are `due`."""
+        return self._new + (self._told if self._storing() else 0)
 
     def close(self) -> None:
         """The last event is recorded: the next start goes on with the next number."""
@@ -180,19 +195,25 @@ class Journal:
 
 
 def bound(connection: sqlite3.Connection, max_rows: int, now: float) -> None:
-    """Keep the table within its limit, samples first; say in a `gap` event what went."""
+    """Keep the table within its limit; say in a `gap` event what went untold."""
     connection.execute(
-        "DELETE FROM events WHERE delivered = 1 AND seq <= (SELECT COALESCE(MAX(seq), 0) FROM "
+        "DELETE FROM events WHERE delivered = ? AND seq <= (SELECT COALESCE(MAX(seq), 0) FROM "
         "events) - ?",
-        (KEEP_DELIVERED,),
+        (STORED, KEEP_DELIVERED),
     )
     (rows,) = connection.execute("SELECT COUNT(*) FROM events").fetchone()
+    if rows > max_rows:
+        rows -= connection.execute(
+            "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE delivered = ? "
+            "ORDER BY seq LIMIT ?)",
+            (TOLD, rows - max_rows),
+        ).rowcount
     if rows <= max_rows:
         return
     first, last = connection.execute("SELECT MIN(at), MAX(at) FROM events").fetchone()
     before = rows
     connection.execute(
-        "DELETE FROM events WHERE kind = ? AND delivered = 0 AND seq % 2 = 0", (SAMPLE,)
+        "DELETE FROM events WHERE kind = ? AND delivered = ? AND seq % 2 = 0", (SAMPLE, NEW)
     )
     (rows,) = connection.execute("SELECT COUNT(*) FROM events").fetchone()
     if rows > max_rows - 1:
@@ -211,9 +232,12 @@ def _seed(at: float) -> int:
     return max(int(at) - NUMBERS_FROM, 0)
 
 
-def _count_due(connection: sqlite3.Connection) -> int:
-    (count,) = connection.execute("SELECT COUNT(*) FROM events WHERE delivered = 0").fetchone()
-    return int(count)
+def _count(connection: sqlite3.Connection) -> Tuple[int, int]:
+    """How many were not told, and how many were told in vain."""
+    return connection.execute(
+        "SELECT COALESCE(SUM(delivered = ?), 0), COALESCE(SUM(delivered = ?), 0) FROM events",
+        (NEW, TOLD),
+    ).fetchone()
 
 
 def _loads(text: str) -> Dict[str, Any]:
