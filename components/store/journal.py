@@ -87,6 +87,7 @@ class Journal:
     async def start(self) -> None:
         before = self._recorded
         await self._database.run(self._open, durable=True)
+        await self._database.checkpoint()  # "in use" must outlive a write-ahead log of garbage
         left, self._told = await self._database.run(_count)
         self._new = left + self._recorded - before
 
