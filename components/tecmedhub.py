@@ -192,7 +192,7 @@ class TecMedHub:
             hub_now=self.client.now,
             hub_time_known=lambda: self.client.clock_skew is not None,
             fetch=self._fetch,
-            find_local=lambda name: self.files.find(name) is not None,
+            find_local=self._is_on_printer,
             hooks={
                 "cancel_download": self._cancel_download,
                 "snapshot": lambda command: self.cameras.snapshot(),
@@ -397,6 +397,9 @@ class TecMedHub:
         path = await self.transfers.fetch(request)
         self.statistics.count("files_downloaded", self.transfers.fetched - before)
         return path
+
+    async def _is_on_printer(self, name: str) -> bool:
+        return await self.worker.run(self.files.find, name) is not None
 
     async def _cancel_download(self, command: Command) -> str:
         name = str(command.params.get("file") or "")

@@ -29,7 +29,7 @@ GONE_WITHIN = 5.0  # seconds until a restarting Klippy has left
 MACHINE_WITHIN = 60.0  # seconds until a computer that accepted a reboot must have gone
 
 Fetch = Callable[[PrintRequest], Awaitable[str]]
-FindLocal = Callable[[str], Any]
+FindLocal = Callable[[str], Awaitable[bool]]
 Hook = Callable[[Command], Awaitable[str]]
 Turn = Callable[[], Awaitable[None]]
 Verb = Callable[["Executor", Command, Epoch], Awaitable[str]]
@@ -198,7 +198,7 @@ class Executor:
     async def _get_file(self, request: PrintRequest) -> str:
         if not request.local and self._fetch is not None:
             return await self._fetch(request)
-        if not self._find_local(request.file):
+        if not await self._find_local(request.file):
             raise Refused(
                 f"{request.file} is not among the printer's files: send it with print, which"
                 " fetches it."

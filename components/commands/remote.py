@@ -18,6 +18,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Seque
 from ..printer.klippy import Printer
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
+from ..runtime.steps import Steps
 from ..runtime.supervisor import Supervisor
 from ..settings.model import LiveSettings, Settings
 from ..store.flags import Flags
@@ -58,7 +59,7 @@ class Commands:
         clock: Clock,
         hub_now: Callable[[], float],
         fetch: Optional[Fetch] = None,
-        find_local: FindLocal = lambda name: False,
+        find_local: Optional[FindLocal] = None,
         hooks: Optional[Mapping[str, Hook]] = None,
         hub_time_known: Callable[[], bool] = lambda: True,
         told_errors: Tuple[Type[Exception], ...] = (),
@@ -87,7 +88,7 @@ class Commands:
             clock=clock,
             halts=self._halts,
             fetch=fetch,
-            find_local=find_local,
+            find_local=find_local or _find_none,
             hooks=hooks or {},
             recheck=lambda command: policy.refusal(command, self._situation()),
         )
@@ -167,28 +168,32 @@ class Commands:
 
         When it returns, each is on disk, refused, or (an emergency stop) sent to Klippy.
         """
+        steps = Steps(self._clock)
         now = self._hub_now()
         reader = Reader(_scope(self._live.now), self._live.now.printer_token, self._make_id)
         found: List[Any] = []  # the first of them
         read: Dict[int, Command] = {}
+        stops: List[Command] = []
         count = 0
         for index, item in enumerate(entries(raw)):
+            await steps.pause()
             count += 1
             if looks_like_stop(item):
-                read[index] = self._emergency.renewed(reader.read(item, int(generation), now), now)
+                stop = self._emergency.renewed(reader.read(item, int(generation), now), now)
+                read[index] = stop
+                if self._may_stop(stop):
+                    stops.append(stop)
             if index < MAX_PER_REPLY:
                 found.append(item)
-            await _pause(index)
-        stops = [command for command in read.values() if self._may_stop(command)]
         sent = self._emergency.send(stops, now) if stops else None
         since = (
             self._halts.now
         )  # a stop in another reply may overtake this batch on its way to disk
         try:
             for index, item in enumerate(found):
+                await steps.pause()
                 if index not in read:
                     read[index] = reader.read(item, int(generation), now)
-                await _pause(index)
             if count > len(read):
                 self._notices.log_once(
                     "commands left out",
@@ -207,20 +212,22 @@ class Commands:
         """Commit a batch, then let it wait for its turn; refusals come last, so that they delay
         nothing."""
         await self._started.wait()  # a reply can be quicker than the disk at the start
+        steps = Steps(self._clock)
         stopped = {command.key for command in stops}
         written = []
-        for index, command in enumerate(commands):
+        for command in commands:
+            await steps.pause()
             state = State.EXECUTING if command.key in stopped else State.RECEIVED
             written.append(_entry(command, state))
-            await _pause(index)
         new = await self._ledger.receive(written)
         if not new:
             return 0
         self.last_activity = self._clock.monotonic()
-        last_stop = max((commands.index(stop) for stop in stops), default=-1)
+        last_stop = max((i for i, c in enumerate(commands) if c.key in stopped), default=-1)
         ended: List[Tuple[Command, State, str]] = []
         waiting = set(new) - stopped
         for index, command in enumerate(commands):
+            await steps.pause()
             if command.key not in waiting:
                 continue
             waiting.discard(command.key)  # once, also when the reply holds it twice
@@ -363,13 +370,11 @@ class Commands:
         return f"no-id-{self._hub_now():.0f}-{self._made_ids}"
 
 
+async def _find_none(name: str) -> bool:
+    return False
+
+
 _STOPPED = "An emergency stop came with it: send it again if it is still wanted."
-
-
-async def _pause(index: int) -> None:
-    """A reply of hundreds must not hold up Moonraker."""
-    if index % 50 == 49:
-        await asyncio.sleep(0)
 
 
 def _entry(command: Command, state: State) -> Entry:

@@ -20,12 +20,15 @@ from .gcode import Refused, read_macro_call
 
 MAX_PER_REPLY = 1000  # entries of one reply that are read; emergency stops are found beyond it too
 MAX_STORED = 16_384  # bytes of one command as JSON; a script may have 4 KiB
+MAX_FIELDS = 500  # parameters of one command
+MAX_ORDER = 4096  # characters of generation 2's basic commands and macro calls
 MAX_ID = 200  # characters
 MAX_ACTION = 60  # characters of an action's name
 MAX_DEPTH = 3  # lists within lists
 SHOWN = 100  # characters of a summary
 
 _ENVELOPE = ("id", "token", "action", "type", "command", "timestamp", "priority", "confirm")
+_TOO_LARGE = f"it is larger than {MAX_STORED} bytes"
 _BASIC = re.compile(r"([A-Za-z_]+)\s*(?:[:\s]\s*(.*))?", re.DOTALL)
 _BASIC_NAMES = {"print_file": "print", "cancel_print": "cancel"}
 
@@ -131,9 +134,13 @@ class Reader:
         if not isinstance(item, dict):
             kind = type(item).__name__
             return self._unreadable(None, generation, received_at, f"it is a {kind}, not an object")
+        identity = _identity(item.get("id"))
+        excess = _excess(item)
+        if excess:
+            action = as_text(item.get("action"))[:MAX_ACTION]
+            return self._unreadable(identity, generation, received_at, excess, action)
         action, params, problem = _read_order(item)
         action = action[:MAX_ACTION]
-        identity = _identity(item.get("id"))
         if identity is None:
             shown = text = self._new_id()
         else:
@@ -153,13 +160,7 @@ class Reader:
             problem=problem,
         )
         if len(command.to_json()) > MAX_STORED:
-            return self._unreadable(
-                (shown, text),
-                generation,
-                received_at,
-                f"it is larger than {MAX_STORED} bytes",
-                action,
-            )
+            return self._unreadable((shown, text), generation, received_at, _TOO_LARGE, action)
         return command
 
     def _unreadable(
@@ -207,7 +208,7 @@ def from_json(key: str, id_: Any, action: str, received_at: float, text: str) ->
 
 def looks_like_stop(item: Any) -> bool:
     """Whether an entry of a reply asks for an emergency stop, in either form."""
-    if not isinstance(item, dict):
+    if not isinstance(item, dict) or _excess(item):
         return False
     for name in ("action", "command"):
         text = item.get(name)
@@ -236,6 +237,19 @@ def entries(raw: Any, depth: int = 0) -> Iterator[Any]:
         yield raw
 
 
+def _excess(item: Mapping[str, Any]) -> str:
+    """Why it is not even to be read, which would hold the event loop: 1 MiB of parameters takes a
+    third of a second; "" if it is.
+    """
+    params = item.get("params")
+    if len(item) > MAX_FIELDS or (isinstance(params, dict) and len(params) > MAX_FIELDS):
+        return f"it has more than {MAX_FIELDS} parameters"
+    texts = (text for name, text in item.items() if name not in _ENVELOPE or name == "command")
+    if any(isinstance(text, str) and len(text) > MAX_STORED for text in texts):
+        return _TOO_LARGE
+    return ""
+
+
 def _read_order(item: Mapping[str, Any]) -> Tuple[str, Dict[str, Any], str]:
     """Action, parameters and problem of an entry."""
     extra = {str(name): value for name, value in item.items() if name not in _ENVELOPE}
@@ -248,6 +262,8 @@ def _read_order(item: Mapping[str, Any]) -> Tuple[str, Dict[str, Any], str]:
         return "", {}, "The command names no action. Correct it on the server."
     text = as_text(item["command"])
     kind = as_text(item.get("type"), "basic").strip().lower()
+    if kind in ("basic", "macro") and len(text) > MAX_ORDER:
+        return "", {}, f"The command is longer than {MAX_ORDER} characters: shorten its parameters."
     if kind == "basic":
         action, params, problem = _read_basic(text)
         return action, _gather(action, dict(extra, **params)), problem

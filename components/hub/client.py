@@ -14,6 +14,7 @@ from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Tupl
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_bool, as_text
+from ..runtime.steps import Steps
 from ..settings.model import LiveSettings
 from . import protocol
 from .json_body import MAX_VALUES, has_too_many_values, read_json_object, to_json
@@ -143,7 +144,14 @@ class HubClient:
         reply = await self._get(
             "files", protocol.file_list_url(self.where, self._live.now.printer_token)
         )
-        return reply, protocol.read_files(reply.data) if reply.ok else ()
+        found: List[HubFile] = []
+        steps = Steps(self._clock)
+        for item in protocol.listed_files(reply.data) if reply.ok else ():
+            await steps.pause()
+            file = protocol.read_file(item)
+            if file is not None:
+                found.append(file)
+        return reply, tuple(found)
 
     def file_request(self, name: str) -> Tuple[str, Dict[str, str]]:
         """Address (with the token) and headers under which the hub serves the bytes of a file."""

@@ -7,8 +7,7 @@ from typing import Any, Dict, Mapping, Optional, Union
 
 MAX_NUMBER_LENGTH = 400  # digits; int() of a million digits would hold the event loop for seconds
 JSON_STARTS = 8  # places where the JSON of a reply is looked for, after PHP warnings
-
-
+MAX_MISREAD = 64 * 1024  # characters that may turn out not to be it, before that is given up
 MAX_VALUES = 20_000  # of one body; a list of 1,000 files has half of that
 MAX_NESTED = 3_000  # objects and lists among them; many set off the garbage collector
 MAX_NO_TEXT = 64 * 1024  # bytes; a longer body that is no UTF-8 is not read in part
@@ -47,16 +46,18 @@ def read_json_object(body: bytes, key: str) -> Optional[Dict[str, Any]]:
         text = body.decode("utf-8", "replace")
     text = text.strip("\ufeff \t\r\n")
     start = text.find("{")
+    misread = 0
     for _ in range(JSON_STARTS if start > 0 else 1):
-        if start < 0:
+        if start < 0 or misread > MAX_MISREAD:
             return None
         try:
             value, end = _DECODER.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            start = text.find("{", start + 1)
-            continue
-        if isinstance(value, dict) and key in value and text[end : end + 1] in ("", "<", "\n"):
-            return value
+        except (ValueError, RecursionError) as error:
+            end = getattr(error, "pos", start)
+        else:
+            if isinstance(value, dict) and key in value and text[end : end + 1] in ("", "<", "\n"):
+                return value
+        misread += end - start
         start = text.find("{", start + 1)
     return None
 

@@ -7,6 +7,7 @@ overrides each.
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from dataclasses import dataclass
 from enum import IntEnum
@@ -18,6 +19,8 @@ from ..settings.model import Settings
 LONGEST_WAIT = 55.0  # seconds of a long poll; proxies commonly cut at 60
 MAX_FILES_LISTED = 1000
 MAX_COMMANDS = 200  # of one reply; generation 2 sends at most 10
+
+_HEX = re.compile("[0-9a-f]+")
 
 
 class Generation(IntEnum):
@@ -172,31 +175,29 @@ def merge_features(said: Sequence[Features]) -> Features:
     )
 
 
-def read_files(data: Mapping[str, Any]) -> Tuple[HubFile, ...]:
-    """The files of a list reply that are there to be fetched; entries without a name are passed
-    over.
-    """
-    found: List[HubFile] = []
-    for item in as_list(data.get("files"))[:MAX_FILES_LISTED]:
-        entry = as_dict(item)
-        name = as_text(entry.get("name"))
-        if not name or not as_bool(entry.get("exists", True), True):
-            continue
-        size = as_int(entry.get("size_bytes"))
-        if size is None:
-            size = as_int(entry.get("size"))
-        found.append(
-            HubFile(
-                name=name,
-                size=size if size is not None and size >= 0 else None,
-                md5=_hex(entry.get("md5"), 32),
-                sha256=_hex(entry.get("sha256"), 64),
-                original_name=as_text(entry.get("original_name")),
-            )
-        )
-    return tuple(found)
+def listed_files(data: Mapping[str, Any]) -> List[Any]:
+    """The entries of a list reply, each for `read_file`."""
+    return as_list(data.get("files"))[:MAX_FILES_LISTED]
+
+
+def read_file(item: Any) -> Optional[HubFile]:
+    """A file that is there to be fetched; None of an entry that is gone or has no name."""
+    entry = as_dict(item)
+    name = as_text(entry.get("name"))
+    if not name or not as_bool(entry.get("exists", True), True):
+        return None
+    size = as_int(entry.get("size_bytes"))
+    if size is None:
+        size = as_int(entry.get("size"))
+    return HubFile(
+        name=name,
+        size=size if size is not None and size >= 0 else None,
+        md5=_hex(entry.get("md5"), 32),
+        sha256=_hex(entry.get("sha256"), 64),
+        original_name=as_text(entry.get("original_name")),
+    )
 
 
 def _hex(value: Any, length: int) -> str:
     text = as_text(value).strip().lower()
-    return text if len(text) == length and all(c in "0123456789abcdef" for c in text) else ""
+    return text if len(text) == length and _HEX.fullmatch(text) else ""

@@ -120,6 +120,8 @@ class _Merge:
         elif option is not None:
             text = f"{self._where(path)}: {path} can be set in moonraker.conf only"
             self._tell(Problem(path, Origin.JSON, text))
+        elif len(self.problems) >= MAX_PROBLEMS:
+            self.untold += 1  # and not compared with every known name, which takes its time
         else:
             where = self._where(path)
             problem = no_longer_needed(path, Origin.JSON, where)

@@ -120,7 +120,7 @@ class Override:
     async def _look_once(self) -> None:
         folder = self._folder
         if folder is None:
-            self._apply(Document({}, {}))
+            await self._apply(Document({}, {}))
             return
         found = await self._worker.run(_find, folder, self._own_name, self._signature)
         if found is None:
@@ -132,7 +132,7 @@ class Override:
         if found.document is None:
             self._refuse(found)
             return
-        self._apply(found.document)
+        await self._apply(found.document)
         if found.ignored:
             text = f"{found.ignored} is not read, since {found.name} sets options"
             self._notices.log_once(f"settings: {text}", text, level=logging.INFO)
@@ -152,15 +152,19 @@ class Override:
         self._notices.show("config", text)
         self._tell(())
 
-    def _apply(self, document: Document) -> None:
+    async def _apply(self, document: Document) -> None:
         old = self.loaded
-        self.loaded = merge(
+        loaded = await self._worker.run(
+            merge,
             self._conf,
             document.tree,
             file_name=self.file_name,
             lines=document.lines,
             last=old,
         )
+        if self._stopped:
+            return
+        self.loaded = loaded
         self.error = ""
         self._notices.clear("config", f"{self.file_name} is in order again")
         self._tell(document.repeated)

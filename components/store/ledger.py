@@ -9,6 +9,7 @@ nothing of printers.
 from __future__ import annotations
 
 # ruff: noqa: S608 - the only texts put into queries are constants of this file
+import asyncio
 import json
 import sqlite3
 from collections import OrderedDict
@@ -105,9 +106,10 @@ class Ledger:
     def __init__(self, database: Database, redactor: Optional[Redactor] = None) -> None:
         self._database = database
         self._redactor = redactor or Redactor()
-        self._due: "OrderedDict[str, Dict[str, Any]]" = (
-            OrderedDict()
-        )  # results not acknowledged, by key
+        # Results not acknowledged, by key; and their keys by the id as JSON, which a hub may use
+        # for more than one command.
+        self._due: "OrderedDict[str, Dict[str, Any]]" = OrderedDict()
+        self._due_keys: Dict[str, List[str]] = {}
         self._recent: "OrderedDict[str, Dict[str, Any]]" = OrderedDict()  # for people, oldest first
         self._since_prune = PRUNE_EVERY  # once soon after the start
 
@@ -126,7 +128,10 @@ class Ledger:
             return [[_row(found) for found in db.execute(query)] for query in queries]
 
         unfinished, due, recent = await self._database.run(read)
-        self._due = OrderedDict((row.key, row.result()) for row in due)
+        for index, row in enumerate(due):
+            if index % 100 == 99:
+                await asyncio.sleep(0)  # after a long outage there are thousands
+            self._await_word(row.key, row.result())
         self._recent = OrderedDict((row.key, _for_people(row)) for row in reversed(recent))
         return [replace(row, command=self._redactor.opened(row.command)) for row in unfinished]
 
@@ -138,11 +143,10 @@ class Ledger:
         """
         if not entries:
             return set()
-        entries = [self._without_secrets(entry) for entry in entries]
 
         def write(db: sqlite3.Connection) -> List[Any]:
             new, again = [], []
-            for entry in entries:
+            for entry in map(self._without_secrets, entries):
                 cursor = db.execute(
                     "INSERT OR IGNORE INTO commands (key, id, action, summary, command, status,"
                     " received_at)"
@@ -158,7 +162,7 @@ class Ledger:
                     ),
                 )
                 if cursor.rowcount:
-                    new.append(entry.key)
+                    new.append(entry)
                     continue
                 db.execute("UPDATE commands SET acknowledged = 0 WHERE key = ?", (entry.key,))
                 known = f"SELECT {_COLUMNS} FROM commands WHERE key = ?"
@@ -166,13 +170,12 @@ class Ledger:
             return [new, again]
 
         new, again = await self._database.run(write, durable=True)
-        fresh = set(new)
+        fresh = {entry.key for entry in new}
         for row in again:
             if row.status in FINAL and row.key not in fresh:
-                self._due[row.key] = row.result()
-        for entry in entries:
-            if entry.key in fresh:
-                self._remember(entry.key, _for_people(_row_of(entry)))
+                self._await_word(row.key, row.result())
+        for entry in new[-KEPT_RECENT:]:
+            self._remember(entry.key, _for_people(_row_of(entry)))
         self._since_prune += len(fresh)
         if self._since_prune >= PRUNE_EVERY:
             self._since_prune = 0
@@ -226,7 +229,7 @@ class Ledger:
         if row is None:
             return None
         result = row.result()
-        self._due[key] = result
+        self._await_word(key, result)
         self._remember(key, _for_people(row))
         return result
 
@@ -244,7 +247,7 @@ class Ledger:
             json.dumps(item["id"] if isinstance(item, dict) and "id" in item else item)
             for item in results
         }
-        taken = [key for key, result in self._due.items() if json.dumps(result["id"]) in wanted]
+        taken = [key for ident in wanted for key in self._due_keys.get(ident, ())]
         if not taken:
             return
 
@@ -255,7 +258,7 @@ class Ledger:
 
         await self._database.run(write)
         for key in taken:
-            self._due.pop(key, None)
+            self._forget_due(key)
 
     def recent(self, limit: int = 50) -> List[Dict[str, Any]]:
         """The newest commands with their states, newest first, for people."""
@@ -286,6 +289,24 @@ class Ledger:
             summary=redactor.known(entry.summary),
             command=redactor.sealed(entry.command),
         )
+
+    def _await_word(self, key: str, result: Dict[str, Any]) -> None:
+        """The hub shall have this result, and say so."""
+        if key not in self._due:
+            self._due_keys.setdefault(json.dumps(result["id"]), []).append(key)
+        self._due[key] = result
+        if len(self._due) > KEEP_ROWS:
+            self._forget_due(next(iter(self._due)))
+
+    def _forget_due(self, key: str) -> None:
+        result = self._due.pop(key, None)
+        if result is None:
+            return
+        ident = json.dumps(result["id"])
+        keys = self._due_keys[ident]
+        keys.remove(key)
+        if not keys:
+            del self._due_keys[ident]
 
     def _remember(self, key: str, shown: Dict[str, Any]) -> None:
         self._recent[key] = shown

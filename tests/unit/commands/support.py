@@ -222,6 +222,9 @@ class Lab:
         await self.make().start()
         return self
 
+    async def find_local(self, name: str) -> bool:
+        return name in self.local
+
     def make(self) -> Commands:
         """The room, not started."""
         self.supervisor = Supervisor(self.board.notices, self.clock)
@@ -237,7 +240,7 @@ class Lab:
             hub_now=self.clock.time,
             hub_time_known=lambda: self.hub_time_known,
             fetch=self.fetch,
-            find_local=lambda name: name in self.local,
+            find_local=self.find_local,
             hooks=self.hooks,
             told_errors=(TransferError,),
             boot_id=lambda: self.boot,

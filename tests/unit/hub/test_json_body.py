@@ -27,6 +27,14 @@ def test_bytes_that_are_no_text_are_read_where_it_is_quick() -> None:
     assert read_json_object(b"\xff" * (1 << 20) + good, "success") is None
 
 
+@pytest.mark.parametrize(("values", "found"), [(100, True), (100_000, False)])
+def test_json_is_looked_for_behind_little_that_is_none(values: int, found: bool) -> None:
+    other = b'Notice: {"a": [' + b"7," * values + b"7]} in api.php "
+    assert (read_json_object(other + b'{"success": true}', "success") is not None) is found
+    cut_short = b'Notice: {"a": [' + b"7," * values + b" in api.php "
+    assert (read_json_object(cut_short + b'{"success": true}', "success") is not None) is found
+
+
 @pytest.mark.parametrize("mark", [b"1,", b"[],", b'{"a":1},'])
 def test_too_many_values_are_seen_without_reading_them(mark: bytes) -> None:
     assert has_too_many_values(b'{"success":true,"commands":[' + mark * (MAX_VALUES + 1) + b"1]}")

@@ -68,7 +68,7 @@ def test_announced_features_are_bounded() -> None:
 
 @pytest.mark.parametrize("files", [None, [], "x", {"a": 1}, [None, 3, "x", {}, {"name": ""}]])
 def test_a_file_list_of_any_shape_is_read(files: object) -> None:
-    assert protocol.read_files({"files": files}) == ()
+    assert not any(map(protocol.read_file, protocol.listed_files({"files": files})))
 
 
 def test_a_file_list_in_phps_habits() -> None:
@@ -80,12 +80,15 @@ def test_a_file_list_in_phps_habits() -> None:
         "md5": "D41D8CD98F00B204E9800998ECF8427E",
         "exists": 1,
     }
-    (found,) = protocol.read_files({"files": [entry, {"name": "gone.gcode", "exists": False}]})
+    assert protocol.read_file({"name": "gone.gcode", "exists": False}) is None
+    found = protocol.read_file(entry)
+    assert found is not None
     assert (found.name, found.size) == ("u_1.gcode", 2621440)
     assert found.md5 == "d41d8cd98f00b204e9800998ecf8427e"
     assert found.original_name == "Pieza 🦄.gcode"
 
 
 def test_a_checksum_that_is_none_is_no_checksum() -> None:
-    (found,) = protocol.read_files({"files": [{"name": "a.gcode", "md5": "not-a-sum", "size": -4}]})
+    found = protocol.read_file({"name": "a.gcode", "md5": "not-a-sum", "size": -4})
+    assert found is not None
     assert (found.md5, found.size) == ("", None)

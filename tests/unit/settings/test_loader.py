@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.settings import problems
 from components.settings.jsonc import parse
 from components.settings.loader import ConfValues, Loaded, merge, missing
 from components.settings.model import Origin, RemoteControl, Settings
@@ -180,6 +181,14 @@ def test_rubbish_is_reported_in_bounds() -> None:
     assert len(result.problems) == MAX_PROBLEMS + 1
     assert "4980 more" in result.problems[-1].text
     assert all(len(p.text) < 300 for p in result.problems)
+
+
+def test_a_file_of_rubbish_is_not_compared_with_every_known_name(monkeypatch) -> None:
+    compared = []
+    monkeypatch.setattr(problems, "closest", lambda wanted, names: compared.append(wanted) or "")
+    result = loaded({f"rubbish_{number}": 1 for number in range(5000)})
+    assert len(set(compared)) <= MAX_PROBLEMS
+    assert f"and {5000 - MAX_PROBLEMS} more" in warned(result)[-1]
 
 
 def test_config_file_cannot_be_set_by_the_file_itself() -> None:

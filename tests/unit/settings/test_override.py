@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from components.runtime.clock import Clock
 from components.runtime.supervisor import Supervisor
 from components.runtime.worker import Worker
+from components.settings import override
 from components.settings.conf import ConfValues
 from components.settings.jsonc import parse
 from components.settings.loader import merge
@@ -144,6 +146,19 @@ async def test_a_save_applies_and_tells_the_rooms(bench) -> None:
     await bench.override.look()
     assert bench.live.now.intervals.status_update == 7
     assert heard == [2, 7]
+
+
+async def test_a_file_is_understood_in_the_thread(bench, monkeypatch) -> None:
+    where = []
+
+    def noting(*args: Any, **more: Any) -> Any:
+        where.append(threading.current_thread().name)
+        return merge(*args, **more)
+
+    monkeypatch.setattr(override, "merge", noting)
+    await bench.save({"intervals": {"status_update": 9}})
+    assert bench.live.now.intervals.status_update == 9
+    assert where == ["tecmedhub-test"]
 
 
 async def test_a_bad_field_keeps_its_last_good_value_while_the_others_apply(bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest_asyncio
 from components.runtime.redaction import MASK, Redactor
 from components.store import ledger
 from components.store.database import Database
-from components.store.ledger import KEEP_SECONDS, Entry, Ledger, State
+from components.store.ledger import KEEP_ROWS, KEEP_SECONDS, Entry, Ledger, State
 from tests.unit.fakes import Board, FakeClock
 
 NOW = 1_700_000_000.0
@@ -73,6 +74,32 @@ async def test_results_of_a_long_outage_come_oldest_first_in_portions(database: 
     again = Ledger(database)
     assert await again.load() == []
     assert again.due_count == 70
+
+
+async def test_an_id_alone_acknowledges_every_command_that_bears_it(database: Database) -> None:
+    book = Ledger(database)
+    both = [Entry(key, 7, "home", "home", "{}", NOW) for key in ("1:hub:7", "2:hub:7")]
+    await book.receive([*both, entry(8)])
+    for key in ("1:hub:7", "2:hub:7", "1:hub:8"):
+        await book.finish(key, State.DONE, "", NOW)
+    await book.acknowledge(["7", 9])
+    assert [r["id"] for r in book.due()] == [7, 7, 8]
+    await book.acknowledge([7])
+    assert [r["id"] for r in book.due()] == [8]
+    await book.receive([both[0]])  # again: so the hub has not got its result
+    assert [r["id"] for r in book.due()] == [8, 7]
+    await book.acknowledge(book.due())
+    assert book.due() == []
+
+
+async def test_results_that_no_hub_takes_are_kept_up_to_a_limit(database: Database) -> None:
+    book = Ledger(database)
+    await book.receive([entry(n) for n in range(KEEP_ROWS + 3)])
+    await asyncio.gather(
+        *(book.finish(f"1:hub:{n}", State.DONE, "", NOW) for n in range(KEEP_ROWS + 3))
+    )
+    assert book.due_count == KEEP_ROWS
+    assert book.due(1)[0]["id"] == 3
 
 
 async def test_a_secret_in_a_command_survives_a_restart_but_never_reaches_the_disk(
