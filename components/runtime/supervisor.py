@@ -35,6 +35,8 @@ class Supervisor:
         task = asyncio.ensure_future(self._once_guarded(name, work))
         self._once.add(task)
         task.add_done_callback(self._once.discard)
+        if asyncio.iscoroutine(work):  # one cancelled before it began is no mistake to warn of
+            task.add_done_callback(lambda _task: work.close())
         return task
 
     @property
