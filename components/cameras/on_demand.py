@@ -6,6 +6,7 @@ left, the two classes here answer for them; afterwards they pass everything on.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
@@ -147,7 +148,10 @@ class CamerasOnDemand:
 
     async def start(self) -> None:
         """Bring them in where they are needed from the start, and wait for them."""
-        left = await self._reader.run((self._data_path / "tecmedhub" / "timelapse").is_dir)
+        try:
+            left = await self._reader.run((self._data_path / "tecmedhub" / "timelapse").is_dir)
+        except OSError:
+            left = True  # the room itself says what is wrong with the disk
         self._running = True
         if left or self._needed():
             self._asked_for = True
@@ -180,12 +184,24 @@ class CamerasOnDemand:
             return True  # the room itself says what is wrong with them
 
     async def _bring(self) -> None:
-        await self._reader.run(importlib.import_module, ".timelapse", __package__)
-        from .cameras import Cameras  # noqa: PLC0415  (read already, in the thread)
-        from .timelapse import Timelapse  # noqa: PLC0415
-
+        """Read the rooms and start them. Nothing else must suffer where they cannot be read."""
+        try:
+            await self._reader.run(importlib.import_module, ".timelapse", __package__)
+            from .cameras import Cameras  # noqa: PLC0415  (read already, in the thread)
+            from .timelapse import Timelapse  # noqa: PLC0415
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._asked_for = False  # the next change of cameras or settings tries again
+            self._notices.show(
+                "camera rooms",
+                f"Pictures and timelapses cannot start ({type(error).__name__}: {error}); "
+                "everything else works. Run TecMedHub's install.sh again, then restart Moonraker.",
+            )
+            return
         if not self._running:
             return
+        self._notices.clear("camera rooms", "Pictures and timelapses work again.")
         ground: Dict[str, Any] = {
             "live": self._live,
             "printer": self._printer,

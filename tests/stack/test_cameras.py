@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,6 +115,22 @@ def test_generation_two_gets_the_picture_within_every_status(
         for status in stack.hub.history(stack.token)[-2:]
     )
     assert max(r.size for r in stack.hub.requests("status")) < 1 << 20
+
+
+def test_a_camera_written_into_the_json_file_gives_pictures_at_once(
+    cameras: CameraServer, stack: Stack
+) -> None:
+    assert stack.moonraker.get("/server/tecmedhub/status")["cameras"] == []
+    wanted: dict[str, Any] = {"urls": [cameras[0].snapshot_url], "capture_interval": 1}
+    stack.moonraker.upload(stack.override.name, json.dumps({"camera": wanted}), root="config")
+    stack.moonraker.wait(lambda: (stack.hub.status(stack.token) or {}).get("image"), 30)
+    assert opened(pictures(stack)[0]).size == (1280, 720)
+    assert "timelapse" in [root["name"] for root in stack.moonraker.get("/server/files/roots")]
+
+    wanted["enabled"] = False
+    stack.moonraker.upload(stack.override.name, json.dumps({"camera": wanted}), root="config")
+    stack.moonraker.wait(lambda: not stack.hub.status(stack.token).get("image"), 30)
+    assert stack.moonraker.get("/server/tecmedhub/status")["cameras"] == []
 
 
 def test_the_cameras_of_the_web_interface_are_followed(
