@@ -15,14 +15,13 @@ from typing import Any, Awaitable, Dict
 
 from .cameras.on_demand import CamerasOnDemand
 from .cameras.timelapse_page import TimelapsePage
-from .commands import Command, Commands, PrintRequest
+from .commands import Command, Commands, Inbox, PrintRequest
 from .files.cleanup import Cleanup
 from .files.gcode_root import GcodeStore, LoadedFile
 from .files.inventory import Inventory
 from .files.transfers import TransferError, Transfers
 from .hub.client import HubClient
 from .hub.link import CommandPoller, Link
-from .hub.protocol import Generation
 from .hub.transport import Transport
 from .printer.gcode_files import GcodeFiles
 from .printer.host import Host
@@ -201,6 +200,7 @@ class TecMedHub:
             told_errors=(TransferError,),
             **ground,
         )
+        self.inbox = Inbox(self.commands.take, self.supervisor, self.poller.stir)
 
     def _build_status(self) -> None:
         """What the hub is told, what is counted, and what the operator sees of it."""
@@ -260,7 +260,7 @@ class TecMedHub:
         self.jobs.subscribe(lambda job: news("history"))
         self.link.subscribe(self.chronicle.link_changed)
         self.link.subscribe(self.cameras.hub_changed)
-        self.client.deliver_to(self._take)
+        self.client.deliver_to(self.inbox.deliver)
         self.commands.on_result(lambda result: self.reporter.new_result())
         self.commands.on_result(self.chronicle.command_ended)
         self.cameras.on_new(lambda shot: news("picture"))
@@ -368,10 +368,6 @@ class TecMedHub:
                 extras=extras,
             )
         )
-
-    async def _take(self, raw: Any, generation: Generation) -> None:
-        if await self.commands.take(raw, generation):
-            self.poller.stir()
 
     def _on_printer(self, old: Snapshot, new: Snapshot) -> None:
         if old.busy != new.busy:
