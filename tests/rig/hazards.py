@@ -1,4 +1,5 @@
-"""A disk that is full, read-only or slow, a wall clock that jumps, a name server that hangs.
+"""A disk that is full, read-only or slow, a wall clock that jumps, a name server that hangs; and
+hours that pass in minutes.
 
     hazards = Hazards(folder)                         # compiles the library, once a machine
     rig = MoonrakerRig(..., environment=hazards.environment)
@@ -6,8 +7,13 @@
     hazards.clock(-50 * 365 * 86400)                  # Moonraker's wall clock is 50 years behind
     hazards.hang_names()                              # look-ups of x.hang.invalid do not return
     hazards.clear()
+    hazards.tempo(60)                                 # an hour a minute, from now on
+    hazards.time()                                    # what time it is there, unix seconds
 
-It works by a small library preloaded into that one process; what it does is in force at once.
+It works by a small library preloaded into that one process; what it does is in force at once. With
+a tempo (set before the process starts; changed at any time) both clocks of the process run faster
+and all its waits are that much shorter; what it reads, computes and writes takes as long as ever.
+Several processes may share it: all that are given `environment`.
 """
 
 from __future__ import annotations
@@ -20,6 +26,7 @@ import mmap
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,6 +47,11 @@ class _Control(ctypes.Structure):
         ("disk_delay", ctypes.c_int32),
         ("hits", ctypes.c_int32),
         ("paths", ctypes.c_char * 1000),
+        ("tempo_version", ctypes.c_uint64),
+        ("tempo", ctypes.c_double),
+        ("true_base", ctypes.c_int64),
+        ("our_base", ctypes.c_int64),
+        ("wall_lead", ctypes.c_int64),
     ]
 
 
@@ -93,7 +105,35 @@ class Hazards:
     def hang_names(self) -> None:
         self._control.dns_hangs = 1
 
+    def tempo(self, factor: float) -> None:
+        """From now on `factor` seconds pass in one."""
+        control, now = self._control, time.monotonic_ns()
+        if not control.tempo_version:
+            control.wall_lead = time.time_ns() - now
+            ours = now
+        else:
+            ours = self._monotonic_ns(now)
+        control.tempo_version += 1  # odd: the readers wait
+        control.true_base, control.our_base, control.tempo = now, ours, factor
+        control.tempo_version += 1
+
+    def _monotonic_ns(self, now: int) -> int:
+        control = self._control
+        return int(control.our_base + (now - control.true_base) * control.tempo)
+
+    def monotonic(self) -> float:
+        """Seconds, by the monotonic clock of the processes that have the tempo."""
+        now = time.monotonic_ns()
+        return (self._monotonic_ns(now) if self._control.tempo_version else now) / 1e9
+
+    def time(self) -> float:
+        """Unix seconds by their wall clock."""
+        if not self._control.tempo_version:
+            return time.time() + self._control.clock_offset / 1e9
+        ahead = self._control.wall_lead + self._control.clock_offset
+        return self.monotonic() + ahead / 1e9
+
     def clear(self) -> None:
-        """All is well again."""
+        """All is well again; the tempo stays."""
         self._control.disk_error = self._control.disk_delay = self._control.dns_hangs = 0
         self._control.clock_offset = 0

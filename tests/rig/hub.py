@@ -149,6 +149,11 @@ class PhpHub:
         return self._server.port
 
     @property
+    def environment(self) -> dict[str, str]:
+        """Of its processes, from the next start on."""
+        return self._server.environment
+
+    @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 

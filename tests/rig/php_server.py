@@ -49,7 +49,7 @@ class PhpServer:
         self._log = log
         self._php = php
         self._ini = dict(ini)
-        self._environment = {"PHP_CLI_SERVER_WORKERS": str(workers), **environment}
+        self.environment = {"PHP_CLI_SERVER_WORKERS": str(workers), **environment}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -109,7 +109,7 @@ class PhpServer:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **self._environment},
+                env={**os.environ, **self.environment},
                 start_new_session=True,
             )
         return offset
