@@ -142,6 +142,14 @@ def remove(path: Path) -> None:
         pass
 
 
+def discard(path: Path) -> None:
+    """Remove it if the disk allows; what stays is removed at the next start."""
+    try:
+        remove(path)
+    except OSError:
+        pass
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` survive a power cut; file systems that cannot are left alone."""
     try:

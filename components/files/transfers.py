@@ -33,7 +33,7 @@ from .inventory import Inventory
 from .names import Refused, plain_folder, plain_gcode_name, show
 from .placing import Placing
 from .progress import Listener, Progress
-from .staging_file import FreeSpace, OpenFile, free_space, open_file, remove
+from .staging_file import FreeSpace, OpenFile, discard, free_space, open_file
 from .staging_folder import StagingFolder
 
 MAX_WAITING = 5  # downloads behind the one that runs
@@ -277,7 +277,7 @@ class Transfers:
         except asyncio.CancelledError:
             if job.cancelled:
                 part = await self._staging.file_for(job.folder, job.name)
-                await self._worker.run(remove, part)
+                await self._worker.run(discard, part)
                 await self._inventory.failed(ident, "cancelled")
             raise
 
@@ -288,7 +288,7 @@ class Transfers:
         try:
             sums = await self._attempts(wanted, part, self._resumes(job, wanted))
         except TransferError:
-            await self._worker.run(remove, part)
+            await self._worker.run(discard, part)
             raise
         job.placing = True
         settling = asyncio.ensure_future(

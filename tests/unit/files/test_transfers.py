@@ -593,6 +593,21 @@ async def test_no_room_any_more(tmp_path: Path, server: FileServer) -> None:
         assert bench.nothing_arrived() and len(server.requests) == 1
 
 
+async def test_the_disk_is_read_only(
+    tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    async with Bench(tmp_path, server) as bench:
+        bench.hub.offer("part.gcode", gcode(5000))
+        with monkeypatch.context() as patches:
+            patches.setattr(Path, "unlink", refuse)
+            with pytest.raises(TransferError, match="Read-only file system"):
+                await bench.fetch("part.gcode")
+        assert await bench.fetch("part.gcode") == "part.gcode"
+
+
 @pytest.mark.parametrize(
     ("code", "told"), [(errno.ENOSPC, "no room"), (errno.EIO, "check the disk")]
 )
