@@ -314,6 +314,7 @@ class TecMedHub:
         await self.supervisor.finish("status", 0.0)
         if self.live.now.complete and self.link.connected:
             await self.reporter.send(status="offline", state_message="Moonraker is stopping")
+        await self.supervisor.finish("results", 0.0)  # the next start tells what is left
         await self.supervisor.finish("commands", GOODBYE_WITHIN)
 
     async def _stop_rooms(self) -> None:

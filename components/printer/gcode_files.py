@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 from ..runtime.loose import as_dict, as_float, as_int, as_text
+from ..runtime.steps import breathe
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
 
@@ -151,7 +152,8 @@ def walk(root: Path, keep: int) -> "tuple[List[GcodeFile], int]":
             entries = list(os.scandir(folder))
         except OSError:
             continue
-        for entry in entries:
+        for index, entry in enumerate(entries):
+            breathe(index, 100)
             try:
                 if entry.name.startswith("."):
                     continue

@@ -18,6 +18,7 @@ from enum import Enum
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Set
 
 from ..runtime.redaction import Redactor
+from ..runtime.steps import breathe
 from .database import Database
 
 KEEP_SECONDS = 30 * 86400.0
@@ -146,7 +147,8 @@ class Ledger:
 
         def write(db: sqlite3.Connection) -> List[Any]:
             new, again = [], []
-            for entry in map(self._without_secrets, entries):
+            for index, entry in enumerate(map(self._without_secrets, entries)):
+                breathe(index)
                 cursor = db.execute(
                     "INSERT OR IGNORE INTO commands (key, id, action, summary, command, status,"
                     " received_at)"

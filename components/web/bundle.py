@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping
 
 from ..runtime.logs import LOG_FILE, logs_folder
+from ..runtime.steps import Steps, breathe
 from .plain import plain
 
 if TYPE_CHECKING:
@@ -54,15 +55,16 @@ class Bundle:
         }
         for name, collect in self._parts.items():
             contents[f"{name}.json"] = await collect()
-        texts = {
-            name: json.dumps(plain(content, rooms.redactor.known), indent=2, ensure_ascii=False)
-            for name, content in contents.items()
-        }
+        parts: Dict[str, Any] = {}
+        steps = Steps(rooms.clock)
+        for name, content in contents.items():
+            await steps.pause()
+            parts[name] = plain(content, rooms.redactor.known)
         date = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(rooms.clock.time()))
-        texts["README.txt"] = _README.format(version=rooms.version, date=date)
-        texts["doctor.txt"] = _told(report)
+        parts["README.txt"] = _README.format(version=rooms.version, date=date)
+        parts["doctor.txt"] = _told(report)
         log = logs_folder(rooms.server.get_app_args()) / LOG_FILE
-        return await rooms.worker.run(pack, texts, log, rooms.redactor)
+        return await rooms.worker.run(pack, parts, log, rooms.redactor)
 
     def _versions(self) -> Dict[str, Any]:
         args = self._rooms.server.get_app_args()
@@ -76,11 +78,12 @@ class Bundle:
         }
 
 
-def pack(texts: Mapping[str, str], log: Path, redact: Callable[[str], str]) -> bytes:
-    """Blocking. Every text is masked once more, whoever made it."""
+def pack(parts: Mapping[str, Any], log: Path, redact: Callable[[str], str]) -> bytes:
+    """Blocking. `parts` are texts, or JSON values; all is masked once more, whoever made it."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in texts.items():
+        for name, part in parts.items():
+            text = part if isinstance(part, str) else json.dumps(part, indent=2, ensure_ascii=False)
             archive.writestr(name, _masked(text, redact))
         archive.writestr(LOG_FILE, _masked(tail(log), redact))
     return target.getvalue()
@@ -102,7 +105,11 @@ def tail(path: Path) -> str:
 
 
 def _masked(text: str, redact: Callable[[str], str]) -> str:
-    return "".join(redact(line) for line in text.splitlines(keepends=True))
+    masked = []
+    for index, line in enumerate(text.splitlines(keepends=True)):
+        breathe(index, 200)
+        masked.append(redact(line))
+    return "".join(masked)
 
 
 def _told(report: Report) -> str:

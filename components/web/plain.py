@@ -29,11 +29,11 @@ def plain(value: Any, redact: Callable[[str], str], depth: int = 0) -> Any:
         return _text(value, redact)
     if value is None or kind is int or kind is bool:
         return value
-    if isinstance(value, Enum):
+    if kind is not dict and kind is not list and isinstance(value, Enum):
         return plain(value.value, redact, depth)
     if depth >= MAX_DEPTH:
         return None
-    if isinstance(value, Mapping):
+    if kind is dict or isinstance(value, Mapping):
         return {
             plain(str(key), redact): "********"
             if key in SECRET_KEYS and isinstance(inner, str) and inner
@@ -48,4 +48,6 @@ def plain(value: Any, redact: Callable[[str], str], depth: int = 0) -> Any:
 def _text(value: str, redact: Callable[[str], str]) -> str:
     if value.startswith("data:") and len(value) > LONGEST_DATA_URI:
         return f"{value[:30]}… ({len(value) * 3 // 4096} KiB)"
-    return redact(value.encode("utf-8", "replace").decode("utf-8"))
+    if not value.isascii():
+        value = value.encode("utf-8", "replace").decode("utf-8")
+    return redact(value)

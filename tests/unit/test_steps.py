@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from components.runtime.steps import AT_ONCE, MOST, Steps
+import pytest
+
+from components.runtime import steps as steps_module
+from components.runtime.steps import AT_ONCE, BREATH, MOST, Steps, breathe
 from tests.unit.fakes import FakeClock
 
 
@@ -42,3 +45,11 @@ async def test_others_have_their_turn_after_many_pieces_also_while_the_clock_sta
         await steps.pause()
     assert others.turns == 1 + 3
     others.handle.cancel()
+
+
+def test_a_thread_stands_back_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(steps_module.time, "sleep", rests.append)
+    for piece in range(41):
+        breathe(piece)
+    assert rests == [BREATH] * 2
