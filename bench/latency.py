@@ -1,4 +1,5 @@
-"""How long a command takes from the hub's queue to Klippy, and a change from Klippy to the hub.
+"""How long a command takes from the hub's queue to Klippy, and a change from Klippy to the hub; and
+an emergency stop, while Klippy waits in an M109.
 
 All in one run, the ways alternating: polled at v4's interval, adaptive, long-polled.
 """
@@ -16,6 +17,7 @@ from tests.rig.stack import Stack
 
 PART = "latency"
 INTERVAL = 3.0  # seconds: client v4's and our default `intervals.command_check`
+AT_ONCE = 0.2  # seconds that a stop may take once the hub has handed it out
 # Of the moments, not of the machine: commands must not keep step with the polls.
 RANDOM = random.Random(1)
 
@@ -24,17 +26,24 @@ def measure(quick: bool) -> list[Figure]:
     rounds = 6 if quick else 30
     ways: dict[str, list[float]] = {"polled": [], "adaptive": [], "long-polled": []}
     changes: list[float] = []
+    stops: list[tuple[float, float]] = []
     with contextlib.ExitStack() as running:
         stacks = {way: running.enter_context(_stack(running, way)) for way in ways}
         for _ in range(rounds):
             for way, stack in stacks.items():
                 ways[way].append(_command(stack, way))
                 changes.append(_change(stack))
+        for _ in range(3 if quick else 8):
+            stops.append(_stop(stacks["polled"]))
+    waited, handed_out = (max(times) for times in zip(*stops, strict=True))
+    stop = "emergency stop, polled every 3 s, slowest"
     return [
         *spread(PART, "command, polled every 3 s", ways["polled"], (INTERVAL / 2 + 0.1, None)),
         *spread(PART, "command, adaptive", ways["adaptive"], (None, None)),
         *spread(PART, "command, long-polled", ways["long-polled"], (0.1, 0.2)),
         *spread(PART, "change of state at the hub", changes, (None, 0.4)),
+        Figure(PART, stop, waited, "s", INTERVAL + AT_ONCE),
+        Figure(PART, f"{stop}, from its hand-out", handed_out, "s", AT_ONCE),
     ]
 
 
@@ -78,3 +87,20 @@ def _change(stack: Stack) -> float:
     stack.klippy.gcode(f"M140 S{target}")
     hub.wait_for(lambda: hub.status(stack.token)["temp_bed_target"] == target, 20, "the target")
     return time.monotonic() - started
+
+
+def _stop(stack: Stack) -> tuple[float, float]:
+    """Seconds until Klippy has shut down, from the hub's queue and from the hub's hand-out."""
+    hub, klippy = stack.hub, stack.klippy
+    hub.queue(stack.token, "gcode", gcode="M109 S250")
+    hub.wait_for(lambda: klippy.query("extruder")["target"] == 250, 20, "the M109 to begin")
+    time.sleep(RANDOM.uniform(0.0, INTERVAL))
+    with klippy.console() as console:
+        started = time.time()
+        hub.queue(stack.token, "emergency_stop")
+        console.wait_for("Klipper state: Shutdown", 30.0)
+        ended = time.time()
+    handed_out = hub.delivered(stack.token)[-1].time
+    klippy.firmware_restart()
+    stack.moonraker.wait_klippy()
+    return ended - started, ended - handed_out

@@ -14,11 +14,13 @@ HEADINGS = {
     "fleet": "A fleet after its server was away",
     "download": "Downloading G-code",
     "cameras": "Pictures",
+    "loop_lag": "How long Moonraker is held up at the worst",
 }
 NOTES = {
     "latency": (
-        "From the hub's queue to Klippy having run the command, at random moments; and from a"
-        " change at Klippy to the hub's database. Client v4 on the same rig: commands 1.7 s"
+        "From the hub's queue to Klippy having run the command, at random moments; from a"
+        " change at Klippy to the hub's database; and of emergency stops, while Klippy waits in an"
+        " M109, to its shutdown. Client v4 on the same rig: commands 1.7 s"
         " median and"
         " 2.8 s p95, changes 2.3 s and 4.5 s."
     ),
@@ -30,6 +32,14 @@ NOTES = {
     "fleet": (
         "200 simulated plugins (the real reporter, poller and back-off, in virtual time) after the"
         " server was away for half an hour."
+    ),
+    "loop_lag": (
+        "The longest time for which the plugin keeps Moonraker's event loop from everything else,"
+        " through a print, every endpoint, and everything that the fault matrix knows: replies of"
+        " every kind of nonsense, cameras that send it, disks that are full or slow, a killed"
+        " Klippy. Time that the loop spends waiting for a processor is not counted, nor are passes"
+        " of Python's garbage collector, which look at all of Moonraker's memory whoever sets them"
+        " off: those have a line of their own."
     ),
 }
 BAR, GAP, LEFT, WIDE = 18, 10, 330, 420
