@@ -3,7 +3,8 @@
 #
 # What it does is little enough to be done by hand: one symbolic link in Moonraker's components folder, one line in
 # the exclude file of Moonraker's git checkout, and two sections at the end of moonraker.conf. Everything that is added
-# to a file stands between two marks, so that --uninstall gives the file back byte for byte.
+# to a file stands between two marks, so that --uninstall gives the file back byte for byte. Besides, the plugin is
+# compiled in its own folder, which Python would do at the first start; --uninstall removes that too.
 set -Eeuo pipefail
 shopt -s nullglob
 unset CDPATH GREP_OPTIONS
@@ -505,6 +506,27 @@ remove_exclude() {  # PACKAGE
     changed=true
 }
 
+# PACKAGE: the interpreter of the virtual environment that this Moonraker usually runs in, or nothing.
+python_of() {
+    local python
+    for python in "${1%/lib/python3*}/bin/python" "${1%/*/*}/moonraker-env/bin/python"; do
+        if [[ -x $python ]]; then printf '%s' "$python"; return; fi
+    done
+}
+
+# PACKAGE: compile the plugin, which Moonraker would otherwise do in its first start, with all else waiting for it.
+# A favour only: whatever fails here, Moonraker does then.
+compile() {
+    local python
+    python=$(python_of "$1")
+    [[ -n $python && -w $repo/components ]] && ! $dry_run || return 0
+    (cd / && nice -n 19 "$python" -m compileall -q "$repo/components") >/dev/null 2>&1 || true
+}
+
+remove_compiled() {
+    $dry_run || find "$repo/components" -depth -type d -name __pycache__ -exec rm -rf -- {} + 2>/dev/null || true
+}
+
 # The address that Moonraker's update manager fetches from, or the reason why there is none.
 find_origin() {
     origin='' no_origin=''
@@ -737,6 +759,7 @@ if $uninstall; then
         fi
         remove_link "$package"
         remove_exclude "$package"
+        remove_compiled
     done
     $changed || say "There is nothing to remove."
 else
@@ -746,6 +769,7 @@ else
     for package in "${sources[@]}"; do
         add_exclude "$package"
         add_link "$package"
+        compile "$package"
     done
     for conf in "${confs[@]}"; do add_sections "$conf"; done
     if $updates && [[ -z $origin ]]; then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,41 @@ def test_a_second_run_changes_nothing(machine: Machine) -> None:
     said = machine.install("--no-restart")
     assert files(machine.home) == before
     assert "Added" not in said and "Linked" not in said
+
+
+@pytest.mark.parametrize("installed", [False, True], ids=["checkout", "package"])
+def test_it_compiles_the_plugin_and_takes_that_out_again(machine: Machine, installed: bool) -> None:
+    """With the interpreter of Moonraker, of which only that of its environment is known."""
+    machine.data()
+    environment = machine.home / "moonraker-env"
+    if installed:
+        package = environment / "lib" / "python3.11" / "site-packages" / "moonraker"
+        (package / "components").mkdir(parents=True)
+        (package / "server.py").touch()
+    else:
+        machine.moonraker()
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin" / "python").symlink_to(sys.executable)
+    before = files(machine.repository)
+    machine.install("--no-restart", "--dry-run")
+    assert files(machine.repository) == before
+    machine.install("--no-restart")
+    tag = sys.implementation.cache_tag
+    assert (machine.components / "__pycache__" / f"__init__.{tag}.pyc").is_file()
+    machine.install("--no-restart", "--uninstall")
+    assert files(machine.repository) == before
+
+
+def test_an_interpreter_that_fails_is_no_obstacle(machine: Machine) -> None:
+    checkout, conf = machine.moonraker(), machine.data()
+    python = machine.home / "moonraker-env" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho broken >&2\nexit 3\n")
+    python.chmod(0o755)
+    said = machine.install("--no-restart")
+    assert "broken" not in said
+    assert os.readlink(checkout / "moonraker" / LINK) == str(machine.components)
+    assert sections(conf) == BOTH
 
 
 def test_a_dry_run_names_every_change_and_makes_none(machine: Machine) -> None:
