@@ -12,6 +12,8 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+from ..runtime.loose import printable
+
 LOCAL_HOST = "http://127.0.0.1"  # where Moonraker resolves a webcam's relative address, too
 MAX_CAMERAS = 8
 MAX_URL = 2000  # characters
@@ -235,7 +237,7 @@ def shown(url: str) -> str:
     clean = urllib.parse.urlunsplit(
         (parts.scheme, netloc, parts.path, urllib.parse.urlencode(fields), "")
     )
-    return "".join(c if c.isprintable() else "?" for c in clean)[:200]
+    return printable(clean, 200)
 
 
 def _text(entry: Mapping[str, Any], key: str) -> str:

@@ -14,6 +14,8 @@ import shlex
 import unicodedata
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
+from ..runtime.loose import printable
+
 MAX_LINES = 50
 MAX_BYTES = 4096  # of UTF-8
 MAX_MACRO_PARAMETERS = 30
@@ -286,5 +288,5 @@ def _named(character: str) -> str:
 
 
 def _shown(text: str) -> str:
-    clean = "".join(c if c.isprintable() else "?" for c in text)
+    clean = printable(text)
     return f'"{clean[:SHOWN]}{"…" if len(clean) > SHOWN else ""}"'

@@ -13,6 +13,7 @@ import fnmatch
 from typing import Callable, NamedTuple, Tuple
 
 from ..printer.snapshot import KlippyState, Snapshot
+from ..runtime.loose import printable
 from ..settings.model import Expiry, RemoteControl, Security
 from . import orders
 from .actions import ACTIONS, PRINTS, Action, Lane
@@ -69,7 +70,7 @@ def _first(command: Command, situation: Situation, rules: Tuple[Rule, ...]) -> s
         return command.problem
     action = ACTIONS.get(command.action)
     if action is None:
-        shown = "".join(c if c.isprintable() else "?" for c in command.action[:40])
+        shown = printable(command.action, 40)
         return f'The action "{shown}" is unknown: see the list of commands in the documentation.'
     for rule in rules:
         reason = rule(command, action, situation)

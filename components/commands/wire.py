@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
-from ..runtime.loose import as_bool, as_dict, as_float, as_text
+from ..runtime.loose import as_bool, as_dict, as_float, as_text, printable
 from .actions import ACTIONS, EMERGENCY_STOP, PRINTS
 from .gcode import Refused, read_macro_call
 
@@ -69,7 +69,7 @@ class Command:
         text = " ".join(
             [self.action or "unreadable", *told, *(["confirm"] if self.confirm else [])]
         )
-        clean = "".join(c if c.isprintable() else "?" for c in text)
+        clean = printable(text)
         return clean if len(clean) <= SHOWN else f"{clean[: SHOWN - 1]}…"
 
     def to_json(self) -> str:
@@ -275,7 +275,7 @@ def _read_order(item: Mapping[str, Any]) -> Tuple[str, Dict[str, Any], str]:
         except Refused as reason:
             return "macro", {}, str(reason)
         return "macro", dict(extra, macro_name=name, params=params), ""
-    shown = "".join(c if c.isprintable() else "?" for c in kind[:20])
+    shown = printable(kind, 20)
     return "", {}, f'The command has the unknown type "{shown}": basic, gcode and macro are known.'
 
 
@@ -283,7 +283,7 @@ def _read_basic(text: str) -> Tuple[str, Dict[str, Any], str]:
     """`PAUSE`, `PRINT_FILE:part one.gcode`, `SET_SPEED:120`, `HEAT:hotend_temp=210 bed_temp=60`."""
     match = _BASIC.fullmatch(text.strip())
     if match is None:
-        shown = "".join(c if c.isprintable() else "?" for c in text[:40])
+        shown = printable(text, 40)
         return "", {}, f'"{shown}" is no basic command: one upper-case word is, such as PAUSE.'
     word, rest = match.group(1).lower(), (match.group(2) or "").strip()
     name = _BASIC_NAMES.get(word, word)

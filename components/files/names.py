@@ -12,6 +12,8 @@ from __future__ import annotations
 import unicodedata
 from typing import Tuple
 
+from ..runtime.loose import printable
+
 EXTENSION = ".gcode"
 MAX_NAME_BYTES = 200  # of UTF-8; file systems take 255, and ".part" and " (2)" are added
 MAX_ALTERNATIVES = 99
@@ -79,7 +81,7 @@ def alternatives(name: str) -> Tuple[str, ...]:
 
 def show(text: str) -> str:
     """A name fit for a sentence: bounded, quoted, without anything that does not print."""
-    clean = "".join(c if c.isprintable() else "?" for c in text[:60])
+    clean = printable(text, 60)
     return f'"{clean}…"' if len(text) > 60 else f'"{clean}"'
 
 

@@ -23,6 +23,15 @@ def as_text(value: Any, default: str = "") -> str:
     return default
 
 
+def printable(text: str, most: Optional[int] = None) -> str:
+    """The first `most` characters, fit for a sentence: '?' for what does not print, line ends too.
+
+    >>> printable("G28\\nM112\\x1b[31m"), printable("benchy", 3)
+    ('G28?M112?[31m', 'ben')
+    """
+    return "".join(c if c.isprintable() else "?" for c in text[:most])
+
+
 def as_float(value: Any, default: Optional[float] = None) -> Optional[float]:
     """A finite number of a number or of a string that holds one.
 

@@ -12,6 +12,8 @@ import json
 import re
 from typing import Any, Dict, List, Match, NamedTuple, NoReturn, Optional, Tuple
 
+from ..runtime.loose import printable
+
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
 MAX_DIGITS = 40
@@ -222,7 +224,7 @@ class _Parser:
 
 
 def _advice(word: str) -> str:
-    shown = "".join(c if c.isprintable() else "?" for c in word[:30])
+    shown = printable(word, 30)
     if word.lower() in _WORDS or word == "None":
         return f"write {word.lower().replace('none', 'null')} instead of {shown}"
     if word.startswith(("'", "’", "“", "”", "‘")):

@@ -225,11 +225,10 @@ def _find(folder: Path, own: str, known: Optional[_Signature]) -> Optional[_Foun
         if present:
             try:
                 documents[name] = parse(decode(_read(folder / name)))
-            except JsoncError as error:
-                if name == own or own not in documents or not _sets(documents[own].tree):
-                    return _Found(signature, name, error=str(error), present=True)
-            except OSError as error:
-                reason = f"it cannot be read ({error.strerror or error})"
+            except (JsoncError, OSError) as error:
+                reason = str(error)
+                if isinstance(error, OSError):
+                    reason = f"it cannot be read ({error.strerror or error})"
                 if name == own or own not in documents or not _sets(documents[own].tree):
                     return _Found(signature, name, error=reason, present=True)
     setting = [name for name in names if name in documents and _sets(documents[name].tree)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
+from ..runtime.loose import printable
 from .model import Origin
 from .options import NO_LONGER_NEEDED, OPTIONS
 from .values import Option, closest
@@ -36,8 +37,8 @@ def no_longer_needed(path: str, origin: Origin, place: str) -> Optional[Problem]
 def unknown(path: str, origin: Origin, place: str) -> Problem:
     near = nearest(path, origin)
     hint = f"did you mean {near}?" if near else "it is ignored"
-    written = "".join(c if c.isprintable() else "?" for c in path[:MAX_NAME])
-    return Problem(path[:MAX_NAME], origin, f'{place}: there is no option "{written}"; {hint}')
+    text = f'{place}: there is no option "{printable(path, MAX_NAME)}"; {hint}'
+    return Problem(path[:MAX_NAME], origin, text)
 
 
 def nearest(path: str, origin: Origin = Origin.JSON) -> str:

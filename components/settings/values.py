@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import urlsplit
 
+from ..runtime.loose import printable
 from ..runtime.redaction import mask_url
 
 MAX_URL = 2048  # what servers and proxies reliably take
@@ -144,8 +145,7 @@ def shown(raw: Any) -> str:
             return f"a list of {len(raw)}"
         return f"[{shown(raw[0])}]"
     if isinstance(raw, str):
-        text = json.dumps(mask_url(raw[: 4 * MAX_SHOWN]), ensure_ascii=False)
-        text = "".join(c if c.isprintable() else "?" for c in text)
+        text = printable(json.dumps(mask_url(raw[: 4 * MAX_SHOWN]), ensure_ascii=False))
         return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 2] + '…"'
     if raw is None or isinstance(raw, bool):
         return json.dumps(raw)
