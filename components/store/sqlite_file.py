@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT = 5.0  # seconds another process (a person with the sqlite3 shell) may hold the file
 RETRY_EVERY = 10.0  # seconds between attempts to go back from memory to the disk
+CACHE_KIB = 256  # of pages in memory; SQLite's own 2 MiB would fill up in a long outage
 KEPT_BROKEN = 3  # files set aside; older ones are deleted, so that a bad card does not fill up
 # What SQLite says when the disk, not the statement, is at fault (sqlite.org/rescode.html; the texts
 # are stable).
@@ -135,6 +136,7 @@ class SqliteFile:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict is None or verdict[0] != "ok":
                 raise sqlite3.DatabaseError(f"malformed: {verdict}")

@@ -80,6 +80,15 @@ async def test_durable_work_is_synchronous_full_and_other_work_is_not(store: Sto
     )
 
 
+async def test_the_pages_kept_in_memory_are_few_whatever_a_long_outage_writes(
+    store: Store,
+) -> None:
+    (size,) = await store.database.run(lambda db: db.execute("PRAGMA cache_size").fetchone())
+    (page,) = await store.database.run(lambda db: db.execute("PRAGMA page_size").fetchone())
+    kept = -size * 1024 if size < 0 else size * page  # bytes; sqlite.org/pragma.html
+    assert 0 < kept <= 256 * 1024
+
+
 async def test_a_failing_transaction_leaves_nothing_and_is_told(store: Store) -> None:
     def work(db: sqlite3.Connection) -> None:
         db.execute("INSERT INTO notes (text) VALUES ('half')")
