@@ -18,7 +18,7 @@ from bench.figures import Figure, machine, table
 from bench.report import write
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("fleet", "latency", "footprint", "download", "cameras")
+PARTS = ("fleet", "latency", "footprint", "download", "cameras", "loop_lag")
 
 
 def main() -> int:

@@ -1,9 +1,10 @@
 """How long the plugin holds Moonraker's event loop at the worst, while everything goes wrong.
 
 The real stack of the fault matrix, with a probe inside Moonraker's process (tests/rig/probe.py):
-it measures every callback of the loop and looks at the stack of those that take long. Time spent
-waiting for a processor does not count, nor passes of the garbage collector (which are told apart);
-time blocked on a disk, a lock or another thread does.
+it measures every callback of the loop, looks at the stack of those that take long, and measures how
+late the loop comes back from waiting. Time spent waiting for a processor does not count, nor passes
+of the garbage collector (which are told apart); time blocked on a disk, a lock or another thread of
+the plugin does.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tests.rig.gcode import make_gcode
 from tests.rig.klippy import short_folder, wait_until
 from tests.stack.fault_matrix.bench import FaultyStack
 
-PART = "loop lag"
+PART = "loop_lag"
 LIMIT = 0.010  # seconds; the project's promise
 
 Kind = Callable[[FaultyStack, float], None]
@@ -30,7 +31,7 @@ def measure(quick: bool) -> list[Figure]:
     seconds = 2.0 if quick else 8.0
     worst: dict[str, dict[str, Any]] = {}
     callbacks, collection = 0, 0.0
-    with short_folder("l") as folder, FaultyStack(folder / "x") as stack:
+    with short_folder("l") as folder, FaultyStack(folder) as stack:
         _fill(stack, folder)
         for name, kind in KINDS.items():
             stack.whole()
@@ -53,7 +54,12 @@ def measure(quick: bool) -> list[Figure]:
 
 def _told(stall: dict[str, Any]) -> str:
     where = " < ".join(stall["stack"][:4]) or stall["what"].rpartition("/")[2]
-    return f"{float(stall['seconds']) * 1000:.1f} ms in {where}"
+    text = f"{float(stall['seconds']) * 1000:.1f} ms in {where}"
+    if stall["blocked"] > stall["seconds"] / 2:
+        text += f", {stall['blocked'] * 1000:.1f} ms of it blocked"
+        if stall["at_work"]:
+            text += " beside " + "; ".join(stall["at_work"])
+    return text
 
 
 def _fill(stack: FaultyStack, folder: Path) -> None:
@@ -119,6 +125,21 @@ def _large_reply(entries: Callable[[], Any]) -> Kind:
     return kind
 
 
+def _file_list(stack: FaultyStack, seconds: float) -> None:
+    """As many files as are read of a list, for the doctor who asks for it."""
+    name = "a file of the ordinary kind"
+    files = [
+        {"name": f"{n}.gcode", "original_name": f"{name} {n}.gcode", "size": n, "md5": "0" * 32}
+        for n in range(1000)
+    ]
+    stack.faults.behave("answer", reply={"success": True, "files": files})
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        stack.moonraker.get("/server/tecmedhub/doctor")
+    stack.faults.clear_behaviour()
+    stack.wait_quiet(60)
+
+
 def _burst(stack: FaultyStack, seconds: float) -> None:
     """Two hundred commands in one reply."""
     with stack.hub.transaction():
@@ -172,7 +193,9 @@ def _settings(stack: FaultyStack, seconds: float) -> None:
     number = 0
     while time.monotonic() < end:
         number += 1
-        stack.configure_live(json.dumps({"printer_name": f"name {number}", "x" * 1000: [1] * 5000}))
+        rubbish = {f"rubbish_{n}": n for n in range(5000)}
+        settings = {"printer_name": f"name {number}", "x" * 1000: [1] * 5000, **rubbish}
+        stack.configure_live(json.dumps(settings))
         time.sleep(0.5)
     stack.configure_live("")
     stack.wait_no_warning("not", 20)
@@ -183,7 +206,7 @@ def _panels(stack: FaultyStack, seconds: float) -> None:
     end = time.monotonic() + seconds
     pages = ("status", "config", "history", "commands", "events", "panel", "image", "doctor")
     while time.monotonic() < end:
-        for page in pages:
+        for page in (*pages, "support"):
             stack.moonraker.request("GET", f"/server/tecmedhub/{page}")
 
 
@@ -209,6 +232,19 @@ KINDS: dict[str, Kind] = {
     ),
     "hub sends one command of 1 MiB": _large_reply(
         lambda: [{"id": 1, "action": "gcode", "gcode": "G1 X1\n" * 150_000}]
+    ),
+    "hub sends 200,000 words in one command": _large_reply(
+        lambda: [{"id": 1, "type": "macro", "command": "LOAD " + "A=1 " * 200_000}]
+    ),
+    "hub sends one command of 15,000 parameters": _large_reply(
+        lambda: [{"id": 1, "action": "home", **{f"p{n}": n for n in range(15_000)}}]
+    ),
+    "hub sends 2,900 emergency stops": _large_reply(
+        lambda: [{"id": f"s{n}", "action": "emergency_stop"} for n in range(2_900)]
+    ),
+    "hub lists 1,000 files": _file_list,
+    "hub sends JSON that is cut short behind a notice": _behaves(
+        "answer", body=b"Notice: " + b'{"success":' * 8 + b"[" + b"7," * 19_000
     ),
     "hub sends 1 MiB that is no text": _behaves("answer", body=b"\xff" * (1 << 20)),
     "200 commands at once": _burst,

@@ -5,14 +5,21 @@ Copied beside Moonraker's own components (`install`), with a section `[probe]` o
     GET  /server/probe/belongings           tasks, threads, sockets, log handlers of the plugin
     POST /server/probe/break?what=status    the task of that name meets an exception, once
     POST /server/probe/stalls?begin=1       start measuring (again); without begin: what was seen
-    GET  /server/probe/memory               bytes: resident, and live Python objects by number
+    GET  /server/probe/memory               resident bytes; Python objects and blocks, by number
 
-A stall is one callback that held the event loop. Of its time, what the thread spent waiting for a
-processor is taken off (Linux: schedstat), since a busy test machine is no fault of anybody's, and
-what the garbage collector takes, since it goes through all of Moonraker's memory whoever sets it
-off; time blocked on a disk, a lock or the interpreter's own lock counts. It is the plugin's if the
-callback is a step of one of its coroutines, or if a frame of it was on the stack when a watching
-thread looked.
+A stall is one callback that held the event loop, or the time by which the loop came back late from
+waiting for events. Time blocked on a disk, a lock or the interpreter's own lock counts. What is
+taken off:
+
+- what the thread spent waiting for a processor (Linux: schedstat), since a busy test machine is no
+  fault of anybody's; and of the time it was blocked, as much as the one of the process's other
+  threads that waited longest for a processor: that may be what it waited for;
+- what the garbage collector takes, since it goes through all of Moonraker's memory whoever sets it
+  off.
+
+It is the plugin's if the callback is a step of one of its coroutines, if a frame of it was on the
+stack when a watching thread looked, or if the loop was blocked while threads of the plugin computed
+for half of that time: they may have held the interpreter.
 """
 
 from __future__ import annotations
@@ -33,6 +40,7 @@ OURS = f"{os.sep}tecmedhub{os.sep}"
 LOOK_AFTER = 0.002  # seconds that a callback has run when the watcher first looks at its stack
 LOOK_EVERY = 0.001
 WORTH_NOTING = 0.003  # seconds
+THREADS = "tecmedhub"  # what the names of the plugin's threads begin with
 SECTION = "[probe]\n"
 
 
@@ -48,7 +56,8 @@ class Stalls:
         self.seen: list[dict[str, Any]] = []
         self.callbacks = 0
         self._main = threading.get_ident()
-        self._waits = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
+        self._loop_thread = threading.get_native_id()
+        self._files: dict[int, int] = {}  # by native id, the open `schedstat` of each thread
         # As os.pread, but without letting go of the interpreter: a busy thread would take it, and
         # measuring would make the stalls.
         self._pread = ctypes.PyDLL(None).pread
@@ -59,6 +68,7 @@ class Stalls:
         gc.callbacks.append(self._collector)
         self._began = 0.0
         self._looks: list[list[tuple[str, int, str]]] = []
+        self._at_work: list[str] = []  # what the plugin's threads did when the watcher looked
         self._patch()
         threading.Thread(target=self._watch, name="probe", daemon=True).start()
 
@@ -66,11 +76,45 @@ class Stalls:
         self.seen.clear()
         self.callbacks = 0
         self.longest_collection = 0.0
+        self._patch_selector()
 
-    def _waited(self) -> float:
-        """Seconds that the event loop's thread has waited for a processor so far."""
-        self._pread(self._waits, self._buffer, 100, ctypes.c_long(0))
-        return int(self._buffer.value.split()[1]) / 1e9
+    def _waited(self, thread: int = 0) -> float:
+        """Seconds that a thread (the event loop's) has waited for a processor so far."""
+        thread = thread or self._loop_thread
+        file = self._files.get(thread, -1)
+        if file < 0:
+            try:
+                file = os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY)
+            except OSError:
+                return 0.0  # it has ended
+            self._files[thread] = file
+        size = self._pread(file, self._buffer, 99, ctypes.c_long(0))
+        return int(self._buffer.raw[:size].split()[1]) / 1e9 if size > 0 else 0.0
+
+    def _others_waited(self) -> dict[int, float]:
+        """The same of the process's other threads, by their native ids."""
+        found = {}
+        for thread in list(threading._active.values()):  # type: ignore[attr-defined]
+            number = thread.native_id or self._loop_thread
+            if number != self._loop_thread:
+                found[number] = self._waited(number)
+        for ended in self._files.keys() - found.keys() - {self._loop_thread}:
+            os.close(self._files.pop(ended))
+        return found
+
+    def _starved(self, before: dict[int, float]) -> float:
+        """The most that one of the other threads has waited for a processor since `before`."""
+        now = self._others_waited()
+        return max((waited - before.get(thread, 0.0) for thread, waited in now.items()), default=0)
+
+    @staticmethod
+    def _threads() -> float:
+        """Seconds that the plugin's threads have computed so far."""
+        total = 0.0
+        for thread in list(threading._active.values()):  # type: ignore[attr-defined]
+            if thread.name.startswith(THREADS) and thread.ident:
+                total += time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        return total
 
     def _collector(self, phase: str, _info: dict[str, int]) -> None:
         if phase == "start":
@@ -85,9 +129,13 @@ class Stalls:
         stalls = self
 
         def run(handle: asyncio.Handle) -> None:
+            threads = stalls._threads()
+            others = stalls._others_waited()
+            computed = time.thread_time()
             waited = stalls._waited() + stalls._collecting
             began = time.perf_counter()
             stalls._looks = []
+            stalls._at_work = []
             stalls._began = began
             try:
                 original(handle)
@@ -96,16 +144,45 @@ class Stalls:
                 stalls.callbacks += 1
                 lasted = time.perf_counter() - began
                 if lasted > WORTH_NOTING:
-                    elsewhere = stalls._waited() + stalls._collecting - waited
-                    stalls._note(handle, lasted, lasted - elsewhere)
+                    held = lasted - (stalls._waited() + stalls._collecting - waited)
+                    blocked = held - (time.thread_time() - computed)
+                    excused = max(min(blocked, stalls._starved(others)), 0.0)
+                    threads = stalls._threads() - threads
+                    stalls._note(_whose(handle), lasted, held - excused, blocked - excused, threads)
 
         asyncio.events.Handle._run = run  # type: ignore[method-assign]
 
-    def _note(self, handle: asyncio.Handle, lasted: float, held: float) -> None:
+    def _patch_selector(self) -> None:
+        """Look also at how late the loop comes back from waiting, where that can be told."""
+        selector = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+        if "select" in vars(selector):
+            return  # looked at already; a restart of Moonraker may bring another loop
+        original = selector.select
+
+        def select(timeout: float | None = None) -> Any:
+            threads = self._threads()
+            others = self._others_waited()
+            waited = self._waited() + self._collecting
+            began = time.perf_counter()
+            found = original(timeout)
+            late = time.perf_counter() - began - max(timeout or 0.0, 0.0)
+            if timeout is not None and late > WORTH_NOTING:
+                held = late - (self._waited() + self._collecting - waited)
+                held -= max(min(held, self._starved(others)), 0.0)
+                self._looks = []
+                self._note("waiting for events", late, held, held, self._threads() - threads)
+            return found
+
+        selector.select = select
+
+    def _note(self, what: str, lasted: float, held: float, blocked: float, threads: float) -> None:
+        """`held` seconds were not waited for a processor; `blocked` of them not computed either,
+        while threads of the plugin computed for `threads`.
+        """
         if held <= WORTH_NOTING:
             return
         looks, self._looks = self._looks, []
-        what = _whose(handle)
+        behind_a_thread = blocked > WORTH_NOTING / 3 and threads > blocked / 2
         ours = any(OURS in file for look in looks for file, _, _ in look)
         last = looks[-1] if looks else []
         stack = [f"{Path(file).name}:{line} {name}" for file, line, name in last]
@@ -114,7 +191,10 @@ class Stalls:
                 "seconds": round(held, 5),
                 "lasted": round(lasted, 5),
                 "looks": len(looks),
-                "ours": ours or OURS in what,
+                "ours": ours or OURS in what or behind_a_thread,
+                "blocked": round(blocked, 5),
+                "threads": round(threads, 5),
+                "at_work": self._at_work[-3:],
                 "what": what,
                 "stack": stack,
             }
@@ -126,9 +206,24 @@ class Stalls:
             time.sleep(LOOK_EVERY)
             began = self._began
             if began and time.perf_counter() - began > LOOK_AFTER:
-                frame = sys._current_frames().get(self._main)
+                frames = sys._current_frames()
+                frame = frames.get(self._main)
+                self._at_work += _at_work(frames)
                 if frame is not None and self._began == began and len(self._looks) < 50:
                     self._looks.append(_stack(frame))
+
+
+def _at_work(frames: dict[int, Any]) -> list[str]:
+    """Where the plugin's threads are that do not wait for work, or for the disk."""
+    found = []
+    for thread in list(threading._active.values()):  # type: ignore[attr-defined]
+        frame = frames.get(thread.ident or 0)
+        if thread.name.startswith(THREADS) and frame is not None:
+            stack = _stack(frame)
+            if stack[0][2] not in ("wait", "get", "_serve"):
+                told = (f"{Path(file).name}:{line} {name}" for file, line, name in stack[:4])
+                found.append(f"{thread.name}: " + " < ".join(told))
+    return found
 
 
 def _stack(frame: Any) -> list[tuple[str, int, str]]:
