@@ -785,5 +785,5 @@ fi
 if $dry_run; then
     say "Nothing was changed (--dry-run)."
 elif $new_section; then
-    say "Next: enter server_url and printer_token under [tecmedhub] in moonraker.conf (Mainsail and Fluidd have an editor for it), and save."
+    say "Next, once Moonraker has restarted: open tecmedhub.json in Mainsail or Fluidd, enter server_url and printer_token, and save."
 fi
