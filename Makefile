@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 SHELL_SCRIPTS = install.sh scripts/bootstrap .ci/run
 
-.PHONY: help demo test quick lint fuzz matrix bench clean setup setup-demo
+.PHONY: help demo test quick lint fuzz matrix soak bench clean setup setup-demo
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -39,6 +39,9 @@ fuzz: setup  ## The property tests with thousands of cases each: hub replies, sc
 
 matrix: setup  ## The fault matrix: everything that can fail, on the real stack (some fifteen minutes)
 	@$(PYTHON) -m pytest -o addopts="--import-mode=importlib -ra" tests/stack/fault_matrix $(PYTEST_ARGS)
+
+soak: setup  ## Days of faults in minutes: memory, logs, and nothing lost (SOAK_ARGS="--hours 24")
+	@$(PYTHON) -m tests.soak $(SOAK_ARGS)
 
 clean:  ## Remove what runs leave behind, and the virtual environments
 	rm -rf .venv .artefacts .mypy_cache .pytest_cache .ruff_cache .hypothesis
