@@ -204,7 +204,7 @@ class MoonrakerRig:
 
     # -- life ----------------------------------------------------------------------------------
 
-    def start(self, timeout: float = 30) -> MoonrakerRig:
+    def start(self, timeout: float = 90) -> MoonrakerRig:
         """Return once it answers HTTP and all of its components have started."""
         self.launch()
         self.wait_started(timeout)
@@ -226,7 +226,7 @@ class MoonrakerRig:
                 start_new_session=True,
             )
 
-    def wait_started(self, timeout: float = 30) -> None:
+    def wait_started(self, timeout: float = 90) -> None:
         self.wait(self._answers, timeout, "Moonraker to answer")
 
     def _answers(self) -> bool:
@@ -285,8 +285,13 @@ class MoonrakerRig:
     def thaw(self) -> None:
         os.killpg(self.pid, signal.SIGCONT)
 
-    def restart_in_process(self, timeout: float = 30) -> None:
-        """`POST /server/restart`: the same process reads moonraker.conf and loads all anew."""
+    def restart_in_process(self, timeout: float = 90) -> None:
+        """`POST /server/restart`: the same process reads moonraker.conf and loads all anew.
+
+        Waits until Moonraker looks into no G-code file: else, without any plugin too, it stumbles
+        over its own list of running commands and hangs (seen on 0.11.0).
+        """
+        self.wait(lambda: not self._scanning(), timeout, "Moonraker to have read all files")
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as witness:
             # An idle connection is closed when the old server goes: a sure sign, and in time.
             witness.sendall(b"GET /server/info HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -295,6 +300,16 @@ class MoonrakerRig:
             while witness.recv(65536):
                 pass
         self.wait_started(timeout)
+
+    def _scanning(self) -> bool:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                command = path.read_bytes()
+            except OSError:  # it has gone
+                continue
+            if bytes(self.source) in command and b"metadata.py" in command:
+                return True
+        return False
 
     def __enter__(self) -> MoonrakerRig:
         try:
@@ -394,7 +409,7 @@ class MoonrakerRig:
     def klippy_state(self) -> str:
         return str(self.get("/server/info")["klippy_state"])
 
-    def wait_klippy(self, state: str = "ready", timeout: float = 30) -> None:
+    def wait_klippy(self, state: str = "ready", timeout: float = 90) -> None:
         """Until Moonraker itself knows: "ready", "startup", "shutdown", "error", "disconnected"."""
         self.wait(lambda: self.klippy_state == state, timeout, f"Moonraker to see Klippy {state}")
 

@@ -18,8 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 TROUBLE = [ROOT / "docs" / "troubleshooting.md", ROOT / "docs" / "es" / "problemas.md"]
 
+ROBUST = [ROOT / "docs" / "robustness.md", ROOT / "docs" / "es" / "robustez.md"]
+MATRIX = ROOT / "tests" / "stack" / "fault_matrix"
+
 # Said by others: Moonraker, Klipper.
-OTHERS = ("Unparsed config section", "Remote method '", "' not registered")
+OTHERS = ("Unparsed config section", "Remote method '", "' not registered", "Lost communication")
 
 
 def name_of(path: Path) -> str:
@@ -75,6 +78,29 @@ def test_the_sentences_that_are_explained_are_the_codes_own(path: Path) -> None:
                 assert wanted in sentences(), quote
 
 
+@pytest.mark.parametrize("path", ROBUST, ids=name_of)
+def test_the_warnings_of_each_fault_are_the_codes_own(path: Path) -> None:
+    rows = re.findall(r"^\| .+ \|$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    quotes = [quote for row in rows for quote in re.findall(r"\*([^*]+)\*", row) if "…" in quote]
+    assert len(quotes) > 30
+    for quote in quotes:
+        for piece in quote.split("…"):
+            wanted = piece.strip(" :.)(\"'")
+            if len(wanted) > 3 and wanted not in OTHERS:
+                assert wanted in sentences(), quote
+
+
+def test_the_tests_that_show_each_fault_are_there_and_all_are_named() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted(MATRIX.glob("test_*.py")))
+    for path in ROBUST:
+        text = path.read_text(encoding="utf-8")
+        named = re.findall(r"`(test_\w+)(?:\[([^\]]+)\])?`", text)
+        for name, row in named:
+            assert f"def {name}(" in code, name
+            assert not row or f'"{row}"' in code, row
+        assert {name for name, _ in named} == set(re.findall(r"^def (test_\w+)\(", code, re.M))
+
+
 @pytest.mark.parametrize("name", ["protocol.md", "es/protocolo.md"])
 def test_every_field_of_the_status_and_every_event_is_documented(name: str) -> None:
     text = (ROOT / "docs" / name).read_text(encoding="utf-8")
@@ -84,8 +110,11 @@ def test_every_field_of_the_status_and_every_event_is_documented(name: str) -> N
         assert field in kinds or f"`{field}:" in text, field
 
 
-def test_both_languages_explain_the_same() -> None:
-    english, spanish = (path.read_text(encoding="utf-8") for path in TROUBLE)
+@pytest.mark.parametrize("pair", [TROUBLE, ROBUST], ids=["troubleshooting", "robustness"])
+def test_both_languages_explain_the_same(pair: list[Path]) -> None:
+    english, spanish = (path.read_text(encoding="utf-8") for path in pair)
+    names = r"`(test_\w+(?:\[[^\]]+\])?)`"
+    assert re.findall(names, english) == re.findall(names, spanish)
     sentence = r"\*([^*|]*…[^*|]*)\*"
     assert re.findall(sentence, english) == re.findall(sentence, spanish)
 

@@ -21,14 +21,14 @@ from tests.rig.hub_records import Event, Status
 from tests.rig.klippy import wait_until
 from tests.rig.stack import Stack
 
-TIMEOUT = 1.0  # seconds the plugin waits for the hub; two such waits make a warning
-WARNED = 12.0  # seconds until a warning must show
-MENDED = 20.0  # seconds until all is told after a fault
+TIMEOUT = 2.0  # seconds the plugin waits for the hub; two such waits make a warning
+CAMERA_TIMEOUT = 1.0  # seconds the plugin waits for a camera
+PATIENCE = 60.0  # seconds that anything may take at the most: the machine may be busy
 # A job of half a second that neither heats nor moves.
 JOB = "COUNT NAME=jobs\nG4 P500\nM400\n"
 OPTIONS = {
     "timeouts_server": TIMEOUT,
-    "timeouts_camera": 0.5,
+    "timeouts_camera": CAMERA_TIMEOUT,
     "timeouts_file_download": 2,
     "intervals_status_update": 0.5,
     "intervals_command_check": 0.5,
@@ -41,6 +41,22 @@ OPTIONS = {
     "camera_capture_interval": 1,
     "camera_timelapse_enabled": False,
 }
+# Sensors of Klipper whose reading is a file's: a number of thousandths, or whatever stands there.
+SENSORS = """
+[temperature_sensor board]
+sensor_type: temperature_host
+sensor_path: {path}
+min_temp: 0
+max_temp: 100
+
+[heater_generic enclosure]
+heater_pin: chamber_heater
+sensor_type: temperature_host
+sensor_path: {path}
+min_temp: 0
+max_temp: 80
+control: watermark
+"""
 
 
 class FaultyStack(Stack):
@@ -54,8 +70,15 @@ class FaultyStack(Stack):
         options["camera_urls"] = [camera.snapshot_url for camera in self.cameras]
         features = {"command_results": True, "events": True}
         self.trusted = folder / "trusted"  # certificates that Moonraker trusts, by their hash
+        self._celsius = folder / "celsius"
+        self._celsius.write_bytes(b"31500   \n")
         super().__init__(
-            folder, options=options, features=features, sections=probe.SECTION, **arguments
+            folder,
+            options=options,
+            features=features,
+            sections=probe.SECTION,
+            extra_config=SENSORS.format(path=self._celsius),
+            **arguments,
         )
         self.hazards = Hazards(folder / "hazards")
         self.moonraker.environment.update(self.hazards.environment)
@@ -118,10 +141,9 @@ class FaultyStack(Stack):
         if any("amera" in text for text in self.moonraker.warnings()):
             self.do("snapshot")
         try:
-            self.wait_quiet(5)
+            self.wait_quiet(15)
         except AssertionError:  # a row that failed has left something: begin anew
-            self.moonraker.restart_in_process()
-            self.moonraker.wait_klippy()
+            self.restart()
             self.wait_quiet()
         self.seen_log()
 
@@ -136,10 +158,19 @@ class FaultyStack(Stack):
         self.klippy.mcu.talk()
         self.klippy.mcu.revive()
         self.klippy.launch()
-        wait_until(lambda: self.klippy.state() not in ("", "startup"), 30, "Klippy to start")
+
+        def settled() -> bool:
+            return self.klippy.state() not in ("", "startup")
+
+        wait_until(settled, PATIENCE, "Klippy to start")
         self._calm_klippy()
 
-    def wait_quiet(self, timeout: float = MENDED) -> None:
+    def restart(self) -> None:
+        """Moonraker's restart in process."""
+        self.moonraker.restart_in_process()
+        self.moonraker.wait_klippy()
+
+    def wait_quiet(self, timeout: float = PATIENCE) -> None:
         """Until the hub hears from the printer, all is delivered, and no warning stands."""
         start = time.time()
 
@@ -162,6 +193,12 @@ class FaultyStack(Stack):
         """Save the JSON override as a web interface does; empty: nothing in it."""
         self._live = text
         self.moonraker.upload(self.override.name, text or "{}", root="config")
+
+    def measure(self, reading: float) -> None:
+        """What the sensors of SENSORS read, °C; of the same length always, so never half of it."""
+        text = f"{reading * 1000:.0f}".ljust(8) + "\n"
+        with self._celsius.open("r+b", buffering=0) as file:
+            file.write(text.encode())
 
     def trust(self, authority: Path) -> None:
         """Moonraker shall trust whatever this authority has signed."""
@@ -205,7 +242,7 @@ class FaultyStack(Stack):
         blocks = re.split(r"^(?=\d{4}-\d\d-\d\d )", self.seen_log(), flags=re.MULTILINE)
         return [b for b in blocks if "Traceback" in b and "components/tecmedhub/" in b]
 
-    def wait_warning(self, words: str, timeout: float = WARNED) -> str:
+    def wait_warning(self, words: str, timeout: float = PATIENCE) -> str:
         """The Moonraker warning that holds these words, once it stands."""
 
         def standing() -> str:
@@ -216,13 +253,13 @@ class FaultyStack(Stack):
         except Exception as error:
             raise AssertionError(f"{error}; there are {self.moonraker.warnings()}") from error
 
-    def wait_no_warning(self, words: str = "", timeout: float = MENDED) -> None:
+    def wait_no_warning(self, words: str = "", timeout: float = PATIENCE) -> None:
         def gone() -> bool:
             return not any(words in text for text in self.moonraker.warnings())
 
         wait_until(gone, timeout, f"the warning to go: {words}")
 
-    def wait_result(self, command: Any, timeout: float = MENDED) -> Any:
+    def wait_result(self, command: Any, timeout: float = PATIENCE) -> Any:
         return self.hub.wait_for(
             lambda: self.hub.result(self.token, command), timeout, f"the result of {command}"
         )
@@ -234,11 +271,11 @@ class FaultyStack(Stack):
     def time() -> float:
         return time.time()
 
-    def wait_flow(self, count: int = 3, timeout: float = 8) -> None:
+    def wait_flow(self, count: int = 3, timeout: float = PATIENCE) -> None:
         """Until the hub has accepted that many more statuses."""
         self.wait_statuses(count, time.time(), timeout)
 
-    def wait_statuses(self, count: int, since: float, timeout: float = MENDED) -> list[Status]:
+    def wait_statuses(self, count: int, since: float, timeout: float = PATIENCE) -> list[Status]:
         """Until the hub has accepted that many since then."""
         found: list[Status] = self.hub.wait_for(
             lambda: len(self.statuses_since(since)) >= count and self.statuses_since(since),
@@ -254,7 +291,7 @@ class FaultyStack(Stack):
         if not (self.gcodes / name).exists():
             self.put(name, text)
         # A job begun before Moonraker has subscribed to Klippy is one that it never hears of.
-        wait_until(lambda: self.status()["printer"]["klippy"] == "ready", 20, "the printer")
+        wait_until(lambda: self.status()["printer"]["klippy"] == "ready", PATIENCE, "the printer")
         before = self.moonraker.get("/server/history/totals")["job_totals"]["total_jobs"]
         self.print(name)
 
@@ -262,19 +299,19 @@ class FaultyStack(Stack):
             totals = self.moonraker.get("/server/history/totals")["job_totals"]
             return int(totals["total_jobs"]) > int(before)
 
-        wait_until(ended, 20, "the job's end")
+        wait_until(ended, PATIENCE, "the job's end")
 
     def count_once(self, name: str) -> Any:
         """Queue a command whose executions are counted under `name`; its id."""
-        return self.hub.queue(
-            self.token, "macro", macro_name="COUNT", params={"NAME": name}
-        )
+        if self.generation == 2:
+            return self.hub.queue2(self.token, "macro", f"COUNT NAME={name}")
+        return self.hub.queue(self.token, "macro", macro_name="COUNT", params={"NAME": name})
 
     def events_since(self, seq: int) -> list[Event]:
         found = [event for event in self.hub.events(self.token) if event.body["seq"] > seq]
         return sorted(found, key=lambda event: int(event.body["seq"]))
 
-    def wait_counted(self, name: str, timeout: float = 8) -> None:
+    def wait_counted(self, name: str, timeout: float = PATIENCE) -> None:
         """Until the printer has carried out the command of `count_once(name)`."""
         wait_until(lambda: self.klippy.count(name) >= 1, timeout, f"the command {name}")
 

@@ -10,7 +10,7 @@ from tests.rig.klippy import short_folder
 from tests.stack.fault_matrix.bench import FaultyStack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _faulty() -> Iterator[FaultyStack]:
     with short_folder("f") as folder, FaultyStack(folder) as stack:
         yield stack

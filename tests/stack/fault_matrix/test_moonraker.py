@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from tests.rig.hazards import HANGING_HOST
-from tests.rig.klippy import wait_until
-from tests.stack.fault_matrix.bench import TIMEOUT, FaultyStack
-from tests.stack.fault_matrix.test_printer import begin_long_job, told, wait_hub
+from tests.rig.klippy import RigError, wait_until
+from tests.stack.fault_matrix.bench import PATIENCE, FaultyStack
+from tests.stack.fault_matrix.test_printer import begin_long_job, job_events, told, wait_hub
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
-# The plugin has two seconds (design), Moonraker itself and the interpreter some tenths; the rest is
-# for a test machine that has other things to do.
-LEAVES_WITHIN = 2.0 + 3.0
+# The plugin has two seconds (design); a busy machine may need more, but what waited for the hub or
+# for a name would never be done within it.
+LEAVES_WITHIN = 30.0
+NEVER = 4 * LEAVES_WITHIN
 
 
 def totals(stack: FaultyStack) -> dict[str, int]:
@@ -41,6 +43,7 @@ def test_sigterm_in_mid_print(stack: FaultyStack) -> None:
     assert stack.wait_result(waiting).status == "done"
     assert stack.klippy.count("across_sigterm") == 1
     told(stack, seq, "job_started", "job_cancelled")
+    assert job_events(stack, seq) == ["job_started", "job_cancelled"]
     after = stack.status()["statistics"]["totals"]
     assert all(after[name] >= count for name, count in before.items()), (before, after)
     assert after["commands_executed"] == before["commands_executed"] + 2
@@ -54,7 +57,7 @@ def test_sigkill_in_mid_print(stack: FaultyStack) -> None:
     with stack.hub.transaction():
         running = stack.hub.queue(stack.token, "macro", **slow)
         waiting = stack.count_once("across_sigkill")
-    wait_until(lambda: executing(stack) == [running], 15, "the command to begin")
+    wait_until(lambda: executing(stack) == [running], PATIENCE, "the command to begin")
     stack.moonraker.kill()
     stack.moonraker.start()
     wait_hub(stack, status="printing", current_file="long.gcode")
@@ -64,6 +67,7 @@ def test_sigkill_in_mid_print(stack: FaultyStack) -> None:
     assert stack.klippy.count("across_sigkill") == 1
     assert stack.wait_result(stack.hub.queue(stack.token, "cancel")).status == "done"
     told(stack, seq, "job_started", "job_cancelled", killed=True)
+    assert job_events(stack, seq) == ["job_started", "job_cancelled"]
 
 
 def executing(stack: FaultyStack) -> list[Any]:
@@ -77,13 +81,13 @@ def test_in_process_restarts_in_mid_print_leave_nothing_behind(stack: FaultyStac
     before = settled(stack)
     assert before["hubs"] == 1
     for _ in range(3):
-        stack.moonraker.restart_in_process()
-        stack.moonraker.wait_klippy()
+        stack.restart()
         wait_hub(stack, status="printing", current_file="long.gcode")
-    assert settled(stack) == before
+    nothing_more_than(stack, before)
     assert stack.wait_result(stack.count_once("after_restarts")).status == "done"
     assert stack.wait_result(stack.hub.queue(stack.token, "cancel")).status == "done"
     told(stack, seq, "job_started", "job_cancelled")
+    assert job_events(stack, seq) == ["job_started", "job_cancelled"]
 
 
 def settled(stack: FaultyStack) -> dict[str, Any]:
@@ -94,14 +98,35 @@ def settled(stack: FaultyStack) -> dict[str, Any]:
         seen.append(stack.probe())
         return seen[-1] == seen[-2]
 
-    wait_until(alike, 20, "a quiet moment", poll=0.3)
+    wait_until(alike, PATIENCE, "a quiet moment", poll=0.3)
     return seen[-1]
 
 
+def nothing_more_than(stack: FaultyStack, before: dict[str, Any]) -> None:
+    """Until the plugin has no more in the process than it had: what is under way may end."""
+
+    def surplus() -> dict[str, Any]:
+        found = {}
+        for name, now in stack.probe().items():
+            if name == "tasks":  # one may rest where another was at work: their number counts
+                found[name] = max(len(now) - len(before[name]), 0)
+            elif isinstance(now, list):
+                found[name] = list((Counter(now) - Counter(before[name])).elements())
+            else:
+                found[name] = max(now - before[name], 0)
+        return found
+
+    try:
+        wait_until(lambda: not any(surplus().values()), PATIENCE, "all to be gone")
+    except RigError as error:
+        raise AssertionError(f"{error}: {surplus()}") from error
+
+
 def test_leaving_while_the_hub_hangs(stack: FaultyStack) -> None:
+    stack.configure_live(json.dumps({"timeouts": {"server": NEVER}}))
     stack.faults.behave("hang")
     stack.faults.clear()
-    stack.faults.wait_for_request("/api.php", timeout=5)
+    stack.faults.wait_for_request("/api.php", timeout=PATIENCE)
     assert stack.moonraker.sigterm(LEAVES_WITHIN) == 0
     stack.faults.clear_behaviour()
     stack.moonraker.start()
@@ -140,6 +165,21 @@ def test_leaving_within_an_outage_loses_nothing(stack: FaultyStack) -> None:
         if event["kind"].startswith("job_"):
             assert began <= event["at"] <= ended + 1
     assert stack.klippy.count("over_the_outage") == 1
+    assert job_events(stack, seq) == ["job_started", "job_finished"]
+
+
+def test_a_job_ends_while_moonraker_is_away(stack: FaultyStack) -> None:
+    """Klippy prints on without it; what became of the job is told when it is back."""
+    seq = stack.last_seq()
+    stack.put("alone.gcode", "G4 P500\n" * 4)
+    stack.print("alone.gcode")
+    wait_hub(stack, status="printing", current_file="alone.gcode")
+    stack.moonraker.kill()
+    stack.klippy.wait_print("complete", PATIENCE)
+    stack.moonraker.start()
+    wait_hub(stack, status="idle", print_state="complete")
+    told(stack, seq, "job_started", "job_finished", killed=True)
+    assert job_events(stack, seq) == ["job_started", "job_finished"]
 
 
 def test_the_state_file_is_whole_whenever_one_looks(stack: FaultyStack) -> None:
@@ -152,7 +192,7 @@ def test_the_state_file_is_whole_whenever_one_looks(stack: FaultyStack) -> None:
         stamps.add(path.stat().st_ino)
         return len(stamps) >= 4  # a new file each time it is written
 
-    wait_until(looked_at_often, 30, "four writings", poll=0.0005)
+    wait_until(looked_at_often, PATIENCE, "four writings", poll=0.0005)
 
 
 @pytest.mark.parametrize("what", ["status", "commands"])
@@ -165,7 +205,9 @@ def test_a_task_of_the_plugin_meets_a_fault(stack: FaultyStack, what: str) -> No
     before = failures()
     for count in (1, 2):
         stack.moonraker.post("/server/probe/break", {"what": what})
-        wait_until(lambda wanted=before + count: failures() == wanted, 10, "the fault to be met")
+        wait_until(
+            lambda wanted=before + count: failures() == wanted, PATIENCE, "the fault to be met"
+        )
         # It begins anew by itself, and all goes on.
         command = stack.count_once(f"after_a_fault_in_{what}{count}")
         assert stack.wait_result(command).status == "done"
@@ -180,9 +222,7 @@ def test_requests_that_nobody_answers_are_not_left_open(stack: FaultyStack) -> N
     before = settled(stack)
     stack.faults.behave("hang")
     stack.faults.clear()
-    stack.faults.wait_for_request("/api.php", count=8, timeout=30 * TIMEOUT)
+    stack.faults.wait_for_request("/api.php", count=8, timeout=PATIENCE)
     stack.faults.clear_behaviour()
     stack.wait_quiet()
-    after = settled(stack)
-    assert len(after.pop("tasks")) <= len(before.pop("tasks"))  # uploads may rest for a while
-    assert after == before
+    nothing_more_than(stack, before)
