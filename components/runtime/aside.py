@@ -5,8 +5,9 @@ wait for.
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import Any, Callable, Optional, TypeVar
+
+from .threads import start_thread
 
 T = TypeVar("T")
 
@@ -26,6 +27,12 @@ async def aside(function: Callable[..., T], *args: Any) -> T:
         else:
             future.set_result(result)  # type: ignore[arg-type]
 
+    def tell(result: Optional[T], error: Optional[BaseException]) -> None:
+        try:
+            loop.call_soon_threadsafe(settle, result, error)
+        except RuntimeError:
+            pass  # the loop has ended meanwhile
+
     def work() -> None:
         result: Optional[T] = None
         error: Optional[BaseException] = None
@@ -33,10 +40,7 @@ async def aside(function: Callable[..., T], *args: Any) -> T:
             result = function(*args)
         except Exception as caught:
             error = caught
-        try:
-            loop.call_soon_threadsafe(settle, result, error)
-        except RuntimeError:
-            pass  # the loop has ended meanwhile
+        tell(result, error)
 
-    threading.Thread(target=work, name="tecmedhub-aside", daemon=True).start()
+    start_thread(work, "tecmedhub-aside", lambda error: tell(None, error))
     return await future

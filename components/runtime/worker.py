@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import queue
-import threading
 from typing import Any, Callable, NamedTuple, Optional, TypeVar
+
+from .threads import start_thread
 
 T = TypeVar("T")
 
@@ -46,7 +47,9 @@ class Worker:
         self._unfinished += 1
         if self._started < min(self._threads, self._unfinished):
             self._started += 1
-            threading.Thread(target=self._serve, name=self._name, daemon=True).start()
+            start_thread(
+                self._serve, self._name, lambda error: self._lack_thread(loop, future, error)
+            )
         try:
             return await future
         finally:
@@ -65,12 +68,25 @@ class Worker:
         for _ in range(self._started):
             self._jobs.put(None)
 
+    def _lack_thread(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        future: "asyncio.Future[Any]",
+        error: RuntimeError,
+    ) -> None:
+        """The system has no thread left for us: this job fails, the next one tries again."""
+        self._started -= 1
+        try:
+            loop.call_soon_threadsafe(_settle, future, None, error)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
     def _serve(self) -> None:
         while True:
             job = self._jobs.get()
             if job is None:
                 return
-            if job.future.cancelled():
+            if job.future.done():
                 continue
             result: Any = None
             failure: Optional[BaseException] = None

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from components.runtime.aside import aside
 from components.runtime.worker import Worker
 
 
@@ -76,3 +77,42 @@ def test_work_that_hangs_does_not_hold_up_the_interpreters_exit() -> None:
         "asyncio.run(main())\n"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0
+
+
+class NoThreads(threading.Thread):
+    """As of a system that gives no more threads."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+async def test_without_threads_work_fails_and_is_done_once_there_are_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = Worker("test")
+    with monkeypatch.context() as without:
+        without.setattr(threading, "Thread", NoThreads)
+        for work in (worker.run(pow, 2, 5), aside(pow, 2, 5)):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await asyncio.wait_for(work, 20)
+    assert await asyncio.wait_for(worker.run(pow, 2, 5), 20) == 32
+    assert await asyncio.wait_for(aside(pow, 2, 5), 20) == 32
+    worker.close()
+
+
+async def test_nobody_waits_until_a_thread_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go = threading.Event()
+
+    class Late(threading.Thread):
+        def start(self) -> None:
+            let_go.wait(20)
+            super().start()
+
+    monkeypatch.setattr(threading, "Thread", Late)
+    worker = Worker("test")
+    tasks = [asyncio.ensure_future(work) for work in (worker.run(pow, 2, 5), aside(pow, 2, 5))]
+    await asyncio.sleep(0)  # both have asked for their threads, or would wait here
+    assert not any(task.done() for task in tasks)
+    let_go.set()
+    assert await asyncio.gather(*tasks) == [32, 32]
+    worker.close()
