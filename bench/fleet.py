@@ -14,8 +14,9 @@ from typing import Any
 
 from bench.figures import Figure
 from components.hub.client import HubClient
-from components.hub.link import CommandPoller, Link
+from components.hub.link import Link
 from components.hub.outcomes import Exchange, Failure
+from components.hub.poller import CommandPoller
 from components.runtime.clock import Clock
 from components.runtime.notices import Notices
 from components.settings.model import LiveSettings, Settings
@@ -72,10 +73,12 @@ class Server:
             await asyncio.sleep(0.01)
             return Exchange(Failure.UNREACHABLE, "The server is gone.")
         await asyncio.sleep(0.02)
-        return Exchange(None, "", 200, {}, ANSWER)
+        return Exchange(None, "", 200, ANSWER)
 
 
 class NoJournal:
+    undelivered = 0
+
     async def due(self, limit: int) -> list[dict[str, Any]]:
         return []
 
@@ -91,9 +94,7 @@ def plugin(number: int, server: Any) -> list[Callable[[], Coroutine[Any, Any, No
     cadence = Cadence(clock, lambda: live.now.intervals, lambda: True)
     box = ResultBox(lambda limit: [], _nothing)
     journal: Any = NoJournal()
-    reporter = Reporter(
-        client, link, cadence, journal, lambda: {"token": f"T{number}"}, _no_refresh, box
-    )
+    reporter = Reporter(client, link, cadence, journal, lambda: {"token": f"T{number}"}, box)
     poller = CommandPoller(live, client, link, clock)
 
     async def run() -> None:
@@ -101,10 +102,6 @@ def plugin(number: int, server: Any) -> list[Callable[[], Coroutine[Any, Any, No
         await asyncio.gather(reporter.run(), poller.run())
 
     return [run]
-
-
-async def _no_refresh() -> None:
-    return None
 
 
 async def _nothing(results: Any) -> None:

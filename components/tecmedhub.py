@@ -21,7 +21,8 @@ from .files.gcode_root import GcodeStore, LoadedFile
 from .files.inventory import Inventory
 from .files.transfers import TransferError, Transfers
 from .hub.client import HubClient
-from .hub.link import CommandPoller, Link
+from .hub.link import Link
+from .hub.poller import CommandPoller
 from .hub.transport import Transport
 from .printer.gcode_files import GcodeFiles
 from .printer.host import Host
@@ -215,7 +216,6 @@ class TecMedHub:
             self.cadence,
             self.journal,
             self.body,
-            self.printer.refresh,
             ResultBox(self.commands.results_due, self.commands.results_delivered),
         )
         self.endpoints = Endpoints(

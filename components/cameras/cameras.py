@@ -70,7 +70,6 @@ class Cameras:
         )
         self._finale = Finale(
             look=lambda: printer.snapshot,
-            refresh=printer.refresh,
             camera=lambda: self.best,
             grab=self.grab,
             clock=clock,

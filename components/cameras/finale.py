@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Awaitable, Callable, Optional
 
 from ..printer.snapshot import Job, Snapshot
+from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
-from .alarm import Alarm
 from .fetch import Fetched
 
 LOOK_EVERY = 5.0  # seconds
@@ -39,21 +39,18 @@ def near_end(snapshot: Snapshot) -> bool:
 
 
 class Finale:
-    """`camera()` names the camera that counts ("" for none), `grab(camera)` takes its picture;
-    `refresh()` brings what `look()` shows up to date.
+    """`camera()` names the camera that counts ("" for none), `grab(camera)` takes its picture.
     """
 
     def __init__(
         self,
         *,
         look: Callable[[], Snapshot],
-        refresh: Callable[[], Awaitable[None]],
         camera: Callable[[], str],
         grab: Callable[[str], Awaitable[Fetched]],
         clock: Clock,
     ) -> None:
         self._look = look
-        self._refresh = refresh
         self._camera = camera
         self._grab = grab
         self._clock = clock
@@ -78,10 +75,7 @@ class Finale:
             self._confirmed = self._latest = None
             self._filename = job.filename
         camera = self._camera()
-        if not camera or not self._look().printing:
-            return
-        await self._refresh()
-        if not near_end(self._look()):
+        if not camera or not near_end(self._look()):
             return
         fetched = await self._grab(camera)
         if fetched.trouble is not None:

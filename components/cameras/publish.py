@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..hub.protocol import Generation
+from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
 from ..runtime.loose import as_text
 from ..runtime.notices import Notices
 from ..settings.model import LiveSettings, Settings
-from .alarm import Alarm
 from .cadence import Reason
 from .sources import MAX_CAMERAS
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, List, Optional
 
 from ..printer.snapshot import Job, KlippyState, Snapshot
+from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
-from .alarm import Alarm
 from .fetch import Fetched
 from .frames import RECORDING, WAITING, FrameStore, Manifest, Recording, over_budget, same_print
 from .pictures import PictureError, prepare

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable, List, Optional
 
 from ..printer.snapshot import KlippyState, Snapshot
+from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
-from .alarm import Alarm
 from .frames import FrameStore, Recording
 from .gallery import Gallery, Video
 from .pictures import size_of

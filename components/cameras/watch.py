@@ -6,11 +6,11 @@ import asyncio
 from typing import Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..printer.snapshot import Snapshot
+from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
-from .alarm import Alarm
 from .cadence import Allowance, Reason, scene_changed, worth_sending
 from .camera import Camera
 from .fetch import Fetched

@@ -15,7 +15,7 @@ from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Tupl
 from ..runtime.clock import Clock
 from ..runtime.loose import as_bool, as_text
 from ..runtime.steps import Steps
-from ..settings.model import LiveSettings
+from ..settings.model import LiveSettings, Settings
 from . import protocol
 from .json_body import MAX_VALUES, has_too_many_values, read_json_object, to_json
 from .outcomes import Exchange, Failure, host_of
@@ -23,6 +23,7 @@ from .protocol import Endpoints, Features, Generation, HubFile
 from .transport import Transport
 
 MAX_HUB_MESSAGE = 200  # characters of the hub's own words in a sentence
+CLOCK_EVERY = 60.0  # seconds between looks at the Date header of replies that bring no command
 CLOCK_SMOOTHING = 2.0  # seconds; a Date header has whole seconds, so smaller steps are noise
 
 Inbox = Callable[[Any, Generation], Awaitable[Any]]
@@ -50,8 +51,11 @@ class HubClient:
         self._transport = transport
         self._clock = clock
         self._announced: Dict[str, Features] = {}
+        self._features = Features()
+        self._where: Optional[Tuple[Settings, Endpoints]] = None  # of which settings
+        self._commands_url: Tuple[Optional[Settings], float, str] = (None, 0.0, "")
         self._clock_offset: Optional[float] = None  # hub's wall clock minus our monotonic one
-        self._offset_error = 0.0
+        self._clock_read = 0.0  # monotonic
         self._inbox: Optional[Inbox] = None
         live.subscribe(lambda old, new: self._forget_if_moved(old.server_url, new.server_url))
 
@@ -67,7 +71,10 @@ class HubClient:
 
     @property
     def where(self) -> Endpoints:
-        return protocol.endpoints(self._live.now)
+        settings = self._live.now
+        if self._where is None or self._where[0] is not settings:
+            self._where = (settings, protocol.endpoints(settings))
+        return self._where[1]
 
     @property
     def generation(self) -> Generation:
@@ -75,7 +82,7 @@ class HubClient:
 
     @property
     def features(self) -> Features:
-        return protocol.merge_features(list(self._announced.values()))
+        return self._features
 
     @property
     def origin(self) -> Tuple[str, str, int]:
@@ -106,7 +113,11 @@ class HubClient:
         """The commands waiting for this printer. The hub deletes what it returns: the reply is
         their only copy.
         """
-        url = protocol.commands_url(self.where, self._live.now.printer_token, wait)
+        settings = self._live.now
+        known_for, known_wait, url = self._commands_url
+        if known_for is not settings or known_wait != wait:
+            url = protocol.commands_url(self.where, settings.printer_token, wait)
+            self._commands_url = (settings, wait, url)
         return await self._get("commands", url, extra_time=wait)
 
     async def post_results(self, results: List[Dict[str, Any]]) -> Reply:
@@ -183,13 +194,15 @@ class HubClient:
         return await self._read(kind, exchange, len(body))
 
     async def _read(self, kind: str, exchange: Exchange, sent: int) -> Reply:
-        host = host_of(self._live.now.server_url)
-        self._set_clock(exchange)
+        data = None
+        if exchange.failure is None and not has_too_many_values(exchange.body):
+            data = read_json_object(exchange.body, "success")
+        self._set_clock(exchange, at_once=data is not None and bool(data.get("commands")))
         if exchange.failure is not None:
             return _reply(exchange, sent, exchange.failure, exchange.sentence)
-        if has_too_many_values(exchange.body):
+        host = host_of(self._live.now.server_url)
+        if data is None and has_too_many_values(exchange.body):
             return _reply(exchange, sent, Failure.TOO_LARGE, _too_much(host))
-        data = read_json_object(exchange.body, "success")
         if data is None:
             return _reply(exchange, sent, Failure.NOT_JSON, _not_json(exchange.body, host))
         if not as_bool(data["success"]):
@@ -204,21 +217,32 @@ class HubClient:
                 f'{host} refuses: "{said}". {_refusal_hint(said)}',
                 data,
             )
-        announced = protocol.read_features(data)
-        if announced is None:
-            self._announced.pop(kind, None)
-        else:
-            self._announced[kind] = announced
+        self._learn(kind, protocol.read_features(data))
         if self._inbox is not None and data.get("commands"):
             await self._inbox(data["commands"], self.generation)
         return _reply(exchange, sent, None, "", data)
 
-    def _set_clock(self, exchange: Exchange) -> None:
-        if exchange.server_time is None:
+    def _learn(self, kind: str, announced: Optional[Features]) -> None:
+        if announced == self._announced.get(kind):
             return
+        if announced is None:
+            del self._announced[kind]
+        else:
+            self._announced[kind] = announced
+        self._features = protocol.merge_features(list(self._announced.values()))
+
+    def _set_clock(self, exchange: Exchange, at_once: bool) -> None:
+        """Commands are judged by their age, so `at_once` where the reply brings some."""
+        now = self._clock.monotonic()
+        if self._clock_offset is not None and not at_once and now - self._clock_read < CLOCK_EVERY:
+            return
+        server_time = exchange.server_time
+        if server_time is None:
+            return
+        self._clock_read = now
         # The Date was written somewhere within the exchange, and cut to whole seconds: half of
         # each is the best guess.
-        offset = exchange.server_time + 0.5 - (self._clock.monotonic() - exchange.seconds / 2)
+        offset = server_time + 0.5 - (now - exchange.seconds / 2)
         if self._clock_offset is None or abs(offset - self._clock_offset) > CLOCK_SMOOTHING:
             self._clock_offset = offset
         else:
@@ -227,6 +251,7 @@ class HubClient:
     def _forget_if_moved(self, old_url: str, new_url: str) -> None:
         if old_url != new_url:
             self._announced.clear()
+            self._features = Features()
             self._clock_offset = None
 
 

@@ -8,19 +8,18 @@ wait together and go on together.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import deque
 from typing import Callable, Deque, Dict, List, Optional, Tuple
 
+from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
 from ..settings.model import LiveSettings, Settings
 from .backoff import Backoff
-from .client import HubClient, Reply
+from .client import Reply
 from .outcomes import Failure
 
-ACTIVE_FOR = 60.0  # seconds of quicker polling: whoever sent one command often sends the next
 WARN_AFTER = 2  # failures in a row: one lost packet is no news
 LATENCIES_KEPT = 720  # an hour at one every five seconds
 
@@ -59,7 +58,7 @@ class Link:
         self._channels: Dict[str, _Channel] = {}
         self._network = Backoff(lambda: live.now, rng)
         self._until = 0.0  # monotonic; of all channels
-        self._wake = asyncio.Event()
+        self._alarm = Alarm(clock)
         self._listeners: List[Callable[[bool, float], None]] = []
         self.connected: Optional[bool] = None  # None before the first exchange
         self.since = clock.time()  # of the present state, unix seconds
@@ -83,11 +82,7 @@ class Link:
             left = max(own.until, self._until) - self._clock.monotonic()
             if left <= 0 and self._live.now.complete:
                 return
-            self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), left if left > 0 else None)
-            except asyncio.TimeoutError:
-                pass
+            await self._alarm.wait(left if left > 0 else None)
 
     def ended(self, channel: str, reply: Reply) -> None:
         """Book how a request of `channel` ended."""
@@ -102,9 +97,11 @@ class Link:
     def failing(self) -> Optional[Reply]:
         """The worst of what fails now: the earliest stage of a connection comes first."""
         replies = [c.failing for c in self._channels.values() if c.failing is not None]
+        if not replies:
+            return None
         order = list(Failure)
         replies.sort(key=lambda r: order.index(r.failure or Failure.INTERNAL))
-        return replies[0] if replies else None
+        return replies[0]
 
     @property
     def stages(self) -> Dict[str, Optional[bool]]:
@@ -151,11 +148,11 @@ class Link:
         if recovered:  # what mended this may have mended the others: let each try once, now
             for other in self._channels.values():
                 other.until = 0.0
-            self._wake.set()
+            self._alarm.ring()
         if self._network.failures:
             self._network.succeeded()
             self._until = 0.0
-            self._wake.set()
+            self._alarm.ring()
 
     def _failed(self, own: _Channel, reply: Reply) -> None:
         own.failing = reply
@@ -201,68 +198,4 @@ class Link:
             channel.until = 0.0
             channel.failing = None
         self._until = 0.0
-        self._wake.set()
-
-
-class CommandPoller:
-    """Asks for commands: every `intervals.command_check`, sooner after activity, at once again
-    where the hub can wait.
-
-    What a reply carries is delivered by `HubClient` itself.
-    """
-
-    def __init__(
-        self,
-        live: LiveSettings,
-        client: HubClient,
-        link: Link,
-        clock: Clock,
-    ) -> None:
-        self._live = live
-        self._client = client
-        self._link = link
-        self._clock = clock
-        self._active_until = 0.0  # monotonic
-        self._hurry = asyncio.Event()
-        self.stopped = False
-        self.polls = 0
-
-    def stir(self) -> None:
-        """Something is going on (a command, a job's start or end): ask more often for a while."""
-        self._active_until = self._clock.monotonic() + ACTIVE_FOR
-        self._hurry.set()
-
-    async def run(self) -> None:
-        while True:
-            await self._link.ready("commands")
-            if self.stopped:
-                return
-            wait = self._client.features.long_poll
-            started = self._clock.monotonic()
-            reply = await self._client.fetch_commands(wait)
-            self.polls += 1
-            self._link.ended("commands", reply)
-            if not reply.ok:
-                continue
-            took = self._clock.monotonic() - started
-            waited_truly = wait > 0 and (took >= min(wait, 1.0) / 2 or reply.data.get("commands"))
-            if not waited_truly:
-                await self._pause(self._interval() - (took if wait <= 0 else 0.0))
-
-    def _interval(self) -> float:
-        intervals = self._live.now.intervals
-        if self._clock.monotonic() < self._active_until:
-            return min(intervals.command_check_active, intervals.command_check)
-        return intervals.command_check
-
-    async def _pause(self, seconds: float) -> None:
-        self._hurry.clear()
-        try:
-            await asyncio.wait_for(self._hurry.wait(), max(seconds, 0.05))
-        except asyncio.TimeoutError:
-            pass
-
-    def stop(self) -> None:
-        """Ask no more; a request that is under way still delivers what it brings."""
-        self.stopped = True
-        self._hurry.set()
+        self._alarm.ring()

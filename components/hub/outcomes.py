@@ -6,9 +6,8 @@ import email.utils
 import socket
 import ssl
 import urllib.parse
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Mapping, Optional
+from typing import Mapping, NamedTuple, Optional
 
 from tornado.iostream import StreamClosedError
 from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
@@ -38,18 +37,21 @@ class Failure(str, Enum):
         return self in (Failure.DNS, Failure.UNREACHABLE, Failure.TLS)
 
 
-@dataclass(frozen=True)
-class Exchange:
+class Exchange(NamedTuple):
     """How one request ended. `failure` is None when a 2xx reply came in whole."""
 
     failure: Optional[Failure]
     sentence: str  # for people; empty when all is well
     status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     seconds: float = 0.0
     retry_after: Optional[float] = None  # seconds, bounded
-    server_time: Optional[float] = None  # unix seconds, of the Date header
+    date: str = ""  # the Date header, as it came
+
+    @property
+    def server_time(self) -> Optional[float]:
+        """Unix seconds, of the Date header."""
+        return http_date(self.date)
 
 
 def host_of(url: str) -> str:
@@ -63,18 +65,19 @@ def host_of(url: str) -> str:
 def read_response(
     status: int, headers: Mapping[str, str], body: bytes, host: str, now: float
 ) -> Exchange:
-    """What a complete HTTP response means, before anyone looks into its body."""
-    lower = {name.lower(): value for name, value in headers.items()}
-    server_time = http_date(lower.get("date", ""))
-    retry_after = read_retry_after(lower.get("retry-after", ""), now, server_time)
+    """What a complete HTTP response means, before anyone looks into its body; `headers` are
+    Tornado's, which know no case.
+    """
+    date, wait = headers.get("Date", ""), headers.get("Retry-After", "")
+    retry_after = read_retry_after(wait, now, http_date(date)) if wait else None
 
     def ended(failure: Optional[Failure], sentence: str) -> Exchange:
-        return Exchange(failure, sentence, status, lower, body, 0.0, retry_after, server_time)
+        return Exchange(failure, sentence, status, body, 0.0, retry_after, date)
 
     if 200 <= status < 300:
         return ended(None, "")
     if 300 <= status < 400:
-        target = redact_query(lower.get("location", "nowhere"))
+        target = redact_query(headers.get("Location", "nowhere"))
         return ended(
             Failure.REDIRECT,
             f"{host} redirects to {target}: write the final address into server_url; redirects "

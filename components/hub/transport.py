@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from typing import Callable, Dict, List, Mapping, Optional
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
@@ -21,6 +20,7 @@ from .outcomes import Exchange, Failure, explain, host_of, read_response
 
 SHORTEST = 0.5  # seconds for an exchange, however long its name took
 MAX_JSON_BODY = 1 << 20  # bytes; the largest reply of either generation is some ten KiB
+HOSTS_KEPT = 20
 NAME_FRESH = 60.0  # seconds for which a name that was found is not looked up beforehand again
 
 
@@ -64,6 +64,7 @@ class Transport:
         self._observe = observe
         self._lanes: Dict[str, asyncio.Lock] = {}
         self._names = Names()
+        self._hosts: Dict[str, str] = {}  # by URL
         self._found: Dict[str, float] = {}  # host → until when it need not be looked up (monotonic)
         self._quiet = _QuietCut()
         self._app_log = logging.getLogger("tornado.application")
@@ -92,18 +93,28 @@ class Transport:
             started = self._clock.monotonic()
             self.requests += 1
             self.bytes_sent += len(body or b"") + len(url)
-            host = host_of(url)
-            unknown = await self._look_up(host, timeout)
-            left = timeout - (self._clock.monotonic() - started)
-            ended = unknown or await self._attempt(
-                method, url, max(left, SHORTEST), timeout, body, headers, max_body
-            )
+            host = self._host(url)
+            ended = await self._look_up(host, timeout)
+            if ended is None:
+                left = timeout - (self._clock.monotonic() - started)
+                ended = await self._attempt(
+                    method, url, host, max(left, SHORTEST), timeout, body, headers, max_body
+                )
             if ended.failure is not None and ended.failure.network:
                 self._found.pop(host, None)
             self.bytes_received += len(ended.body)
-        ended = replace(ended, seconds=self._clock.monotonic() - started)
+        ended = ended._replace(seconds=self._clock.monotonic() - started)
         self._observe(method, url, ended)
         return ended
+
+    def _host(self, url: str) -> str:
+        """Of the few addresses that are asked again and again, remembered."""
+        host = self._hosts.get(url)
+        if host is None:
+            if len(self._hosts) >= HOSTS_KEPT:
+                self._hosts.clear()
+            host = self._hosts[url] = host_of(url)
+        return host
 
     async def _look_up(self, host: str, timeout: float) -> Optional[Exchange]:
         """None if the name is known, or its fault is for the exchange itself to find."""
@@ -128,6 +139,7 @@ class Transport:
         self,
         method: str,
         url: str,
+        host: str,
         left: float,
         timeout: float,
         body: Optional[bytes],
@@ -146,7 +158,6 @@ class Transport:
                 raise _TooLarge()
             chunks.append(chunk)
 
-        host = host_of(url)
         try:
             request = HTTPRequest(
                 url,
@@ -171,11 +182,7 @@ class Transport:
                 )
             return explain(error, host, timeout)
         return read_response(
-            response.code,
-            dict(response.headers.items()),
-            b"".join(chunks),
-            host,
-            self._clock.time(),
+            response.code, response.headers, b"".join(chunks), host, self._clock.time()
         )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from typing import (
     Any,
     Awaitable,
@@ -30,7 +29,6 @@ from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from ..settings.model import LiveSettings
 from .snapshot import (
-    VOLATILE,
     FileFacts,
     KlippyState,
     Snapshot,
@@ -39,11 +37,9 @@ from .snapshot import (
     macros_of,
     read_snapshot,
     subscription,
-    volatile,
 )
 
 SUBSCRIBE_RETRY = 5.0  # seconds
-REFRESH_WITHIN = 1.0  # seconds at the most; Klippy answers queries four times a second
 LONGEST_MESSAGE = 1000  # characters of Klippy's message; printer.cfg errors run to some hundred
 
 T = TypeVar("T")
@@ -142,9 +138,7 @@ class Printer:
                 available = await self._answer(apis.get_object_list())
                 if generation != self._generation:
                     return
-                asked = await self._answer(
-                    apis.query_objects({"configfile": ["settings"], **volatile(available)})
-                )
+                asked = await self._answer(apis.query_objects({"configfile": ["settings"]}))
                 status = await self._answer(
                     apis.subscribe_objects(
                         subscription(available),
@@ -164,8 +158,6 @@ class Printer:
             self._limits = heater_limits(as_dict(as_dict(asked.get("configfile")).get("settings")))
             self._macros = macros_of(available)
             self._objects = {name: dict(as_dict(fields)) for name, fields in status.items()}
-            for name in volatile(available):  # a job may be running already
-                self._objects.setdefault(name, {}).update(as_dict(asked.get(name)))
             self._read_facts()
             self._on_klippy_state()
             return
@@ -174,8 +166,6 @@ class Printer:
         """Merge one of Klippy's diffs; it may hold what other components subscribed to."""
         if generation != self._generation:
             return
-        if diff.get("print_stats", {}).get("state") == "printing" and not self.snapshot.paused:
-            self._forget_progress()
         for name, fields in diff.items():
             known = self._objects.get(name)
             if known is not None:
@@ -187,15 +177,9 @@ class Printer:
             return
         self._changed(news=is_news(diff))
 
-    async def _answer(self, question: Awaitable[T], at_most: float = math.inf) -> T:
-        """Klippy's answer, within `timeouts.moonraker` seconds, or `at_most`."""
-        return await asyncio.wait_for(question, min(self._live.now.timeouts.moonraker, at_most))
-
-    def _forget_progress(self) -> None:
-        """A job begins: what was asked for last is how far the job before it had come."""
-        for name in ("virtual_sdcard", "display_status"):
-            for field in VOLATILE[name]:
-                self._objects.get(name, {}).pop(field, None)
+    async def _answer(self, question: Awaitable[T]) -> T:
+        """Klippy's answer, within `timeouts.moonraker` seconds."""
+        return await asyncio.wait_for(question, self._live.now.timeouts.moonraker)
 
     def _on_metadata(self, *_args: Any) -> None:
         self._read_facts()
@@ -207,24 +191,6 @@ class Printer:
             return
         manager = self._server.lookup_component("file_manager")
         self._facts = read_facts(filename, as_dict(manager.get_file_metadata(filename)))
-
-    async def refresh(self) -> None:
-        """Ask Klippy for what changes too often to be told of; what it does not answer in time
-        stays as it was.
-        """
-        generation, wanted = self._generation, volatile(self._objects)
-        if not wanted or self._klippy is not KlippyState.READY:
-            return
-        apis = self._server.lookup_component("klippy_apis")
-        try:
-            status = await self._answer(apis.query_objects(wanted, None), REFRESH_WITHIN)
-        except (asyncio.TimeoutError, self._server.error):
-            return
-        if generation != self._generation:
-            return
-        for name, fields in as_dict(status).items():
-            self._objects.setdefault(name, {}).update(as_dict(fields))
-        self._changed(news=False)
 
     # Looking and waiting
 

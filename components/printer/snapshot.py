@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_text
 
@@ -34,9 +34,9 @@ SUBSCRIPTION: Dict[str, Tuple[str, ...]] = {
         "filament_used",
         "info",
     ),
-    "virtual_sdcard": ("is_active", "file_path"),
-    "display_status": ("message",),
-    "gcode_move": ("speed_factor", "extrude_factor"),
+    "virtual_sdcard": ("is_active", "file_path", "progress", "file_position", "file_size"),
+    "display_status": ("message", "progress"),
+    "gcode_move": ("speed_factor", "extrude_factor", "gcode_position"),
     "toolhead": ("extruder", "homed_axes"),
     "pause_resume": ("is_paused",),
     "extruder": ("temperature", "target", "power"),
@@ -50,13 +50,6 @@ SUBSCRIPTION: Dict[str, Tuple[str, ...]] = {
     "temperature_sensor": ("temperature",),
     "filament_switch_sensor": ("filament_detected", "enabled"),
     "filament_motion_sensor": ("filament_detected", "enabled"),
-}
-
-# What changes four times a second during a print and is needed once per status: asked for then.
-VOLATILE: Dict[str, Tuple[str, ...]] = {
-    "virtual_sdcard": ("progress", "file_position", "file_size"),
-    "display_status": ("progress",),
-    "gcode_move": ("gcode_position",),
 }
 
 # Fields whose change is news for the hub at once; everything else waits for the next heartbeat.
@@ -182,11 +175,6 @@ def subscription(available: List[str]) -> Dict[str, Optional[List[str]]]:
         if fields is not None:
             wanted[name] = list(fields)
     return wanted
-
-
-def volatile(available: Iterable[str]) -> Dict[str, Optional[List[str]]]:
-    """What to ask for before a status, of the objects that Klipper lists."""
-    return {name: list(fields) for name, fields in VOLATILE.items() if name in available}
 
 
 def family(name: str) -> str:

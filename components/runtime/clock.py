@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Callable
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"  # Linux: new at each boot (man 4 random)
 
@@ -30,6 +31,10 @@ class Clock:
                 return file.read().strip()
         except (OSError, ValueError):
             return ""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call `callback` in the running event loop, unless the handle is cancelled before."""
+        return asyncio.get_event_loop().call_later(seconds, callback)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -1,12 +1,12 @@
-"""When the next status is due, and why: the heartbeat, and news at once. Pure but for the event
+"""When the next status is due, and why: the heartbeat, and news at once. Pure but for the alarm
 that wakes the sender.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import Callable, Set
 
+from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
 from ..settings.model import Intervals
 
@@ -45,18 +45,14 @@ class Cadence:
         self._last_sent = float("-inf")
         self._first_news = float("inf")
         self._reasons: Set[str] = set()
-        self._wake = asyncio.Event()
+        self._alarm = Alarm(clock)
 
     def news(self, reason: str) -> None:
         """Something changed that the hub should know at once."""
         if self._first_news == float("inf"):
             self._first_news = self._clock.monotonic()
         self._reasons.add(reason)
-        self._wake.set()
-
-    def reconsider(self) -> None:
-        """An interval changed: think again about how long to wait."""
-        self._wake.set()
+        self._alarm.ring()
 
     async def due(self) -> Set[str]:
         """Wait until a status is to be sent; the reasons, empty for a heartbeat."""
@@ -68,11 +64,7 @@ class Cadence:
             )
             if left <= 0:
                 break
-            self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), left)
-            except asyncio.TimeoutError:
-                pass
+            await self._alarm.wait(left)
         return self.taken()
 
     def taken(self) -> Set[str]:

@@ -48,7 +48,6 @@ class Reporter:
         cadence: Cadence,
         journal: Journal,
         make_body: Callable[[], Body],
-        refresh: Callable[[], Awaitable[None]],
         results: ResultBox,
     ) -> None:
         self._client = client
@@ -56,7 +55,6 @@ class Reporter:
         self._cadence = cadence
         self._journal = journal
         self._make_body = make_body
-        self._refresh = refresh
         self._results = results
         self._new_results = asyncio.Event()
         self._met = False  # the hub, since our start
@@ -75,8 +73,6 @@ class Reporter:
         while True:
             await self._link.ready("status")
             self.last_reasons = await self._cadence.due()
-            if not self.last_reasons:
-                await self._refresh()  # a heartbeat can wait for fresh figures, news cannot
             await self._link.ready("status")
             reply = await self.send()
             self._link.ended("status", reply)
@@ -114,7 +110,7 @@ class Reporter:
         """None in the first status: after a boot without a clock it is its reply that tells the
         time, by which events get theirs.
         """
-        if not self._met:
+        if not self._met or self._journal.undelivered <= 0:
             return []
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(self._journal.due(EVENTS_AT_ONCE))

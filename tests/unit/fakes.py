@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from components.runtime.clock import Clock
 from components.runtime.notices import Notices
@@ -15,7 +16,7 @@ class FakeClock(Clock):
     def __init__(self, wall: float = 1_700_000_000.0) -> None:
         self.wall = wall
         self.mono = 1000.0
-        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+        self._timers: list[asyncio.TimerHandle] = []
 
     def time(self) -> float:
         return self.wall
@@ -25,16 +26,27 @@ class FakeClock(Clock):
 
     async def sleep(self, seconds: float) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self.mono + seconds, future))
+        self.call_later(seconds, lambda: future.done() or future.set_result(None))
         await future
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
+        loop = asyncio.get_running_loop()
+        self._timers.append(asyncio.TimerHandle(self.mono + seconds, callback, (), loop))
+        return self._timers[-1]
 
     def advance(self, seconds: float) -> None:
         self.mono += seconds
         self.wall += seconds
-        for due, future in sorted(self._sleepers, key=lambda s: s[0]):
-            if due <= self.mono and not future.done():
-                future.set_result(None)
-        self._sleepers = [s for s in self._sleepers if not s[1].done()]
+        due = sorted((t for t in self._timers if t.when() <= self.mono), key=lambda t: t.when())
+        self._timers = [timer for timer in self._timers if timer.when() > self.mono]
+        for timer in due:
+            if not timer.cancelled():
+                timer._run()
+
+    @property
+    def sleeping(self) -> bool:
+        """Whether anybody waits for the hands to move."""
+        return any(not timer.cancelled() for timer in self._timers)
 
 
 class Board:

@@ -69,9 +69,6 @@ class FakePrinter:
     def subscribe(self, listener: Callable[[Snapshot, Snapshot], None]) -> None:
         self._listeners.append(listener)
 
-    async def refresh(self) -> None:
-        """What is no news is here always up to date."""
-
     def set(self, klippy: KlippyState = KlippyState.READY, **job: Any) -> None:
         """Change the job's fields, and tell."""
         self._become(replace(self.snapshot, klippy=klippy, job=replace(self.snapshot.job, **job)))

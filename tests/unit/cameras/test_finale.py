@@ -21,14 +21,10 @@ class End:
         self.trouble: Trouble | None = None
         self.finale = Finale(
             look=lambda: Snapshot(klippy=KlippyState.READY, job=self.job),
-            refresh=self.refresh,
             camera=lambda: self.camera,
             grab=self.grab,
             clock=self.clock,
         )
-
-    async def refresh(self) -> None:
-        pass
 
     async def grab(self, camera: str) -> Fetched:
         assert camera == "Bed"

@@ -44,7 +44,7 @@ class FakeMoonraker:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.metadata: dict[str, Any] = {}
         self.error_of: dict[str, str] = {}
-        self.volatile: dict[str, dict[str, Any]] = {}
+        self.status: dict[str, dict[str, Any]] = dict(STATUS)
 
     def lookup_component(self, name: str, default: Any = None) -> FakeMoonraker:
         return self
@@ -69,16 +69,20 @@ class FakeMoonraker:
         if self.refusals:
             self.refusals -= 1
             raise ServerError("Klippy Host not connected")
-        return [*STATUS, "gcode_macro LOAD"]
+        return [*self.status, "gcode_macro LOAD"]
 
     async def query_objects(self, objects: Any, default: Any = None) -> dict[str, Any]:
-        answers = {"configfile": {"settings": {"extruder": {"max_temp": 250.0}}}, **self.volatile}
-        return {name: answers[name] for name in objects if name in answers}
+        assert list(objects) == ["configfile"]
+        return {"configfile": {"settings": {"extruder": {"max_temp": 250.0}}}}
 
     async def subscribe_objects(self, objects: Any, callback: Any) -> dict[str, Any]:
         self.subscriptions += 1
         self.callback = callback
-        return {name: dict(fields) for name, fields in STATUS.items() if name in objects}
+        return {
+            name: {field: value for field, value in fields.items() if field in objects[name]}
+            for name, fields in self.status.items()
+            if name in objects
+        }
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         async def call(*args: Any) -> str:
@@ -165,37 +169,30 @@ async def test_diffs_are_merged_and_news_is_told() -> None:
 
 
 def far(share: float) -> dict[str, dict[str, Any]]:
-    """What Klippy says of progress, when asked, without M73."""
+    """What Klippy says of progress, without M73."""
     card = {"progress": share, "file_position": int(share * 1000), "file_size": 1000}
     return {"virtual_sdcard": card, "display_status": {"progress": share}}
 
 
 async def test_a_job_that_runs_already_is_seen_with_its_progress() -> None:
     bench = Bench()
-    bench.moonraker.volatile = far(0.4)
+    bench.moonraker.status.update(far(0.4), print_stats={"state": "paused", "filename": "a.gcode"})
     await bench.ready()
-    assert bench.moonraker.callback is not None
-    bench.moonraker.callback({"print_stats": {"state": "paused"}}, 0.0)
     assert bench.printer.snapshot.job.progress == 0.4
 
 
-async def test_a_new_job_does_not_begin_with_the_progress_of_the_last() -> None:
+async def test_progress_and_place_follow_klippy_without_being_news() -> None:
     bench = Bench()
-    bench.moonraker.volatile = far(0.4)
+    bench.moonraker.status.update(far(0.0), print_stats={"state": "printing", "filename": "a"})
+    bench.moonraker.status["gcode_move"] = {"gcode_position": [0, 0, 0, 0]}
     await bench.ready()
+    bench.heard.clear()
     tell = bench.moonraker.callback
     assert tell is not None
-    tell({"print_stats": {"state": "paused"}}, 0.0)
-    tell({"print_stats": {"state": "printing"}}, 0.0)
-    assert bench.printer.snapshot.job.progress == 0.4
-    bench.moonraker.volatile = far(1.0)
-    await bench.printer.refresh()
-    tell({"print_stats": {"state": "complete"}}, 0.0)
-    tell({"print_stats": {"state": "printing", "filename": "next.gcode"}}, 0.0)
-    assert bench.printer.snapshot.job.progress == 0.0
-    bench.moonraker.volatile = far(0.1)
-    await bench.printer.refresh()
-    assert bench.printer.snapshot.job.progress == 0.1
+    tell({**far(0.25), "gcode_move": {"gcode_position": [1, 2, 3, 4]}}, 0.0)
+    assert bench.printer.snapshot.job.progress == 0.25
+    assert bench.printer.snapshot.position == (1.0, 2.0, 3.0, 4.0)
+    assert bench.heard == []
 
 
 async def test_diffs_of_an_old_subscription_are_dropped() -> None:

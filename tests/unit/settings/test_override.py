@@ -272,11 +272,11 @@ async def test_an_edit_that_no_event_tells_of_is_found_at_the_next_look(tmp_path
     clock = FakeClock()
     made = Bench(tmp_path, clock, CONF)
     await made.override.start()
-    await until(lambda: bool(clock._sleepers), None)
+    await until(lambda: clock.sleeping, None)
     made.write({"intervals": {"status_update": 2}})
     started = clock.monotonic()
     clock.advance(POLL)
-    await until(lambda: len(clock._sleepers) > 0)  # it has seen the change and waits
+    await until(lambda: clock.sleeping)  # it has seen the change and waits
     assert made.live.now.intervals.status_update == 7
     clock.advance(SETTLE)
     await until(lambda: made.live.now.intervals.status_update == 2)

@@ -39,14 +39,3 @@ async def test_what_changes_together_goes_out_together() -> None:
     cadence.news("printer")
     cadence.news("files")
     assert await waiting == {"printer", "files"}
-
-
-async def test_a_shorter_interval_takes_effect_at_once() -> None:
-    intervals = Intervals(status_update=60)
-    cadence = Cadence(Clock(), lambda: intervals, lambda: False)
-    await cadence.due()
-    waiting: asyncio.Future[Any] = asyncio.ensure_future(cadence.due())
-    await asyncio.sleep(0)
-    intervals = Intervals(status_update=0.1)
-    cadence.reconsider()
-    assert await asyncio.wait_for(waiting, 10) == set()

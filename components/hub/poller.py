@@ -1,0 +1,70 @@
+"""When the hub is asked for commands."""
+
+from __future__ import annotations
+
+from ..runtime.alarm import Alarm
+from ..runtime.clock import Clock
+from ..settings.model import LiveSettings
+from .client import HubClient
+from .link import Link
+
+ACTIVE_FOR = 60.0  # seconds of quicker polling: whoever sent one command often sends the next
+SHORTEST_PAUSE = 0.05  # seconds between two requests, whatever the hub does
+
+
+class CommandPoller:
+    """Asks for commands: every `intervals.command_check`, sooner after activity, at once again
+    where the hub can wait.
+
+    What a reply carries is delivered by `HubClient` itself.
+    """
+
+    def __init__(
+        self,
+        live: LiveSettings,
+        client: HubClient,
+        link: Link,
+        clock: Clock,
+    ) -> None:
+        self._live = live
+        self._client = client
+        self._link = link
+        self._clock = clock
+        self._active_until = 0.0  # monotonic
+        self._alarm = Alarm(clock)
+        self.stopped = False
+        live.subscribe(lambda old, new: self._alarm.ring())  # the interval may be another one
+
+    def stir(self) -> None:
+        """Something is going on (a command, a job's start or end): ask more often for a while."""
+        self._active_until = self._clock.monotonic() + ACTIVE_FOR
+        self._alarm.ring()
+
+    async def run(self) -> None:
+        while True:
+            await self._link.ready("commands")
+            if self.stopped:
+                return
+            wait = self._client.features.long_poll
+            started = self._clock.monotonic()
+            reply = await self._client.fetch_commands(wait)
+            self._link.ended("commands", reply)
+            if not reply.ok:
+                continue
+            took = self._clock.monotonic() - started
+            waited_truly = wait > 0 and (took >= min(wait, 1.0) / 2 or reply.data.get("commands"))
+            if not waited_truly and not self.stopped:
+                pause = self._interval() - (took if wait <= 0 else 0.0)
+                self._alarm.hush()  # what it rang for while we asked is seen in the interval
+                await self._alarm.wait(max(pause, SHORTEST_PAUSE))
+
+    def _interval(self) -> float:
+        intervals = self._live.now.intervals
+        if self._clock.monotonic() < self._active_until:
+            return min(intervals.command_check_active, intervals.command_check)
+        return intervals.command_check
+
+    def stop(self) -> None:
+        """Ask no more; a request that is under way still delivers what it brings."""
+        self.stopped = True
+        self._alarm.ring()

@@ -1,0 +1,135 @@
+"""When the hub is asked for commands: every interval, sooner after activity, at once where it can
+wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+from typing import Any
+
+from components.hub.client import Reply
+from components.hub.link import Link
+from components.hub.outcomes import Failure
+from components.hub.poller import ACTIVE_FOR, CommandPoller
+from components.hub.protocol import Features
+from components.settings.model import Intervals, LiveSettings, Settings
+from tests.unit.fakes import Board, FakeClock, settle
+
+INTERVALS = Intervals(command_check=10.0, command_check_active=1.0)
+EMPTY = Reply(True, "", {"success": True, "commands": []})
+
+
+class Bench:
+    """A poller at work, with a hub that answers at once, or when the test says so."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.live = LiveSettings(
+            Settings(server_url="http://h/api.php", printer_token="T", intervals=INTERVALS)
+        )
+        self.features = Features()
+        self.asked: list[float] = []  # the `wait` of each request
+        self.reply = EMPTY
+        self.answers: asyncio.Queue[Reply] | None = None
+        self.link = Link(self.live, Board(self.clock).notices, self.clock, random.Random(1))
+        client: Any = self
+        self.poller = CommandPoller(self.live, client, self.link, self.clock)
+        self.task: asyncio.Future[None] = asyncio.ensure_future(self.poller.run())
+
+    async def fetch_commands(self, wait: float) -> Reply:
+        self.asked.append(wait)
+        return self.reply if self.answers is None else await self.answers.get()
+
+    async def after(self, seconds: float) -> int:
+        """How often the hub was asked by then."""
+        await settle()
+        self.clock.advance(seconds)
+        await settle()
+        return len(self.asked)
+
+
+async def test_the_hub_is_asked_every_interval() -> None:
+    bench = Bench()
+    assert await bench.after(0.0) == 1
+    assert await bench.after(9.9) == 1
+    assert await bench.after(0.1) == 2
+    assert await bench.after(10.0) == 3
+    bench.task.cancel()
+
+
+async def test_after_activity_it_is_asked_at_once_and_more_often_for_a_while() -> None:
+    bench = Bench()
+    assert await bench.after(5.0) == 1
+    bench.poller.stir()
+    assert await bench.after(0.0) == 2
+    assert await bench.after(1.0) == 3
+    assert await bench.after(ACTIVE_FOR) == 4
+    assert await bench.after(9.0) == 4
+    assert await bench.after(1.0) == 5
+    bench.task.cancel()
+
+
+async def test_what_the_reply_itself_stirs_up_does_not_ask_twice() -> None:
+    bench = Bench()
+    bench.answers = asyncio.Queue()
+    await bench.after(0.0)
+    bench.poller.stir()  # as a command that it carried does
+    bench.answers.put_nowait(EMPTY)
+    assert await bench.after(0.5) == 1
+    assert await bench.after(0.5) == 2
+    bench.task.cancel()
+
+
+async def test_where_the_hub_can_wait_it_is_asked_again_as_soon_as_it_has_answered() -> None:
+    bench = Bench()
+    bench.features = Features(long_poll=20.0)
+    bench.answers = asyncio.Queue()
+    assert await bench.after(20.0) == 1
+    bench.answers.put_nowait(EMPTY)
+    assert await bench.after(0.0) == 2
+    bench.answers.put_nowait(Reply(True, "", {"success": True, "commands": [{"id": 1}]}))
+    assert await bench.after(0.0) == 3
+    assert bench.asked == [20.0, 20.0, 20.0]
+    bench.task.cancel()
+
+
+async def test_a_hub_that_does_not_wait_as_it_announced_is_not_asked_without_end() -> None:
+    bench = Bench()
+    bench.features = Features(long_poll=20.0)
+    assert await bench.after(0.0) == 1
+    assert await bench.after(9.9) == 1
+    assert await bench.after(0.1) == 2
+    bench.task.cancel()
+
+
+async def test_another_interval_takes_effect_at_once() -> None:
+    bench = Bench()
+    await bench.after(0.0)
+    shorter = dataclasses.replace(INTERVALS, command_check=2.0)
+    bench.live.replace(dataclasses.replace(bench.live.now, intervals=shorter))
+    assert await bench.after(0.0) == 2
+    assert await bench.after(2.0) == 3
+    bench.task.cancel()
+
+
+async def test_after_a_failure_the_link_decides_when_to_ask_again() -> None:
+    bench = Bench()
+    bench.reply = Reply(False, "It is slow.", failure=Failure.TIMED_OUT)
+    assert await bench.after(0.0) == 1
+    assert bench.link.retry_in("commands") > 0
+    assert await bench.after(bench.link.retry_in("commands")) == 2
+    bench.task.cancel()
+
+
+async def test_once_stopped_it_ends_and_what_is_under_way_is_taken_in() -> None:
+    bench = Bench()
+    bench.answers = asyncio.Queue()
+    await bench.after(0.0)
+    bench.poller.stop()
+    await settle()
+    assert not bench.task.done()
+    bench.answers.put_nowait(EMPTY)
+    await asyncio.wait_for(bench.task, 10)
+    assert len(bench.asked) == 1
