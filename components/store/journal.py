@@ -33,7 +33,9 @@ GAP = "gap"
 WRONG_BY = 5.0  # seconds; less is not worth correcting
 CLOSED, IN_USE = 0, 1  # of the database (PRAGMA user_version)
 NEW, STORED, TOLD = 0, 1, 2  # the column `delivered`: not told, acknowledged, told in vain
-NUMBERS_FROM = 1_767_225_600  # unix seconds: 2026; a second since then is a number left out
+NUMBERS_FROM = 1_767_225_600  # unix seconds: 2026; numbers are left out for the time since then
+NUMBERS_A_SECOND = 4  # more than ever happens in the long run; 32 bits last until 2043
+MAY_BE_UNDONE = 100  # events, by a power cut; for when the clock is behind, too
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -166,8 +168,8 @@ class Journal:
         (state,) = connection.execute("PRAGMA user_version").fetchone()
         if state == IN_USE:  # by a run that had no end
             connection.execute(
-                "UPDATE sqlite_sequence SET seq = MAX(seq, ?) WHERE name = 'events'",
-                (_seed(self._clock.time()),),
+                "UPDATE sqlite_sequence SET seq = MAX(seq + ?, ?) WHERE name = 'events'",
+                (MAY_BE_UNDONE, _seed(self._clock.time())),
             )
         connection.execute(f"PRAGMA user_version={IN_USE}")
 
@@ -230,7 +232,7 @@ def bound(connection: sqlite3.Connection, max_rows: int, now: float) -> None:
 
 
 def _seed(at: float) -> int:
-    return max(int(at) - NUMBERS_FROM, 0)
+    return max(int((at - NUMBERS_FROM) * NUMBERS_A_SECOND), 0)
 
 
 def _count(connection: sqlite3.Connection) -> Tuple[int, int]:

@@ -44,6 +44,7 @@ async def test_they_survive_a_restart_and_numbers_are_never_used_again(tmp_path:
     database, events = await opened(tmp_path)
     events.record("a", {})
     await events.due(1)
+    events.close()
     await database.close()
     database, events = await opened(tmp_path)
     assert events.undelivered == 1
@@ -197,9 +198,16 @@ async def test_a_database_made_anew_uses_no_number_of_the_lost_one(tmp_path: Pat
     assert numbers[0][-1] < numbers[1][0]
 
 
-@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize(
+    ("clean", "later", "left_out"),
+    [
+        (True, 500.0, 0),
+        (False, 500.0, 500 * journal.NUMBERS_A_SECOND - 1),
+        (False, -3600.0, journal.MAY_BE_UNDONE),  # no clock of its own, and no network yet
+    ],
+)
 async def test_after_a_power_cut_no_number_is_used_that_may_be_known(
-    tmp_path: Path, clean: bool
+    tmp_path: Path, clean: bool, later: float, left_out: int
 ) -> None:
     wall = 1_800_000_000.0
     database = Database(tmp_path, Board().notices, Clock())
@@ -212,11 +220,11 @@ async def test_after_a_power_cut_no_number_is_used_that_may_be_known(
     await database.close()
     database = Database(tmp_path, Board().notices, Clock())
     await database.open([journal.SCHEMA])
-    second = Journal(database, FakeClock(wall + 500.0))
+    second = Journal(database, FakeClock(wall + later))
     await second.start()
     second.record("b", {})
     one, two = [event["seq"] for event in await second.due(9)]
-    assert two == (one + 1 if clean else one + 500)
+    assert two == one + 1 + left_out
     await database.close()
 
 
