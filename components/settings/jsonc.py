@@ -13,6 +13,7 @@ import re
 from typing import Any, Dict, List, Match, NamedTuple, NoReturn, Optional, Tuple
 
 from ..runtime.loose import printable
+from ..runtime.steps import breathe
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
@@ -63,7 +64,10 @@ def decode(data: bytes) -> str:
 
 
 def parse(text: str) -> Document:
-    """The object in `text`; comments alone are an empty one. Raises `JsoncError` only."""
+    """The object in `text`; comments alone are an empty one. Raises `JsoncError` only.
+
+    For a thread: a file of the largest size takes some tenths of a second.
+    """
     return _Parser(text).document()
 
 
@@ -73,6 +77,7 @@ class _Parser:
         self.starts = [0] + [match.end() for match in re.finditer("\n", text)]
         self.position = 0  # of the present token
         self.end = 0  # of the present token
+        self.tokens = 0  # so far
         self.before = 0  # the end of the token before it
         self.kind = ""  # string, mark or word; _END after the last
         self.lexeme = ""
@@ -92,6 +97,8 @@ class _Parser:
 
     def step(self) -> None:
         """Go to the next token."""
+        self.tokens += 1
+        breathe(self.tokens, 200)
         self.before = self.end
         while self.end < len(self.text):
             match = _TOKEN.match(self.text, self.end)
