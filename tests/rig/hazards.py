@@ -26,6 +26,7 @@ import mmap
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,6 +83,7 @@ class Hazards:
         with open(self._path, "r+b") as file:
             self._memory = mmap.mmap(file.fileno(), 0)
         self._control = _Control.from_buffer(self._memory)
+        self._lock = threading.Lock()
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -107,15 +109,17 @@ class Hazards:
 
     def tempo(self, factor: float) -> None:
         """From now on `factor` seconds pass in one."""
-        control, now = self._control, time.monotonic_ns()
-        if not control.tempo_version:
-            control.wall_lead = time.time_ns() - now
-            ours = now
-        else:
-            ours = self._monotonic_ns(now)
-        control.tempo_version += 1  # odd: the readers wait
-        control.true_base, control.our_base, control.tempo = now, ours, factor
-        control.tempo_version += 1
+        control = self._control
+        with self._lock:
+            now = time.monotonic_ns()
+            if not control.tempo_version:
+                control.wall_lead = time.time_ns() - now
+                ours = now
+            else:
+                ours = self._monotonic_ns(now)
+            control.tempo_version += 1  # odd: the readers wait
+            control.true_base, control.our_base, control.tempo = now, ours, factor
+            control.tempo_version += 1
 
     def _monotonic_ns(self, now: int) -> int:
         control = self._control

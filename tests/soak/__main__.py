@@ -12,7 +12,7 @@ import time
 from tests.rig.klippy import short_folder
 from tests.soak.soak import soak
 
-WARM_UP = 3.0  # hours until everything has happened once and every buffer is full
+WARM_UP = 8.0  # hours until everything has happened once and every buffer is full
 
 
 def _say(text: str) -> None:

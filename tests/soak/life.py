@@ -182,21 +182,13 @@ class Life:
             self._later(faults.listen, 60.0, 1200.0)
             return
         if kind < 0.5:
-            target, modes = self.rng.choice(("update", "upload_image", "api.php")), _LATE
-            if target == "api.php":  # statuses and results, but not the commands
-                target = "/api.php"
-            mode, params = self.rng.choice(modes)
+            mode, params = self.rng.choice(_LATE)
+            target = self.rng.choice(("upload_image", "/api.php"))
             self._misbehave(faults, mode, "upload_image" if mode == "drip" else target, params)
-            if target == "/api.php":
-                self._spare_commands(faults)
         else:
             mode, params = self.rng.choice(_EARLY)
             self._misbehave(faults, mode, self.rng.choice(("", "get_commands", "/api.php")), params)
         self._later(faults.clear_behaviour, 30.0, 360.0)
-
-    @staticmethod
-    def _spare_commands(faults: FaultServer) -> None:
-        faults.behave("pass", "get_commands")
 
     @staticmethod
     def _misbehave(faults: FaultServer, mode: str, target: str, params: dict[str, Any]) -> None:
@@ -267,16 +259,25 @@ class Life:
 
 
 def lost_commands(life: Life) -> list[str]:
-    """Queued, handed out, and not exactly one result at the hub; "" where all is well."""
+    """Those with no result at the hub, or with more than one; each with what there is of it."""
     house = life.house
     results: dict[str, list[str]] = {}
     for result in house.hub.results(house.token):
         results.setdefault(str(result.id), []).append(f"{result.status}: {result.message}")
     wrong = []
     for command in map(str, life.queued):
-        if len(results.get(command, [])) != 1 and command not in house.faults.lost:
-            wrong.append(f"{command}: {results.get(command, 'no result')}")
+        found = results.get(command, [])
+        if len(found) != 1 and (found or command not in house.faults.doubtful):
+            wrong.append(f"{command}: {found or _trail(house, command)}")
     return wrong
+
+
+def _trail(house: House, command: str) -> str:
+    """How far a command without a result has come."""
+    delivered = [d for d in house.hub.delivered(house.token) if d.command.get("id") == command]
+    known = house.moonraker.get("/server/tecmedhub/commands", limit=200)["commands"]
+    rows = [row for row in known if command in str(row)]
+    return f"no result; handed out: {delivered}; in the plugin's ledger: {rows}"
 
 
 def check_counts(life: Life) -> None:

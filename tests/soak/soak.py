@@ -39,8 +39,8 @@ class Found:
                 f"{self.grown(self.after_outage) / MIB:.2f} MiB",
                 f"log with faults: {self.storm}",
                 f"log of the outage: {self.outage}",
-                f"commands: {len(self.life.queued)}, lost on the way: "
-                f"{len(self.life.house.faults.lost)}; {self.life.done}",
+                f"commands: {len(self.life.queued)}, of which the way to the printer was doubtful: "
+                f"{len(self.life.house.faults.doubtful)}; {self.life.done}",
             )
         )
 
@@ -108,12 +108,11 @@ def _check(house: House, found: Found) -> None:
         assert found.grown(later) < GROWTH, text
         assert later.objects - found.warm.objects < OBJECTS, text
         _check_belongings(house, found.warm.belongings, later.belongings)
-    assert found.outage.a_day < LOG_OF_OUTAGE, text
-    assert found.storm.a_day < LOG_OF_STORM, text
+    for written, limit in ((found.outage, LOG_OF_OUTAGE), (found.storm, LOG_OF_STORM)):
+        assert written.a_day < limit, f"{text}\n{written.own}\n{written.moonraker}"
     # Nothing was lost, nothing done twice.
     lost = lost_commands(life)
     assert not lost, f"{lost}\n{text}"
-    assert len(house.faults.lost) <= len(life.queued) / 10, text
     check_counts(life)
     unknown = unknown_jobs(life)
     assert not unknown, f"{unknown}\n{text}"

@@ -16,4 +16,4 @@ def test_hours_of_faults_cost_neither_memory_nor_disk_nor_anything_that_happened
     folder: Path,
 ) -> None:
     found = soak(folder, tempo=150, warm_up=1.5, hours=1.0, outage=3.0, seed=20)
-    print(found)
+    print(found, found.outage.own, found.outage.moonraker, sep="\n")
