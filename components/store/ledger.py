@@ -148,7 +148,7 @@ class Ledger:
         def write(db: sqlite3.Connection) -> List[Any]:
             new, again = [], []
             for index, entry in enumerate(map(self._without_secrets, entries)):
-                breathe(index)
+                breathe(index, 5)
                 cursor = db.execute(
                     "INSERT OR IGNORE INTO commands (key, id, action, summary, command, status,"
                     " received_at)"
