@@ -22,7 +22,7 @@ from tests.rig.klippy import wait_until
 from tests.rig.stack import Stack
 
 TIMEOUT = 2.0  # seconds the plugin waits for the hub; two such waits make a warning
-CAMERA_TIMEOUT = 1.0  # seconds the plugin waits for a camera
+CAMERA_TIMEOUT = 2.0  # seconds the plugin waits for a camera
 PATIENCE = 60.0  # seconds that anything may take at the most: the machine may be busy
 # A job of half a second that neither heats nor moves.
 JOB = "COUNT NAME=jobs\nG4 P500\nM400\n"

@@ -12,7 +12,7 @@ from tests.rig.cameras import CameraServer
 from tests.rig.faults import UNKNOWN_HOST, FaultServer
 from tests.rig.hazards import HANGING_HOST
 from tests.rig.klippy import wait_until
-from tests.stack.fault_matrix.bench import PATIENCE, FaultyStack
+from tests.stack.fault_matrix.bench import CAMERA_TIMEOUT, PATIENCE, FaultyStack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -23,12 +23,13 @@ def behaves(mode: str, **params: object) -> Begin:
     return lambda server: server[0].behave(mode, **params)
 
 
+SILENT = f"sent no picture within {CAMERA_TIMEOUT:g} s"
 ROWS: dict[str, tuple[Begin, str]] = {
     "refuses": (lambda server: server.refuse(), "refuses connections"),
-    "drops packets": (lambda server: server.blackhole(), "sent no picture within 1 s"),
-    "hangs at accept": (behaves("hang_accept"), "sent no picture within 1 s"),
-    "hangs": (behaves("hang"), "sent no picture within 1 s"),
-    "hangs in the picture": (behaves("hang_body"), "sent no picture within 1 s"),
+    "drops packets": (lambda server: server.blackhole(), SILENT),
+    "hangs at accept": (behaves("hang_accept"), SILENT),
+    "hangs": (behaves("hang"), SILENT),
+    "hangs in the picture": (behaves("hang_body"), SILENT),
     "closes without a word": (behaves("close"), "closed the connection without a picture"),
     "answers 500": (behaves("status", code=500), "answered HTTP 500"),
     "answers 404": (behaves("status", code=404), "check the path of the snapshot"),
@@ -46,7 +47,7 @@ ROWS: dict[str, tuple[Begin, str]] = {
     "answers nothing": (behaves("empty"), "sent nothing"),
     "breaks off": (behaves("cut"), "without a picture"),
     "sends half a picture": (behaves("truncated"), "it breaks off or is damaged"),
-    "drips": (behaves("drip", size=50), "sent no picture within 1 s"),
+    "drips": (behaves("drip", size=50), SILENT),
     "sends without end": (behaves("endless_chunks"), "JPEG, PNG or WebP"),
     "sends far too much": (behaves("big", size=50 << 20), "sent more than 10 MiB"),
     "sends a stream": (behaves("multipart"), "is a stream; enter the address of its snapshot"),
@@ -117,7 +118,7 @@ def test_the_name_of_a_camera_is_unknown(stack: FaultyStack) -> None:
 def test_the_name_server_hangs_over_a_camera(stack: FaultyStack) -> None:
     stack.hazards.hang_names()
     look_at(stack, f"http://{HANGING_HOST}/?action=snapshot")
-    goes_on_beside_it(stack, "sent no picture within 1 s", "camera_name_hangs", known=False)
+    goes_on_beside_it(stack, SILENT, "camera_name_hangs", known=False)
     stack.configure_live("")
     is_well_again(stack)
 
