@@ -178,8 +178,9 @@ class FaultyStack(Stack):
             last = self.hub.last(self.token)
             if last is None or last.time < start or last.body.get("status") == "offline":
                 return False
-            left = self.status()["undelivered"]
-            return left == {"events": 0, "command_results": 0} and not self.moonraker.warnings()
+            if self.moonraker.warnings():  # first: with the last of them goes one more event
+                return False
+            return self.status()["undelivered"] == {"events": 0, "command_results": 0}
 
         try:
             wait_until(quiet, timeout, "all to be well")
