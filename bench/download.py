@@ -162,7 +162,7 @@ async def warm_up(bench: Bench) -> None:
     """A small file first: what is loaded once is no growth."""
     async with FileServer(body=b"G28\n" * 50_000).running() as small:
         kept = bench.live.now
-        bench.live.replace(kept.__class__(**{**kept.__dict__, "server_url": small.origin}))
+        bench.live.replace(kept._replace(server_url=small.origin))
         await bench.fetch("small.gcode", download_url=f"{small.origin}/small")
         bench.live.replace(kept)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import replace
 from typing import Dict, Mapping, Sequence, Tuple
 
 from ..printer.klippy import Printer, PrinterError
@@ -40,7 +39,7 @@ class EmergencyStop:
         before = self._seen.get(command.key)
         if before is None or now - before < REPEATED:
             return command
-        return replace(command, key=f"{command.key}@{now:.0f}")
+        return command._replace(key=f"{command.key}@{now:.0f}")
 
     def known(self, command: Command) -> bool:
         """Whether this very stop was sent already."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.loose import as_bool, as_dict, as_float, as_text, printable
@@ -33,8 +32,7 @@ _BASIC = re.compile(r"([A-Za-z_]+)\s*(?:[:\s]\s*(.*))?", re.DOTALL)
 _BASIC_NAMES = {"print_file": "print", "cancel_print": "cancel"}
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """One order of the hub's, as far as it could be read."""
 
     key: str  # the same for two deliveries of the same command
@@ -42,7 +40,7 @@ class Command:
     action: str  # a name of `ACTIONS`, or whatever the hub wrote
     generation: int
     received_at: float  # unix seconds by the hub's clock
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = {}
     timestamp: Optional[float] = None  # unix seconds by the hub's clock, where the hub gave one
     confirm: bool = False
     foreign: bool = False  # it carries another printer's token

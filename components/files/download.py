@@ -12,9 +12,8 @@ import asyncio
 import errno
 import re
 import ssl
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Mapping, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from ..hub.outcomes import Failure, host_of, http_date, read_retry_after, redact_query
 from ..runtime.worker import Worker
@@ -32,6 +31,7 @@ from .staging_file import (
     open_file,
 )
 from .streaming import Stream, StreamFailed, open_stream
+from .wanted import Wanted
 
 MIN_BLOCK = 64 * 1024  # bytes
 FILL_TIME = 1.0  # seconds until a block of MIN_BLOCK goes to disk: slow lines show progress too
@@ -42,22 +42,6 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)\Z")
 _ETAG = re.compile(
     r'"[\x21\x23-\x7e]{1,120}"\Z'
 )  # strong ones only: a weak one does not promise the same bytes
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What to fetch, and what is known of it beforehand; an empty checksum or None is not known."""
-
-    name: str  # as people know it
-    url: str  # checked
-    headers: Mapping[str, str] = field(default_factory=dict)
-    size: Optional[int] = None  # bytes
-    md5: str = ""
-    sha256: str = ""
-
-    @property
-    def has_checksum(self) -> bool:
-        return bool(self.md5 or self.sha256)
 
 
 class Limits(NamedTuple):

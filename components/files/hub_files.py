@@ -12,9 +12,9 @@ from ..hub.outcomes import Failure
 from ..hub.protocol import HubFile
 from ..runtime.clock import Clock
 from ..settings.model import LiveSettings
-from .download import Wanted
 from .inventory import Inventory
 from .names import Refused, show
+from .wanted import Wanted
 
 MARK_EVERY = 300.0  # seconds between attempts to tell the hub what it has not heard yet
 

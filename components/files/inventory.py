@@ -14,10 +14,10 @@ from ..runtime.clock import Clock
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..store.downloads import DownloadRow, Downloads, DownloadState
-from .download import Wanted
 from .gcode_root import GcodeStore, OnDisk, look_up
 from .staging_file import Sums, sums_of
 from .staging_folder import StagingFolder
+from .wanted import Wanted
 
 T = TypeVar("T")
 

@@ -9,6 +9,7 @@ deletes its copy then.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import random
 import ssl
@@ -26,7 +27,6 @@ from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
 from ..store.downloads import DownloadRow
 from .addresses import check_url
-from .download import Download, DownloadFailed, Limits, Wanted
 from .gcode_root import GcodeStore
 from .hub_files import HubFiles
 from .inventory import Inventory
@@ -35,6 +35,7 @@ from .placing import Placing
 from .progress import Listener, Progress
 from .staging_file import FreeSpace, OpenFile, discard, free_space, open_file
 from .staging_folder import StagingFolder
+from .wanted import Wanted
 
 MAX_WAITING = 5  # downloads behind the one that runs
 STEP = 1024 * 1024  # bytes further than ever before: then a bad line is not given up yet
@@ -320,6 +321,10 @@ class Transfers:
         settings = self._live.now
         if self._make_room is not None:
             await self._make_room(wanted.size or 0)
+        # Most printers never fetch a file; an import holds up the event loop, hence the thread.
+        await self._worker.run(importlib.import_module, ".download", __package__)
+        from .download import Download, DownloadFailed, Limits  # noqa: PLC0415
+
         download = Download(
             wanted,
             part,

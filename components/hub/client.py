@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import secrets
 import urllib.parse
-from dataclasses import dataclass, field
-from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Awaitable, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_bool, as_text
@@ -29,13 +28,12 @@ CLOCK_SMOOTHING = 2.0  # seconds; a Date header has whole seconds, so smaller st
 Inbox = Callable[[Any, Generation], Awaitable[Any]]
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """How a request to the hub ended; `data` is the JSON object of its answer, if there was one."""
 
     ok: bool
     sentence: str  # for people; empty when ok
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = {}
     failure: Optional[Failure] = None
     status: int = 0
     retry_after: Optional[float] = None  # seconds

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_list, as_text
 from ..settings.model import Settings
@@ -28,8 +27,7 @@ class Generation(IntEnum):
     TWO = 2
 
 
-@dataclass(frozen=True)
-class Endpoints:
+class Endpoints(NamedTuple):
     """Where each thing goes, for one set of settings."""
 
     generation: Generation
@@ -40,8 +38,7 @@ class Endpoints:
     timelapse: str
 
 
-@dataclass(frozen=True)
-class Features:
+class Features(NamedTuple):
     """What the hub announced that it can do beyond its generation."""
 
     command_results: bool = False
@@ -50,8 +47,7 @@ class Features:
     timelapse_upload: bool = False
 
 
-@dataclass(frozen=True)
-class HubFile:
+class HubFile(NamedTuple):
     """One file that the hub holds for this printer; an empty checksum was not offered."""
 
     name: str

@@ -6,25 +6,21 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from ..runtime.loose import as_dict, as_float, as_int
 
 DISK_EVERY = 30.0  # seconds between looks at the free space
 
 
-@dataclass(frozen=True)
-class HostStats:
+class HostStats(NamedTuple):
     cpu_usage: Optional[float] = None  # percent of all cores
     memory_used_mb: Optional[float] = None
     memory_total_mb: Optional[float] = None
     cpu_temp: Optional[float] = None  # °C
     uptime: float = 0.0  # seconds since boot
-    network: Mapping[str, Mapping[str, float]] = field(
-        default_factory=dict
-    )  # bytes and bytes/s by interface
+    network: Mapping[str, Mapping[str, float]] = {}  # bytes and bytes/s by interface
     disk_total: int = 0  # bytes, of the file system of the gcodes
     disk_free: int = 0
 

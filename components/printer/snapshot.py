@@ -8,9 +8,8 @@ at 100 %.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_text
 
@@ -76,8 +75,7 @@ class KlippyState(str, Enum):
     ERROR = "error"
 
 
-@dataclass(frozen=True)
-class Heater:
+class Heater(NamedTuple):
     name: str
     temperature: Optional[float]  # °C
     target: Optional[float]  # °C; 0 is off
@@ -86,8 +84,7 @@ class Heater:
     max_temp: float = 0.0  # of printer.cfg; 0 while unknown
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """Klipper's print_stats, with the progress that fits the file best."""
 
     state: str = ""  # standby | printing | paused | complete | cancelled | error; "" while unknown
@@ -101,8 +98,7 @@ class Job:
     layers: Optional[int] = None
 
 
-@dataclass(frozen=True)
-class FileFacts:
+class FileFacts(NamedTuple):
     """What Moonraker's metadata knows of the file being printed; zeros where it knows nothing."""
 
     filename: str = ""
@@ -114,24 +110,23 @@ class FileFacts:
     thumbnail: bool = False
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     klippy: KlippyState = KlippyState.DISCONNECTED
     message: str = ""  # Klippy's own words about its state
     job: Job = Job()
-    heaters: Mapping[str, Heater] = field(default_factory=dict)
+    heaters: Mapping[str, Heater] = {}
     active_extruder: str = "extruder"
     fan_speed: Optional[float] = None  # the part fan, 0 to 1; None where there is no [fan]
-    fans: Mapping[str, float] = field(default_factory=dict)
-    sensors: Mapping[str, float] = field(default_factory=dict)
-    filament_sensors: Mapping[str, bool] = field(default_factory=dict)
+    fans: Mapping[str, float] = {}
+    sensors: Mapping[str, float] = {}
+    filament_sensors: Mapping[str, bool] = {}
     speed_factor: float = 1.0
     extrude_factor: float = 1.0
     homed_axes: str = ""
     position: Tuple[float, ...] = ()  # mm: x, y, z, e as G-code sees them
     macros: FrozenSet[str] = frozenset()  # upper case, hidden ones included
     display_message: str = ""
-    objects: Objects = field(default_factory=dict)
+    objects: Mapping[str, Mapping[str, Any]] = {}
     file: FileFacts = FileFacts()
 
     @property

@@ -8,7 +8,6 @@ would let the hub do more than the operator may have meant, the table's cautious
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.redaction import Redactor
@@ -183,7 +182,7 @@ class _Merge:
         for raw in (self.conf.values.get(path), self.json.get(path), self.values[path]):
             if isinstance(raw, str):
                 redactor.add(raw.strip())
-        return tuple(replace(p, text=redactor.known(p.text)) for p in self.problems)
+        return tuple(p._replace(text=redactor.known(p.text)) for p in self.problems)
 
 
 def _is_remark(key: str) -> bool:

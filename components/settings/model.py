@@ -8,9 +8,8 @@ takes effect without a restart. Nothing here reads a file; see `loader` for how 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 
 class Origin(str, Enum):
@@ -30,8 +29,7 @@ class RemoteControl(str, Enum):
     OFF = "off"
 
 
-@dataclass(frozen=True)
-class Camera:
+class Camera(NamedTuple):
     enabled: bool = True
     urls: Tuple[str, ...] = ()
     capture_interval: float = 30.0
@@ -43,8 +41,7 @@ class Camera:
     timelapse_fps: int = 15
 
 
-@dataclass(frozen=True)
-class Intervals:
+class Intervals(NamedTuple):
     status_update: float = 5.0
     status_idle: float = 5.0  # default: the same as status_update
     command_check: float = 3.0
@@ -53,23 +50,20 @@ class Intervals:
     reconnect_attempt: float = 10.0
 
 
-@dataclass(frozen=True)
-class Timeouts:
+class Timeouts(NamedTuple):
     moonraker: float = 5.0
     server: float = 10.0
     camera: float = 5.0
     file_download: float = 60.0  # without a single byte arriving
 
 
-@dataclass(frozen=True)
-class Retries:
+class Retries(NamedTuple):
     max_attempts: int = 5
     exponential_backoff: bool = True
     base_delay: float = 2.0
 
 
-@dataclass(frozen=True)
-class FileManagement:
+class FileManagement(NamedTuple):
     auto_cleanup: bool = True
     max_age_days: float = 30.0
     verify_checksums: bool = True
@@ -79,16 +73,14 @@ class FileManagement:
     cleanup_scope: str = "downloaded"  # downloaded | all
 
 
-@dataclass(frozen=True)
-class Logging:
+class Logging(NamedTuple):
     level: str = "INFO"
     max_size_mb: float = 10.0
     backup_count: int = 5
     verbose: bool = False
 
 
-@dataclass(frozen=True)
-class Expiry:
+class Expiry(NamedTuple):
     """How old a command may be when it is run; 0 is never too old."""
 
     emergency_stop: float = 60.0
@@ -97,8 +89,7 @@ class Expiry:
     print: float = 600.0
 
 
-@dataclass(frozen=True)
-class Security:
+class Security(NamedTuple):
     validate_dangerous_commands: bool = True
     rate_limit_seconds: float = 1.0
     allowed_gcode_patterns: Tuple[str, ...] = ("G*", "M*", "T*")
@@ -108,18 +99,16 @@ class Security:
     require_clear_bed: bool = False
 
 
-@dataclass(frozen=True)
-class PrinterData:
+class PrinterData(NamedTuple):
     tags: Tuple[str, ...] = ()
-    filament: Mapping[str, Any] = field(default_factory=dict)  # material, color, remaining
+    filament: Mapping[str, Any] = {}  # material, color, remaining
     bed_status: str = ""
     location: str = ""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     server_url: str = ""
-    printer_token: str = field(default="", repr=False)  # not in a log by way of a repr()
+    printer_token: str = ""
     printer_name: str = ""
     protocol: str = "auto"  # auto | 1 | 2
     commands_url: str = ""
@@ -134,6 +123,9 @@ class Settings:
     security: Security = Security()
     expiry: Expiry = Expiry()
     printer_data: PrinterData = PrinterData()
+
+    def __repr__(self) -> str:
+        return f"<settings of {self.printer_name!r}>"  # the token must not get into a log this way
 
     @property
     def complete(self) -> bool:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Dict, Tuple
 
 from .model import RemoteControl, Settings
@@ -340,7 +339,7 @@ _TABLE: Tuple[Option, ...] = (
 
 OPTIONS: Tuple[Option, ...] = (
     _CONFIG_FILE,
-    *(replace(option, default=_default(option.path)) for option in _TABLE),
+    *(option._replace(default=_default(option.path)) for option in _TABLE),
 )
 BY_PATH: Dict[str, Option] = {option.path: option for option in OPTIONS}
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from ..runtime.loose import printable
 from .model import Origin
@@ -14,8 +13,7 @@ MAX_PROBLEMS = 20  # sentences for one reading; a file of rubbish must not flood
 MAX_NAME = 60  # characters of a name in a sentence
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """`explained` ones are for the log only; all others are warnings."""
 
     path: str

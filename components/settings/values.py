@@ -10,7 +10,6 @@ import json
 import math
 import re
 import unicodedata
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import urlsplit
@@ -54,8 +53,7 @@ class Kind(str, Enum):
 LISTS = (Kind.TEXTS, Kind.URLS, Kind.PATTERNS, Kind.ACTIONS, Kind.HOSTS)
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One option: `path` is its place in JSON; `name` the same in moonraker.conf."""
 
     path: str

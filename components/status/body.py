@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..hub.protocol import Generation
 from ..printer.gcode_files import GcodeFile
@@ -21,8 +20,7 @@ from ..settings.model import Settings
 PACE_TRUSTED_FROM = 0.05  # share of the file after which the measured pace begins to count
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """All that one status body is made of."""
 
     settings: Settings
@@ -37,9 +35,7 @@ class Report:
     bed_status: str
     job_id: str = ""
     image: str = ""
-    extras: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # what other rooms add under names of their own
+    extras: Mapping[str, Any] = {}  # what other rooms add under names of their own
 
 
 def status_word(snapshot: Snapshot, generation: Generation) -> str:

@@ -13,9 +13,8 @@ import asyncio
 import json
 import sqlite3
 from collections import OrderedDict
-from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Set
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set
 
 from ..runtime.redaction import Redactor
 from ..runtime.steps import breathe
@@ -60,8 +59,7 @@ class State(str, Enum):
 FINAL = (State.DONE, State.FAILED, State.REFUSED, State.EXPIRED, State.INTERRUPTED)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A command as it is first written down."""
 
     key: str
@@ -73,8 +71,7 @@ class Entry:
     status: State = State.RECEIVED  # EXECUTING for what cannot wait to be written down first
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     seq: int
     key: str
     id: Any
@@ -134,7 +131,7 @@ class Ledger:
                 await asyncio.sleep(0)  # after a long outage there are thousands
             self._await_word(row.key, row.result())
         self._recent = OrderedDict((row.key, _for_people(row)) for row in reversed(recent))
-        return [replace(row, command=self._redactor.opened(row.command)) for row in unfinished]
+        return [row._replace(command=self._redactor.opened(row.command)) for row in unfinished]
 
     async def receive(self, entries: Sequence[Entry]) -> Set[str]:
         """Write the whole batch down, on disk when this returns; the keys that were new.
@@ -285,8 +282,7 @@ class Ledger:
 
     def _without_secrets(self, entry: Entry) -> Entry:
         redactor = self._redactor
-        return replace(
-            entry,
+        return entry._replace(
             action=redactor.known(entry.action),
             summary=redactor.known(entry.summary),
             command=redactor.sealed(entry.command),

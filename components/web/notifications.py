@@ -37,7 +37,8 @@ class Notifier:
         """Something that people watch has changed; `topics` name lists worth fetching again."""
         for topic in topics:
             self._views.revisions[topic] += 1
-        self._wake.set()
+        if self._listened_to():  # whoever comes later asks for everything first
+            self._wake.set()
 
     def on(self, *topics: str) -> Callable[..., None]:
         """A listener for any room's `subscribe`: whatever it is told, these topics changed."""

@@ -11,7 +11,6 @@ from ..hub.outcomes import host_of
 from ..hub.protocol import Features
 from ..settings.loader import missing
 from ..status.body import time_remaining
-from .doctor.texts import TEXTS
 
 if TYPE_CHECKING:
     from ..hub.client import Reply
@@ -134,6 +133,8 @@ def spanish(reply: Reply, host: str) -> str:
     """Why the hub cannot be talked to, for a technician who reads no English."""
     if reply.failure is None:
         return ""
+    from .doctor.texts import TEXTS  # noqa: PLC0415  (large, and only for what fails)
+
     text = TEXTS[f"reply_{reply.failure.value}"]
     return f"{text.es} {text.es_remedy}".format(host=host, status=reply.status)
 
@@ -162,7 +163,7 @@ def printer_view(snapshot: Snapshot) -> Dict[str, Any]:
 
 
 def features_view(features: Features) -> Dict[str, Any]:
-    return asdict(features)
+    return dict(features._asdict())
 
 
 def _link_word(connected: Optional[bool]) -> str:

@@ -106,7 +106,7 @@ def test_every_field_of_the_status_and_every_event_is_documented(name: str) -> N
     text = (ROOT / "docs" / name).read_text(encoding="utf-8")
     fields = [field for field, _ in (*FIELDS, *EXTRAS)]
     kinds = set(re.findall(r"`(\w+)`", text))
-    for field in (*fields, *_JOB_WORDS.values(), SAMPLE, GAP, *Features.__dataclass_fields__):
+    for field in (*fields, *_JOB_WORDS.values(), SAMPLE, GAP, *Features._fields):
         assert field in kinds or f"`{field}:" in text, field
 
 

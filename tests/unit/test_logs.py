@@ -1,6 +1,5 @@
 """The log: what reaches which file, what never does, and that nothing is left behind."""
 
-import dataclasses
 import io
 import json
 import logging
@@ -76,7 +75,7 @@ def written(logs: Logs, folder: Path) -> str:
 
 
 def with_logging(**changes) -> Settings:
-    return dataclasses.replace(BASE, logging=Logging(**changes))
+    return BASE._replace(logging=Logging(**changes))
 
 
 def boom(text: str) -> None:
@@ -156,7 +155,7 @@ def test_a_chained_trace_is_masked_too(logs, tmp_path, moonraker) -> None:
 
 
 def test_a_later_token_is_masked_and_so_is_the_one_before(logs, tmp_path, live) -> None:
-    live.replace(dataclasses.replace(BASE, printer_token="THE_SECOND_ONE"))
+    live.replace(BASE._replace(printer_token="THE_SECOND_ONE"))
     logs.add_secret("THE_THIRD_ONE")
     logs.logger.info("%s %s %s", TOKEN, "THE_SECOND_ONE", "THE_THIRD_ONE")
     assert written(logs, tmp_path).count(MASK) == 3
@@ -164,7 +163,7 @@ def test_a_later_token_is_masked_and_so_is_the_one_before(logs, tmp_path, live) 
 
 def test_camera_passwords_are_secrets_for_moonraker_s_log_too(logs, live, moonraker) -> None:
     camera = Camera(urls=("http://me:cam%40pw12@c/?usr=me&pwd=other_pw",))
-    live.replace(dataclasses.replace(BASE, camera=camera))
+    live.replace(BASE._replace(camera=camera))
     logging.warning("fetch of %s failed: cam@pw12 other_pw", camera.urls[0])
     for secret in ("cam%40pw12", "cam@pw12", "other_pw"):
         assert secret not in moonraker.text

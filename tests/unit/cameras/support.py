@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from PIL import Image
@@ -71,7 +70,7 @@ class FakePrinter:
 
     def set(self, klippy: KlippyState = KlippyState.READY, **job: Any) -> None:
         """Change the job's fields, and tell."""
-        self._become(replace(self.snapshot, klippy=klippy, job=replace(self.snapshot.job, **job)))
+        self._become(self.snapshot._replace(klippy=klippy, job=self.snapshot.job._replace(**job)))
 
     def vanish(self) -> None:
         """Klippy is gone, and with it everything that was known."""
@@ -79,11 +78,11 @@ class FakePrinter:
 
     def heat(self, temperature: float, target: float) -> None:
         heaters = {"extruder": Heater("extruder", temperature, target, 1.0)}
-        self._become(replace(self.snapshot, heaters=heaters))
+        self._become(self.snapshot._replace(heaters=heaters))
 
     def quietly(self, **job: Any) -> None:
         """Change what is no news: progress, durations."""
-        self.snapshot = replace(self.snapshot, job=replace(self.snapshot.job, **job))
+        self.snapshot = self.snapshot._replace(job=self.snapshot.job._replace(**job))
 
     def _become(self, new: Snapshot) -> None:
         old, self.snapshot = self.snapshot, new
@@ -179,7 +178,7 @@ class Room:
 
     def configure(self, **camera: Any) -> None:
         settings = self.live.now
-        self.live.replace(replace(settings, camera=replace(settings.camera, **camera)))
+        self.live.replace(settings._replace(camera=settings.camera._replace(**camera)))
 
     def state(self, name: str) -> str:
         return next(c["state"] for c in self.cameras.overview() if c["name"] == name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,12 +19,12 @@ from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
 
 IDLE = Snapshot(klippy=KlippyState.READY, job=Job(state="standby"))
 PRINTING = Snapshot(klippy=KlippyState.READY, job=Job(state="printing", filename="a.gcode"))
-PAUSED = replace(PRINTING, job=replace(PRINTING.job, state="paused"))
-HOT = replace(IDLE, heaters={"extruder": Heater("extruder", 40.0, 210.0, 1.0)})
+PAUSED = PRINTING._replace(job=PRINTING.job._replace(state="paused"))
+HOT = IDLE._replace(heaters={"extruder": Heater("extruder", 40.0, 210.0, 1.0)})
 
 
 def job(state: str) -> Snapshot:
-    return replace(PRINTING, job=replace(PRINTING.job, state=state))
+    return PRINTING._replace(job=PRINTING.job._replace(state=state))
 
 
 def sending(**given: Any) -> Reason | None:
@@ -84,7 +83,7 @@ def test_a_jump_back_of_the_clock_earns_nothing() -> None:
         (PRINTING, None, True),
         (PAUSED, None, False),
         (HOT, None, True),
-        (replace(HOT, klippy=KlippyState.SHUTDOWN), None, False),
+        (HOT._replace(klippy=KlippyState.SHUTDOWN), None, False),
     ],
 )
 def test_active_is_printing_heating_or_just_changed(
@@ -105,7 +104,7 @@ def test_active_is_printing_heating_or_just_changed(
         (PRINTING, job("cancelled"), Reason.FAILED),
         (PAUSED, job("cancelled"), Reason.FAILED),
         (PRINTING, job("error"), Reason.FAILED),
-        (PRINTING, replace(PRINTING, klippy=KlippyState.SHUTDOWN), Reason.FAILED),
+        (PRINTING, PRINTING._replace(klippy=KlippyState.SHUTDOWN), Reason.FAILED),
         (PRINTING, Snapshot(), Reason.FAILED),
         (IDLE, Snapshot(), None),
         (Snapshot(), PRINTING, None),  # Moonraker has just found it under way
@@ -120,4 +119,4 @@ def test_events_that_deserve_a_picture(old: Snapshot, new: Snapshot, event: Reas
 def test_what_counts_as_a_change() -> None:
     assert is_change(IDLE, HOT)
     assert is_change(IDLE, PRINTING)
-    assert not is_change(PRINTING, replace(PRINTING, fan_speed=0.5, speed_factor=1.2))
+    assert not is_change(PRINTING, PRINTING._replace(fan_speed=0.5, speed_factor=1.2))

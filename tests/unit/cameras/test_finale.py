@@ -32,7 +32,7 @@ class End:
         return Fetched(b"%d" % self.looks, trouble=self.trouble)
 
     def become(self, **job: Any) -> None:
-        self.job = Job(**{**vars(self.job), **job})
+        self.job = self.job._replace(**job)
 
     async def look(self, filament: float) -> None:
         self.become(filament_used=filament)

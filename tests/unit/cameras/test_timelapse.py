@@ -6,7 +6,6 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +200,7 @@ async def test_a_restart_in_mid_print_goes_on_with_the_same_video(
         kept, started, wall = len(before.on_disk()), before.started, before.clock.wall
     after = Print(server, tmp_path)
     after.clock.wall, after.started = wall + 300.0, started
-    after.printer.snapshot = replace(before.printer.snapshot, klippy=KlippyState.STARTUP)
+    after.printer.snapshot = before.printer.snapshot._replace(klippy=KlippyState.STARTUP)
     async with after:
         await after.clock.until(lambda: after.clock.mono > 1100.0, step=5.0)
         assert len(after.on_disk()) == kept  # nothing is decided while Klippy is not there

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Awaitable, Callable
 
@@ -45,7 +44,7 @@ def ready(**changes: Any) -> Snapshot:
         macros=frozenset(("LOAD_FILAMENT", "_HIDDEN", "PARK")),
         objects={"webhooks": {"state": "ready"}},
     )
-    return replace(base, **changes)
+    return base._replace(**changes)
 
 
 def printing(state: str = "printing", filename: str = "part.gcode") -> Snapshot:
@@ -136,7 +135,7 @@ class FakePrinter:
     # For tests
 
     def change(self, **changes: Any) -> None:
-        old, self._snapshot = self._snapshot, replace(self._snapshot, **changes)
+        old, self._snapshot = self._snapshot, self._snapshot._replace(**changes)
         for predicate, future in list(self._waiters):
             if not future.done() and predicate(self._snapshot):
                 future.set_result(True)
@@ -144,7 +143,7 @@ class FakePrinter:
             listener(old, self._snapshot)
 
     def put(self, snapshot: Snapshot) -> None:
-        self.change(**{name: getattr(snapshot, name) for name in Snapshot.__dataclass_fields__})
+        self.change(**{name: getattr(snapshot, name) for name in Snapshot._fields})
 
     def hold(self, word: str) -> asyncio.Event:
         """Scripts and verbs that begin with `word` take until this event."""
@@ -182,12 +181,12 @@ class FakePrinter:
         elif word == "G28":
             self.change(homed_axes="".join(sorted(set(line[4:].lower() or "xyz"))))
         elif word == "TURN_OFF_HEATERS":
-            heaters = {n: replace(h, target=0.0) for n, h in self._snapshot.heaters.items()}
+            heaters = {n: h._replace(target=0.0) for n, h in self._snapshot.heaters.items()}
             self.change(heaters=heaters)
         elif word == "SET_HEATER_TEMPERATURE":
             name, target = re.findall(r"=(\S+)", line)
             heaters = dict(self._snapshot.heaters)
-            heaters[name] = replace(heaters[name], target=float(target))
+            heaters[name] = heaters[name]._replace(target=float(target))
             self.change(heaters=heaters)
 
 
@@ -279,7 +278,7 @@ class Lab:
 
     def secure(self, **changes: Any) -> None:
         now = self.live.now
-        self.live.replace(replace(now, security=replace(now.security, **changes)))
+        self.live.replace(now._replace(security=now.security._replace(**changes)))
 
     def result(self, id_: Any) -> dict[str, Any]:
         (found,) = [r for r in self.results if r["id"] == id_]

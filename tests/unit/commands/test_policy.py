@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -59,7 +58,7 @@ def test_heat_touches_only_the_heaters_named() -> None:
     no_bed = ready(heaters={"extruder": ready().heaters["extruder"]})
     assert "no heated bed" in judge("heat", no_bed, bed_temp=60)
     assert judge("heat", no_bed, hotend_temp=200) == ""
-    unknown = ready(heaters={"extruder": replace(ready().heaters["extruder"], max_temp=0.0)})
+    unknown = ready(heaters={"extruder": ready().heaters["extruder"]._replace(max_temp=0.0)})
     assert "not known yet" in judge("heat", unknown, hotend_temp=200)
 
 
@@ -103,7 +102,7 @@ def test_no_other_action_asks_for_a_confirmation(action: str) -> None:
 
 
 def test_firmware_restart_of_a_stopped_printer_needs_no_confirmation() -> None:
-    stopped = replace(printing(), klippy=KlippyState.SHUTDOWN)
+    stopped = printing()._replace(klippy=KlippyState.SHUTDOWN)
     assert judge("firmware_restart", stopped) == ""
 
 
@@ -158,7 +157,7 @@ def test_another_printers_token() -> None:
 
 @pytest.mark.parametrize("state", [s for s in KlippyState if s is not KlippyState.READY])
 def test_klippy_must_be_ready_for_whatever_needs_it(state: KlippyState) -> None:
-    gone = replace(ready(), klippy=state, message="MCU 'mcu' shutdown: Timer too close")
+    gone = ready()._replace(klippy=state, message="MCU 'mcu' shutdown: Timer too close")
     for action in ("home", "pause", "gcode", "print", "macro"):
         reason = judge(action, gone, gcode="G28", file="x.gcode", macro_name="PARK")
         assert "Timer too close" in reason
@@ -281,7 +280,7 @@ def test_every_refusal_names_a_remedy_or_a_setting() -> None:
         judge("print", printing(), file="x.gcode"),
         judge("gcode", gcode="SET_PIN A=1"),
         judge("macro", macro_name="NO"),
-        judge("home", replace(ready(), klippy=KlippyState.ERROR, message="bad config")),
+        judge("home", ready()._replace(klippy=KlippyState.ERROR, message="bad config")),
     ]
     for reason in reasons:
         assert reason.endswith(".")

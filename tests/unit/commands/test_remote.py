@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -301,7 +300,7 @@ async def test_commands_without_ids_all_run(lab: Lab) -> None:
 
 async def test_ids_of_another_hub_are_others(lab: Lab) -> None:
     await lab.run(one("home", 1))
-    lab.live.replace(replace(lab.live.now, server_url="http://other.test/api.php"))
+    lab.live.replace(lab.live.now._replace(server_url="http://other.test/api.php"))
     await lab.run(one("home", 1))
     assert lab.printer.sent == ["G28", "G28"]
 

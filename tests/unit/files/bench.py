@@ -9,7 +9,7 @@ import random
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -186,7 +186,7 @@ class FakeHub:
         self.server.body = body
         entry = HubFile(name, len(body), hashlib.md5(body).hexdigest())
         self.files = [entry for entry in self.files if entry.name != name] + [
-            replace(entry, **changes)
+            entry._replace(**changes)
         ]
 
     async def list_files(self) -> tuple[Reply, tuple[HubFile, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -51,8 +50,7 @@ class CleanBench(Bench):
     def settings(self, **changes: Any) -> None:
         now = self.live.now
         self.live.replace(
-            dataclasses.replace(
-                now, file_management=dataclasses.replace(now.file_management, **changes)
+            now._replace(file_management=now.file_management._replace(**changes)
             )
         )
 

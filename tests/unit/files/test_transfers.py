@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import errno
 import hashlib
 import json
@@ -423,7 +422,7 @@ async def test_answers_that_are_no_file(
 async def test_no_server_at_all(bench: Bench) -> None:
     async with FileServer().running() as gone:
         url = f"{gone.origin}/a"
-    bench.live.replace(bench.live.now.__class__(**{**bench.live.now.__dict__, "server_url": url}))
+    bench.live.replace(bench.live.now._replace(server_url=url))
     with pytest.raises(TransferError, match="refuses connections"):
         await bench.fetch("a.gcode", download_url=url)
     assert bench.nothing_arrived()
@@ -539,7 +538,7 @@ async def test_certificates_are_checked(bench: Bench, tmp_path: Path, kind: str)
     context.load_cert_chain(certificate.chain, certificate.key)
     async with FileServer(body=BODY).running(context) as server:
         url = f"https://127.0.0.1:{server.port}/a"
-        bench.live.replace(dataclasses.replace(bench.live.now, server_url=url))
+        bench.live.replace(bench.live.now._replace(server_url=url))
         with pytest.raises(TransferError, match="No secure connection"):
             await bench.fetch("a.gcode", download_url=url)
         assert server.requests == [] and bench.nothing_arrived()
@@ -555,7 +554,7 @@ async def test_tls_with_a_trusted_certificate(
     context.load_cert_chain(certificate.chain, certificate.key)
     async with FileServer(body=BODY).running(context) as server:
         url = f"https://127.0.0.1:{server.port}/a"
-        bench.live.replace(dataclasses.replace(bench.live.now, server_url=url))
+        bench.live.replace(bench.live.now._replace(server_url=url))
         assert await bench.fetch("a.gcode", download_url=url) == "a.gcode"
         assert bench.gcodes == {"a.gcode": BODY}
         server.behaviours = [lambda r, s: cut_after(server, MIB, r, s), server.serve]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import socket
 import threading
@@ -215,7 +214,7 @@ async def test_features_are_kept_by_endpoint_and_forgotten_when_the_hub_moves(
     await bench.client.fetch_commands()
     await bench.status()  # says nothing of features, and takes nothing back
     assert bench.client.features.long_poll == 20
-    bench.live.replace(dataclasses.replace(bench.live.now, server_url=faults.url("/b/api.php")))
+    bench.live.replace(bench.live.now._replace(server_url=faults.url("/b/api.php")))
     assert bench.client.features.long_poll == 0
     bench.close()
 

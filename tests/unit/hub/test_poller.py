@@ -5,7 +5,6 @@ wait.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import random
 from typing import Any
 
@@ -107,8 +106,8 @@ async def test_a_hub_that_does_not_wait_as_it_announced_is_not_asked_without_end
 async def test_another_interval_takes_effect_at_once() -> None:
     bench = Bench()
     await bench.after(0.0)
-    shorter = dataclasses.replace(INTERVALS, command_check=2.0)
-    bench.live.replace(dataclasses.replace(bench.live.now, intervals=shorter))
+    shorter = INTERVALS._replace(command_check=2.0)
+    bench.live.replace(bench.live.now._replace(intervals=shorter))
     assert await bench.after(0.0) == 2
     assert await bench.after(2.0) == 3
     bench.task.cancel()

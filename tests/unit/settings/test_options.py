@@ -1,6 +1,5 @@
 """The table, the model, the example, the JSON template and the documents say the same."""
 
-import dataclasses
 import re
 import subprocess
 import sys
@@ -22,12 +21,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def model_paths() -> set[str]:
     paths = set()
-    for field in dataclasses.fields(Settings):
-        part = getattr(Settings(), field.name)
-        if dataclasses.is_dataclass(part):
-            paths |= {f"{field.name}.{inner.name}" for inner in dataclasses.fields(part)}
-        else:
-            paths.add(field.name)
+    for name, part in Settings()._asdict().items():
+        inner = getattr(part, "_fields", None)
+        paths |= {f"{name}.{field}" for field in inner} if inner else {name}
     return paths
 
 

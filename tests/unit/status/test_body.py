@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
@@ -64,7 +63,7 @@ def report(snapshot: Snapshot, **changes: Any) -> Report:
         last_completed="pieza.gcode (14:30)",
         bed_status="limpia",
     )
-    return dataclasses.replace(base, **changes)
+    return base._replace(**changes)
 
 
 def printing(**job: Any) -> Snapshot:
@@ -84,8 +83,7 @@ def test_every_documented_field_is_there_even_for_an_absent_printer() -> None:
 
 
 def test_the_figures_are_rounded_not_cut() -> None:
-    now = dataclasses.replace(
-        printing(progress=0.4567),
+    now = printing(progress=0.4567)._replace(
         speed_factor=3.0599,
         fan_speed=0.7451,
         heaters={"extruder": Heater("extruder", 210.46, 210.0, 0.4, 0.0, 300.0)},
@@ -120,10 +118,8 @@ def test_the_hubs_word_for_each_state(klippy: KlippyState, state: str, one: str,
 
 
 def remaining(progress: float, print_duration: float, estimate: float) -> int:
-    now = dataclasses.replace(
-        printing(progress=progress, print_duration=print_duration, total_duration=9000.0),
-        file=FileFacts(filename="cubo.gcode", estimated_time=estimate),
-    )
+    now = printing(progress=progress, print_duration=print_duration, total_duration=9000.0)
+    now = now._replace(file=FileFacts(filename="cubo.gcode", estimated_time=estimate))
     return time_remaining(now)
 
 
@@ -143,7 +139,7 @@ def test_time_remaining_without_an_estimate_is_the_pace() -> None:
 
 
 def test_the_estimate_of_another_file_counts_nothing() -> None:
-    now = dataclasses.replace(printing(), file=FileFacts(filename="x", estimated_time=7200))
+    now = printing()._replace(file=FileFacts(filename="x", estimated_time=7200))
     assert time_remaining(now) == 0
 
 
@@ -162,8 +158,7 @@ def test_why_the_printer_does_not_print_is_told() -> None:
     st.text(st.characters(codec=None), max_size=8),
 )
 def test_whatever_klipper_reports_becomes_json_for_php(a: float, b: float, name: str) -> None:
-    now = dataclasses.replace(
-        printing(progress=0.5, print_duration=abs(b), filename=name),
+    now = printing(progress=0.5, print_duration=abs(b), filename=name)._replace(
         speed_factor=a,
         heaters={"extruder": Heater("extruder", a, b, None, 0.0, 300.0)},
     )
