@@ -7,6 +7,7 @@ Keeps what the hub said about itself (announced features, its clock); when to ca
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import urllib.parse
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
@@ -22,6 +23,7 @@ from .protocol import Endpoints, Features, Generation, HubFile
 from .transport import Transport
 
 MAX_HUB_MESSAGE = 200  # characters of the hub's own words in a sentence
+LARGE = 32 * 1024  # bytes; reading such a reply is a step of its own for the event loop
 CLOCK_EVERY = 60.0  # seconds between looks at the Date header of replies that bring no command
 CLOCK_SMOOTHING = 2.0  # seconds; a Date header has whole seconds, so smaller steps are noise
 
@@ -193,6 +195,8 @@ class HubClient:
 
     async def _read(self, kind: str, exchange: Exchange, sent: int) -> Reply:
         data = None
+        if len(exchange.body) > LARGE:
+            await asyncio.sleep(0)
         if exchange.failure is None and not has_too_many_values(exchange.body):
             data = read_json_object(exchange.body, "success")
         self._set_clock(exchange, at_once=data is not None and bool(data.get("commands")))
