@@ -29,9 +29,9 @@ def measure(quick: bool) -> list[Figure]:
     stops: list[tuple[float, float]] = []
     with contextlib.ExitStack() as running:
         stacks = {way: running.enter_context(_stack(running, way)) for way in ways}
-        for _ in range(rounds):
+        for moment in _moments(rounds):
             for way, stack in stacks.items():
-                ways[way].append(_command(stack, way))
+                ways[way].append(_command(stack, way, moment))
                 changes.append(_change(stack))
         for _ in range(3 if quick else 8):
             stops.append(_stop(stacks["polled"]))
@@ -60,14 +60,25 @@ def _stack(running: contextlib.ExitStack, way: str) -> Stack:
     return Stack(folder, options=options, features=features)
 
 
-def _command(stack: Stack, way: str) -> float:
-    """Seconds until Klippy has run a command that the hub queued at a random moment."""
+def _moments(rounds: int) -> list[float]:
+    """Random moments between two polls (0 to 1), one from each of `rounds` equal parts of that
+    time: the median of a few draws from the whole says more of the draws than of the plugin.
+    """
+    moments = [(part + RANDOM.random()) / rounds for part in range(rounds)]
+    RANDOM.shuffle(moments)
+    return moments
+
+
+def _command(stack: Stack, way: str, moment: float) -> float:
+    """Seconds until Klippy has run a command that the hub queued at that moment between polls."""
     hub, klippy = stack.hub, stack.klippy
     if way == "adaptive":
         # Somebody works at the hub: an earlier command has just been seen.
         first = hub.queue(stack.token, "set_speed", speed=100)
         hub.wait_for(lambda: hub.result(stack.token, first), 20, "the first command's result")
-    time.sleep(RANDOM.uniform(0.0, INTERVAL))
+    if way != "long-polled":
+        _polled(stack)
+    time.sleep(moment * (1.0 if way == "adaptive" else INTERVAL))
     # Klippy echoes it on its console at once; its status answers only four times a second.
     mark = f"bench-{RANDOM.getrandbits(40):x}"
     with klippy.console() as console:
@@ -75,6 +86,16 @@ def _command(stack: Stack, way: str) -> float:
         hub.queue(stack.token, "gcode", gcode=f"M118 {mark}")
         console.wait_for(f"echo: {mark}", 30.0)
         return time.monotonic() - started
+
+
+def _polled(stack: Stack) -> None:
+    """Until the plugin asks for commands again."""
+    hub, now = stack.hub, time.time()
+    hub.wait_for(
+        lambda: hub.requests(endpoint="commands", token=stack.token, since=now),
+        20,
+        "the next poll",
+    )
 
 
 def _change(stack: Stack) -> float:
