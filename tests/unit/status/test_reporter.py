@@ -1,0 +1,222 @@
+"""What a status carries, and what its reply acknowledges."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable
+from typing import Any
+
+from components.hub.client import Reply
+from components.hub.link import Link
+from components.hub.outcomes import Failure
+from components.hub.protocol import Features
+from components.settings.model import LiveSettings, Settings
+from components.status.cadence import Cadence
+from components.status.reporter import EVENTS_AT_ONCE, Reporter, ResultBox
+from tests.unit.fakes import Board, FakeClock, settle
+
+OK = Reply(True, "", {"success": True})
+DOWN = Reply(False, "It is away.", failure=Failure.UNREACHABLE)
+
+
+class Journal:
+    def __init__(self) -> None:
+        self.waiting: list[dict[str, Any]] = []
+        self.stalled: asyncio.Event | None = None
+
+    @property
+    def undelivered(self) -> int:
+        return len(self.waiting)
+
+    def record(self, *numbers: int) -> None:
+        self.waiting += [{"seq": number, "kind": "job_started"} for number in numbers]
+
+    async def due(self, limit: int) -> list[dict[str, Any]]:
+        if self.stalled is not None:
+            await self.stalled.wait()
+        return self.waiting[:limit]
+
+    async def delivered(self, up_to: int) -> None:
+        self.waiting = [event for event in self.waiting if event["seq"] > up_to]
+
+
+class Bench:
+    """A reporter at work; the hub's replies are those of `replies`, then `OK`."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.live = LiveSettings(Settings(server_url="http://h/api.php", printer_token="T"))
+        self.journal = Journal()
+        self.features = Features()
+        self.replies: list[Reply] = []
+        self.sent: list[dict[str, Any]] = []
+        self.posted: list[list[dict[str, Any]]] = []
+        self.results: list[dict[str, Any]] = []
+        self.made = 0
+        self.cadence = Cadence(self.clock, lambda: self.live.now.intervals, lambda: False)
+        self.link = Link(self.live, Board(self.clock).notices, self.clock, random.Random(1))
+        client: Any = self
+        journal: Any = self.journal
+        self.reporter = Reporter(
+            client,
+            self.link,
+            self.cadence,
+            journal,
+            self.make_body,
+            ResultBox(lambda limit: self.results[:limit], self.delivered),
+        )
+        self.tasks = [
+            asyncio.ensure_future(self.reporter.run()),
+            asyncio.ensure_future(self.reporter.run_results()),
+        ]
+
+    def make_body(self) -> dict[str, Any]:
+        self.made += 1
+        return {"number": self.made}
+
+    async def delivered(self, results: Iterable[dict[str, Any]]) -> None:
+        gone = list(results)
+        self.results = [result for result in self.results if result not in gone]
+
+    async def send_status(self, body: dict[str, Any]) -> Reply:
+        self.sent.append(dict(body))
+        return self.replies.pop(0) if self.replies else OK
+
+    async def post_results(self, results: list[dict[str, Any]]) -> Reply:
+        self.posted.append(results)
+        return self.replies.pop(0) if self.replies else OK
+
+    async def after(self, seconds: float = 0.0) -> dict[str, Any]:
+        """The last status sent by then."""
+        await settle()
+        self.clock.advance(seconds)
+        await settle()
+        return self.sent[-1]
+
+    def stop(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+
+
+async def test_a_heartbeat_every_interval() -> None:
+    bench = Bench()
+    assert (await bench.after())["number"] == 1
+    assert (await bench.after(4.9))["number"] == 1
+    assert (await bench.after(0.1))["number"] == 2
+    bench.stop()
+
+
+async def test_a_retry_carries_what_is_true_then() -> None:
+    bench = Bench()
+    bench.replies = [DOWN]
+    assert (await bench.after())["number"] == 1
+    wait = bench.link.retry_in("status")
+    assert wait > 0
+    assert (await bench.after(wait / 2))["number"] == 1
+    assert (await bench.after(wait))["number"] == 2
+    bench.stop()
+
+
+async def test_a_result_goes_along_until_a_status_has_succeeded() -> None:
+    bench = Bench()
+    result = {"id": 7, "status": "done"}
+    bench.results = [result]
+    bench.replies = [DOWN]
+    assert (await bench.after())["command_results"] == [result]
+    assert bench.results == [result]
+    assert (await bench.after(60.0))["command_results"] == [result]
+    assert bench.results == []
+    assert (await bench.after(5.0))["command_results"] == []
+    bench.stop()
+
+
+async def test_a_new_result_is_news() -> None:
+    bench = Bench()
+    await bench.after()
+    bench.results = [{"id": 7, "status": "done"}]
+    bench.reporter.new_result()
+    assert (await bench.after(1.0))["command_results"] == [{"id": 7, "status": "done"}]
+    assert bench.posted == []
+    bench.stop()
+
+
+async def test_where_the_hub_takes_results_at_once_they_need_no_status() -> None:
+    bench = Bench()
+    await bench.after()
+    bench.features = Features(command_results=True)
+    bench.results = [{"id": 7, "status": "done"}]
+    bench.reporter.new_result()
+    assert (await bench.after())["number"] == 1
+    assert bench.posted == [[{"id": 7, "status": "done"}]]
+    assert bench.results == []
+    bench.stop()
+
+
+async def test_a_result_that_cannot_be_posted_travels_with_a_status_at_once() -> None:
+    bench = Bench()
+    await bench.after()
+    bench.features = Features(command_results=True)
+    bench.results = [{"id": 7, "status": "done"}]
+    bench.replies = [Reply(False, "No such script.", failure=Failure.STATUS)]
+    bench.reporter.new_result()
+    assert (await bench.after(1.0))["command_results"] == [{"id": 7, "status": "done"}]
+    assert bench.results == []
+    bench.stop()
+
+
+async def test_events_wait_for_the_first_word_with_the_hub_and_follow_it_at_once() -> None:
+    bench = Bench()
+    bench.journal.record(1, 2)
+    assert (await bench.after())["events"] == []
+    assert [event["seq"] for event in (await bench.after(0.25))["events"]] == [1, 2]
+    assert bench.journal.waiting == []
+    assert (await bench.after(5.0))["events"] == []
+    bench.stop()
+
+
+async def test_a_backlog_of_events_goes_out_in_portions_one_after_the_other() -> None:
+    bench = Bench()
+    bench.journal.record(*range(1, 2 * EVENTS_AT_ONCE + 3))
+    await bench.after()
+    for _ in range(4):
+        await bench.after(0.25)
+    told = [event["seq"] for body in bench.sent for event in body["events"]]
+    assert told == list(range(1, 2 * EVENTS_AT_ONCE + 3))
+    bench.stop()
+
+
+async def test_events_are_told_again_until_a_status_has_succeeded() -> None:
+    bench = Bench()
+    await bench.after()
+    bench.journal.record(1)
+    bench.replies = [DOWN]
+    assert len((await bench.after(5.0))["events"]) == 1
+    assert bench.journal.undelivered == 1
+    assert len((await bench.after(60.0))["events"]) == 1
+    assert bench.journal.undelivered == 0
+    bench.stop()
+
+
+async def test_a_disk_that_stalls_costs_the_events_not_the_status() -> None:
+    bench = Bench()
+    await bench.after()
+    bench.journal.record(1)
+    bench.journal.stalled = asyncio.Event()
+    sent = asyncio.Event()
+    bench.reporter.subscribe(lambda body, reply: sent.set())
+    await bench.after(5.0)
+    await asyncio.wait_for(sent.wait(), 30)
+    assert (bench.sent[-1]["number"], bench.sent[-1]["events"]) == (2, [])
+    bench.journal.stalled.set()
+    assert [event["seq"] for event in (await bench.after(5.0))["events"]] == [1]
+    bench.stop()
+
+
+async def test_the_last_words_change_what_they_name_and_nothing_else() -> None:
+    bench = Bench()
+    await bench.after()
+    await bench.reporter.send(status="offline")
+    assert bench.sent[-1]["status"] == "offline"
+    assert bench.sent[-1]["number"] == 2
+    bench.stop()
