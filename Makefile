@@ -37,8 +37,8 @@ bench: setup  ## The figures of the documentation, measured anew
 fuzz: setup  ## The property tests with thousands of cases each: hub replies, scripts, settings, names
 	@$(PYTHON) -m pytest -q tests/unit -m hypothesis --hypothesis-profile=fuzz --timeout=3000 $(PYTEST_ARGS)
 
-matrix: setup  ## The fault matrix: everything that can fail, on the real stack (a quarter of an hour)
-	@$(PYTHON) -m pytest -o addopts="--import-mode=importlib -ra" tests/stack/fault_matrix $(PYTEST_ARGS)
+matrix: setup  ## The fault matrix alone: everything that can fail, on the real stack
+	@$(PYTHON) -m pytest tests/stack/fault_matrix $(PYTEST_ARGS)
 
 soak: setup  ## Days of faults in minutes: memory, logs, and nothing lost (SOAK_ARGS="--hours 24")
 	@$(PYTHON) -m tests.soak $(SOAK_ARGS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Dict, List
 
 from ..runtime.redaction import MASK, Redactor, mask_url
-from . import spanish
 from .loader import Loaded, describe_value, missing, value_of
 from .options import OPTIONS, section_of
 from .values import Kind, Option, allowed
@@ -29,6 +28,8 @@ def describe(loaded: Loaded, file_name: str, error: str = "") -> Dict[str, Any]:
 
 
 def _row(option: Option, loaded: Loaded, file_name: str, redactor: Redactor) -> Dict[str, Any]:
+    from . import spanish  # noqa: PLC0415  (when somebody looks)
+
     value = value_of(loaded.settings, option.path) if option.in_json else file_name
     if option.secret:
         value = MASK if value else ""

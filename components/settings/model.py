@@ -6,8 +6,7 @@ takes effect without a restart. Nothing here reads a file; see `loader` for how 
 `options` for their bounds. All durations are seconds unless a name says otherwise.
 """
 
-from __future__ import annotations
-
+# Real annotations: as texts, each field of a named tuple would be compiled and kept.
 from enum import Enum
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 

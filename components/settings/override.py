@@ -24,7 +24,6 @@ from .jsonc import MAX_BYTES, Document, JsoncError, decode, parse
 from .loader import Loaded, merge
 from .model import LiveSettings
 from .options import V4_CONFIG_FILE
-from .template import json_template
 
 # Seconds between two looks. Moonraker's file observer tells of every edit, over SSH too; this is
 # for where it is switched off.
@@ -272,6 +271,8 @@ def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("x", encoding="utf-8") as file:
+            from .template import json_template  # noqa: PLC0415  (at the first start only)
+
             file.write(json_template())
     except FileExistsError:
         pass
