@@ -1,7 +1,7 @@
 """What the plugin costs a Moonraker: CPU, memory, requests, bytes; also with 10,000 files.
 
-A Moonraker with the plugin and one without run side by side at the same Klippy, so that whatever
-else the machine does hits both.
+A Moonraker with the plugin, one without, and one with the bare sketch of a client run side by side
+at the same Klippy, so that whatever else the machine does hits all of them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import json
 import sqlite3
 import statistics
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
+from bench import sketch
 from bench.figures import Figure
 from bench.process import cpu_seconds, rss_kib
 from tests.rig.faults import FaultServer
@@ -24,19 +25,11 @@ from tests.rig.moonraker import MoonrakerRig
 
 PART = "footprint"
 MANY = 10_000  # files
+CORE = "% of a core"
 WARM_UP = 15.0  # seconds: metadata scans, first connections
 
 
-@dataclass
-class Cost:
-    """Of one window."""
-
-    with_plugin: float  # % of a core
-    without: float
-
-    @property
-    def extra(self) -> float:
-        return self.with_plugin - self.without
+Costs = dict[str, float]  # of one window: % of a core by rig
 
 
 def measure(quick: bool) -> list[Figure]:
@@ -54,23 +47,25 @@ def measure(quick: bool) -> list[Figure]:
         }
         ours = running.enter_context(_moonraker(folder / "a", klippy, options))
         bare = running.enter_context(_moonraker(folder / "b", klippy, None))
+        least = running.enter_context(_sketch(folder / "c", klippy, hub))
+        rigs = {"ours": ours, "bare": bare, "sketch": least}
         time.sleep(WARM_UP)
         started, before = time.monotonic(), _traffic(meter)
-        idle = [_window(ours, bare, window) for _ in range(rounds)]
+        idle = [_window(rigs, window) for _ in range(rounds)]
         minutes = (time.monotonic() - started) / 60
         spent = [now - then for now, then in zip(_traffic(meter), before, strict=True)]
         memory = rss_kib(_pid(ours)) - rss_kib(_pid(bare))
         (klippy.gcodes / "bench.gcode").write_text(make_gcode(seconds=window * rounds + 20, bed=0))
         klippy.gcode("SDCARD_PRINT_FILE FILENAME=bench.gcode")
-        printing = [_window(ours, bare, window) for _ in range(rounds)]
+        printing = [_window(rigs, window) for _ in range(rounds)]
         klippy.gcode("CANCEL_PRINT")
         memory_after = rss_kib(_pid(ours)) - rss_kib(_pid(bare))
     return [
-        Figure(PART, "Moonraker alone, idle", _median([c.without for c in idle]), "% of a core"),
-        Figure(PART, "extra CPU, idle", _median([c.extra for c in idle]), "% of a core", 0.12),
-        Figure(
-            PART, "extra CPU, printing", _median([c.extra for c in printing]), "% of a core", 0.12
-        ),
+        Figure(PART, "Moonraker alone, idle", _median([c["bare"] for c in idle]), CORE),
+        Figure(PART, "extra CPU, idle", _extra("ours", idle), CORE, 0.12),
+        Figure(PART, "extra CPU, printing", _extra("ours", printing), CORE, 0.12),
+        Figure(PART, "extra CPU of a bare sketch, idle", _extra("sketch", idle), CORE),
+        Figure(PART, "extra CPU of a bare sketch, printing", _extra("sketch", printing), CORE),
         Figure(PART, "extra memory, idle", memory / 1024, "MB", 4.0),
         Figure(PART, "extra memory, after a print", memory_after / 1024, "MB", 4.0),
         Figure(PART, "requests to the hub a minute", spent[0] / minutes, "requests"),
@@ -87,7 +82,7 @@ def _many_files(quick: bool) -> list[Figure]:
         folder: Path = running.enter_context(short_folder("b"))
         hub = running.enter_context(PhpHub())
         klippy = running.enter_context(KlippyRig(folder / "k"))
-        rigs = []
+        rigs = {}
         for name, count in (("a", many), ("b", 10)):
             options = {
                 "server_url": hub.gen1_url,
@@ -99,10 +94,10 @@ def _many_files(quick: bool) -> list[Figure]:
             with rig:
                 pass  # it makes its database
             _fill(folder / name, count)
-            rigs.append(running.enter_context(rig))
-        _until_quiet(rigs)
-        costs = [_window(rigs[0], rigs[1], window) for _ in range(rounds)]
-    ratio = _median([c.with_plugin for c in costs]) / _median([c.without for c in costs])
+            rigs[name] = running.enter_context(rig)
+        _until_quiet(list(rigs.values()))
+        costs = [_window(rigs, window) for _ in range(rounds)]
+    ratio = _median([c["a"] for c in costs]) / _median([c["b"] for c in costs])
     name = f"CPU with {many:,} files against 10"
     return [Figure(PART, name, ratio, "×", 1.1)]
 
@@ -138,14 +133,29 @@ def _moonraker(folder: Path, klippy: KlippyRig, options: dict[str, str] | None) 
     )
 
 
-def _window(first: MoonrakerRig, second: MoonrakerRig, seconds: float) -> Cost:
-    pids = (_pid(first), _pid(second))
-    before = [cpu_seconds(pid) for pid in pids]
+def _sketch(folder: Path, klippy: KlippyRig, hub: PhpHub) -> MoonrakerRig:
+    rig = MoonrakerRig(
+        folder,
+        plugin=False,
+        sections=f"[sketch]\nurl: {hub.gen1_url}\n",
+        klippy_socket=klippy.socket,
+    )
+    rig.prepare()
+    sketch.install(rig.source / "moonraker")
+    return rig
+
+
+def _window(rigs: Mapping[str, MoonrakerRig], seconds: float) -> Costs:
+    before = {name: cpu_seconds(_pid(rig)) for name, rig in rigs.items()}
     started = time.monotonic()
     time.sleep(seconds)
+    after = {name: cpu_seconds(_pid(rig)) for name, rig in rigs.items()}
     passed = time.monotonic() - started
-    one, two = (100 * (cpu_seconds(p) - b) / passed for p, b in zip(pids, before, strict=True))
-    return Cost(one, two)
+    return {name: 100 * (after[name] - before[name]) / passed for name in rigs}
+
+
+def _extra(name: str, costs: list[Costs]) -> float:
+    return _median([cost[name] - cost["bare"] for cost in costs])
 
 
 def _traffic(meter: FaultServer) -> tuple[int, int, int]:
