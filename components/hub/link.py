@@ -9,8 +9,7 @@ wait together and go on together.
 from __future__ import annotations
 
 import random
-from collections import deque
-from typing import Callable, Deque, Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional
 
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
@@ -21,7 +20,6 @@ from .client import Reply
 from .outcomes import Failure
 
 WARN_AFTER = 2  # failures in a row: one lost packet is no news
-LATENCIES_KEPT = 720  # an hour at one every five seconds
 
 STAGES = ("dns", "tcp", "tls", "http", "json", "token")
 _STAGE_OF: Dict[Failure, str] = {
@@ -64,9 +62,7 @@ class Link:
         self.since = clock.time()  # of the present state, unix seconds
         self._down_at: Optional[float] = None  # monotonic
         self.reconnections = 0
-        self.latencies: Deque[Tuple[float, float]] = deque(
-            maxlen=LATENCIES_KEPT
-        )  # (unix time, seconds)
+        self.latency: Optional[float] = None  # seconds, of the last status that succeeded
         live.subscribe(self._settings_changed)
 
     def subscribe(self, listener: Callable[[bool, float], None]) -> None:
@@ -137,7 +133,7 @@ class Link:
         own.until = 0.0
         own.failing = None
         if name == "status":
-            self.latencies.append((self._clock.time(), reply.seconds))
+            self.latency = reply.seconds
         for other in self._channels.values():
             if (
                 other.failing is not None

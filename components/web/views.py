@@ -106,7 +106,7 @@ class Views:
             }
         worst = link.failing
         host = host_of(settings.server_url)
-        latest = link.latencies[-1][1] if link.latencies else None
+        latest = link.latency
         return {
             "state": _link_word(link.connected),
             "since": link.since,
