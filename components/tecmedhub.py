@@ -38,7 +38,7 @@ from .settings.conf import read_conf
 from .settings.loader import merge, missing
 from .settings.model import LiveSettings
 from .settings.override import Override
-from .status.body import Report, build_body
+from .status.body import FileRows, Report, build_body
 from .status.cadence import Cadence
 from .status.events import Chronicle
 from .status.reporter import Reporter, ResultBox
@@ -116,6 +116,7 @@ class TecMedHub:
         self.printer = Printer(self.server, self.supervisor, self.notices, self.clock, self.live)
         self.host = Host(self.server, gcodes)
         self.files = GcodeFiles(self.server, gcodes, self.worker, self.supervisor)
+        self.file_rows = FileRows()
         self.jobs = Jobs(self.server, self.clock)
 
     def _build_hub(self) -> None:
@@ -361,7 +362,7 @@ class TecMedHub:
                 now=self.clock.time(),
                 snapshot=snapshot,
                 host=self.host.read(self.clock.monotonic()),
-                files=self.files.newest(),
+                files=self.file_rows.of(self.files.newest()),
                 jobs=self.jobs.recent,
                 last_completed=self.jobs.last_completed,
                 bed_status=self.commands.bed_status,

@@ -29,7 +29,7 @@ class Report(NamedTuple):
     now: float  # unix seconds
     snapshot: Snapshot
     host: HostStats
-    files: Sequence[GcodeFile]
+    files: Sequence[Mapping[str, Any]]  # of `FileRows`
     jobs: Sequence[PastJob]
     last_completed: str
     bed_status: str
@@ -134,8 +134,23 @@ def _system(host: HostStats) -> Dict[str, Any]:
     }
 
 
-def _files(files: Sequence[GcodeFile]) -> List[Dict[str, Any]]:
-    return [{"name": f.name, "size": size_text(f.size), "modified": int(f.modified)} for f in files]
+class FileRows:
+    """The rows of `files`, made anew for another list only: fifty of them at each update would cost
+    as much as the rest of the body.
+    """
+
+    def __init__(self) -> None:
+        self._files: Optional[Sequence[GcodeFile]] = None
+        self._rows: List[Dict[str, Any]] = []
+
+    def of(self, files: Sequence[GcodeFile]) -> List[Dict[str, Any]]:
+        if files is not self._files:
+            self._files = files
+            self._rows = [
+                {"name": f.name, "size": size_text(f.size), "modified": int(f.modified)}
+                for f in files
+            ]
+        return self._rows
 
 
 def _current_file(s: Snapshot) -> str:
@@ -169,7 +184,7 @@ FIELDS: Tuple[Tuple[str, Maker], ...] = (
     ("last_completed", lambda r: r.last_completed),
     ("uptime", lambda r: uptime_text(r.host.uptime)),
     ("system", lambda r: _system(r.host)),
-    ("files", lambda r: _files(r.files)),
+    ("files", lambda r: list(r.files)),
     ("tags", lambda r: list(r.settings.printer_data.tags)),
     ("filament", lambda r: dict(r.settings.printer_data.filament)),
     ("bed_status", lambda r: r.bed_status),

@@ -15,7 +15,7 @@ from components.printer.gcode_files import GcodeFile
 from components.printer.host import HostStats
 from components.printer.snapshot import FileFacts, Heater, Job, KlippyState, Snapshot
 from components.settings.model import PrinterData, Settings
-from components.status.body import Report, build_body, status_word, time_remaining
+from components.status.body import FileRows, Report, build_body, status_word, time_remaining
 
 #: The README of client v4, "Datos Enviados al Servidor", and the hub's notes: never one less.
 DOCUMENTED = (
@@ -58,7 +58,7 @@ def report(snapshot: Snapshot, **changes: Any) -> Report:
         now=1_700_000_000.0,
         snapshot=snapshot,
         host=HostStats(cpu_usage=12.34, memory_used_mb=512.46, cpu_temp=55.27, uptime=19380),
-        files=[GcodeFile("pieza.gcode", 2621440, 1_699_999_999.7)],
+        files=FileRows().of([GcodeFile("pieza.gcode", 2621440, 1_699_999_999.7)]),
         jobs=[],
         last_completed="pieza.gcode (14:30)",
         bed_status="limpia",
@@ -162,5 +162,17 @@ def test_whatever_klipper_reports_becomes_json_for_php(a: float, b: float, name:
         speed_factor=a,
         heaters={"extruder": Heater("extruder", a, b, None, 0.0, 300.0)},
     )
-    body = json.loads(to_json(build_body(report(now, files=[GcodeFile(name, 3, 0.0)]))))
+    rows = FileRows().of([GcodeFile(name, 3, 0.0)])
+    body = json.loads(to_json(build_body(report(now, files=rows))))
     assert body["status"] == "printing"
+
+
+def test_another_list_of_files_makes_other_rows() -> None:
+    rows = FileRows()
+    first = [GcodeFile("a.gcode", 1024, 1.5)]
+    assert rows.of(first) is rows.of(first)
+    assert rows.of(first) == [{"name": "a.gcode", "size": "1.0 KB", "modified": 1}]
+    assert [row["name"] for row in rows.of([*first, GcodeFile("b.gcode", 1, 2.0)])] == [
+        "a.gcode",
+        "b.gcode",
+    ]
