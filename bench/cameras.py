@@ -67,7 +67,7 @@ def _traffic() -> list[Figure]:
     ways: list[tuple[str, Callable[..., None], float | None]] = [
         ("idle", still, 10.0),
         ("idle, the scene never at rest", lively, 10.0),
-        ("printing", printing, 100.0),
+        ("printing", printing, None),
     ]
     for name, prepare_room, limit in ways:
         sent, v4, inline = asyncio.run(_hour(prepare_room))
