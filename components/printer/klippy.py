@@ -9,6 +9,7 @@ is news (`snapshot.NEWS`).
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import (
     Any,
@@ -142,7 +143,7 @@ class Printer:
                 status = await self._answer(
                     apis.subscribe_objects(
                         subscription(available),
-                        lambda diff, _time: self._on_status(generation, diff),
+                        functools.partial(self._on_status, generation),
                     )
                 )
             except (asyncio.TimeoutError, self._server.error) as error:
@@ -162,7 +163,9 @@ class Printer:
             self._on_klippy_state()
             return
 
-    def _on_status(self, generation: int, diff: Mapping[str, Mapping[str, Any]]) -> None:
+    def _on_status(
+        self, generation: int, diff: Mapping[str, Mapping[str, Any]], _time: float
+    ) -> None:
         """Merge one of Klippy's diffs; it may hold what other components subscribed to."""
         if generation != self._generation:
             return

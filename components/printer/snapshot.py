@@ -8,6 +8,7 @@ at 100 %.
 
 from __future__ import annotations
 
+import functools
 from enum import Enum
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
@@ -172,6 +173,7 @@ def subscription(available: List[str]) -> Dict[str, Optional[List[str]]]:
     return wanted
 
 
+@functools.lru_cache(maxsize=256)  # asked for each object of each diff, four times a second
 def family(name: str) -> str:
     """The kind of an object: "heater_generic chamber" → "heater_generic", "extruder1" →
     "extruder".

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, List, Optional
 
+EXACT = 2**53  # whole numbers up to it are exact as floats, too
+
 
 def as_text(value: Any, default: str = "") -> str:
     """A string of a string or number; lone surrogates become '?', since no JSON for PHP may carry
@@ -38,6 +40,8 @@ def as_float(value: Any, default: Optional[float] = None) -> Optional[float]:
     >>> as_float("210"), as_float("2,5"), as_float(float("nan"))
     (210.0, None, None)
     """
+    if type(value) is float:  # what Klipper sends, thousands an hour
+        return value if math.isfinite(value) else default
     if isinstance(value, bool):
         return default
     if isinstance(value, str) and len(value) > 40:
@@ -51,6 +55,8 @@ def as_float(value: Any, default: Optional[float] = None) -> Optional[float]:
 
 def as_int(value: Any, default: Optional[int] = None) -> Optional[int]:
     """A whole number; 3.0 and "3" count, 3.5 does not."""
+    if type(value) is int and abs(value) <= EXACT:
+        return value
     number = as_float(value)
     if number is None or number != int(number):
         return default
