@@ -7,8 +7,9 @@ action does is told in `orders` (G-code) and `runner` (everything else).
 from __future__ import annotations
 
 from enum import Enum
-from typing import Dict, NamedTuple, Tuple
+from typing import Dict, Tuple
 
+from ..runtime.records import NamedTuple
 from ..settings.model import RemoteControl
 
 

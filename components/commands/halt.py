@@ -8,9 +8,10 @@ firmware.
 from __future__ import annotations
 
 import asyncio
-from typing import List, NamedTuple, Set
+from typing import List, Set
 
 from ..printer.snapshot import KlippyState, Snapshot
+from ..runtime.records import NamedTuple
 from .actions import Action
 
 

@@ -6,10 +6,11 @@ never clamped.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 from ..printer.snapshot import Heater, Snapshot
 from ..runtime.loose import as_float, as_text
+from ..runtime.records import NamedTuple
 from ..settings.model import Security
 from . import gcode
 from .actions import ACTIONS, Parameter

@@ -10,10 +10,11 @@ turn. Nothing the hub sends can widen any of them: `confirm: true` only answers 
 from __future__ import annotations
 
 import fnmatch
-from typing import Callable, NamedTuple, Tuple
+from typing import Callable, Tuple
 
 from ..printer.snapshot import KlippyState, Snapshot
 from ..runtime.loose import printable
+from ..runtime.records import NamedTuple
 from ..settings.model import Expiry, RemoteControl, Security
 from . import orders
 from .actions import ACTIONS, PRINTS, Action, Lane

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, Awaitable, Callable, Deque, Dict, NamedTuple, Optional, Tuple, Type
+from typing import Any, Awaitable, Callable, Deque, Dict, Optional, Tuple, Type
 
 from ..printer.klippy import Printer, PrinterError
 from ..printer.snapshot import KlippyState, Snapshot
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
+from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
 from ..settings.model import LiveSettings
 from ..store.ledger import Ledger, State

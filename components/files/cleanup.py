@@ -8,10 +8,11 @@ user since.
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, NamedTuple, Optional
+from typing import Callable, Dict, List, Optional
 
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
+from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings

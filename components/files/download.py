@@ -13,9 +13,10 @@ import errno
 import re
 import ssl
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, Optional
 
 from ..hub.outcomes import Failure, host_of, http_date, read_retry_after, redact_query
+from ..runtime.records import NamedTuple
 from ..runtime.worker import Worker
 from .gcode_look import HEAD, NotGcode, check_head, has_command, hub_message
 from .names import show

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Mapping, Optional
 
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.tcpclient import TCPClient
@@ -19,6 +19,7 @@ from tornado.util import TimeoutError as TornadoTimeout
 
 from ..hub.outcomes import Failure, explain
 from ..runtime.names import NameResolver, Names
+from ..runtime.records import NamedTuple
 from .addresses import host_header, split_target
 from .staging_file import BLOCK
 

@@ -16,12 +16,13 @@ import ssl
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Deque, Dict, List, NamedTuple, Optional
+from typing import Any, Awaitable, Callable, Deque, Dict, List, Optional
 
 from ..hub.backoff import Backoff
 from ..hub.outcomes import redact_query
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
+from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple, Optional
+from typing import Mapping, Optional
+
+from ..runtime.records import NamedTuple
 
 
 class Wanted(NamedTuple):

@@ -7,10 +7,12 @@ import socket
 import ssl
 import urllib.parse
 from enum import Enum
-from typing import Mapping, NamedTuple, Optional
+from typing import Mapping, Optional
 
 from tornado.iostream import StreamClosedError
 from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
+
+from ..runtime.records import NamedTuple
 
 RETRY_AFTER_BOUNDS = (1.0, 900.0)  # seconds
 

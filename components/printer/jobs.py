@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import datetime
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Mapping, NamedTuple
+from typing import Any, Callable, Deque, Dict, List, Mapping
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_dict, as_float, as_list, as_text
+from ..runtime.records import NamedTuple
 from .snapshot import Snapshot
 
 KEPT = 10

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 from enum import Enum
-from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_text
+from ..runtime.records import NamedTuple
 
 HEATING_BELOW = 3.0  # °C under its target at which a heater counts as heating
 M73_STEP = 0.01  # M73 gives whole percents (Klipper's display_status.py)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import queue
-from typing import Any, Callable, NamedTuple, Optional, TypeVar
+from typing import Any, Callable, Optional, TypeVar
 
+from .records import NamedTuple
 from .threads import start_thread
 
 T = TypeVar("T")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from ..runtime.records import NamedTuple
 from .model import Origin
 from .options import BY_PATH, CONFIG_FILE, OPTIONS, SECTION
 from .problems import MAX_PROBLEMS, Problem, no_longer_needed, unknown

@@ -10,9 +10,10 @@ import bisect
 import codecs
 import json
 import re
-from typing import Any, Dict, List, Match, NamedTuple, NoReturn, Optional, Tuple
+from typing import Any, Dict, List, Match, NoReturn, Optional, Tuple
 
 from ..runtime.loose import printable
+from ..runtime.records import NamedTuple
 from ..runtime.steps import breathe
 
 MAX_BYTES = 256 * 1024

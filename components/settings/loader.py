@@ -8,8 +8,9 @@ would let the hub do more than the operator may have meant, the table's cautious
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from ..runtime.records import NamedTuple
 from ..runtime.redaction import Redactor
 from . import model
 from .conf import ConfValues, read_conf

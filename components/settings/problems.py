@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from ..runtime.loose import printable
+from ..runtime.records import NamedTuple
 from .model import Origin
 from .options import NO_LONGER_NEEDED, OPTIONS
 from .values import Option, closest

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import datetime
 import math
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..hub.protocol import Generation
 from ..printer.gcode_files import GcodeFile
 from ..printer.host import HostStats
 from ..printer.jobs import PastJob
 from ..printer.snapshot import KlippyState, Snapshot
+from ..runtime.records import NamedTuple
 from ..settings.model import Settings
 
 PACE_TRUSTED_FROM = 0.05  # share of the file after which the measured pace begins to count

@@ -14,7 +14,6 @@ from typing import (
     Dict,
     Iterable,
     List,
-    NamedTuple,
     Optional,
     Set,
     TypeVar,
@@ -22,6 +21,7 @@ from typing import (
 
 from ..hub.client import HubClient, Reply
 from ..hub.link import Link
+from ..runtime.records import NamedTuple
 from ..store.journal import Journal
 from .cadence import Cadence
 

@@ -11,10 +11,11 @@ import queue
 import sqlite3
 import threading
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional, Sequence, TypeVar
+from typing import Any, Callable, Optional, Sequence, TypeVar
 
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
+from ..runtime.records import NamedTuple
 from .sqlite_file import RETRY_EVERY, SqliteFile, Work
 
 T = TypeVar("T")

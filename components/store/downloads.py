@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import sqlite3
 from enum import Enum
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, Optional
 
 from ..runtime.clock import Clock
+from ..runtime.records import NamedTuple
 from .database import Database
 
 SCHEMA = """

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Union
 
 from ..runtime.loose import as_bool, as_float, as_int, as_text
+from ..runtime.records import NamedTuple
 from .actions import Actions, Refused
 from .bundle import Bundle
 from .doctor.on_call import DoctorOnCall

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Optional, Tuple
+
+from ..runtime.records import NamedTuple
 
 if TYPE_CHECKING:
     from ..hub.client import Reply

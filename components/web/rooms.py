@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from ..runtime.records import NamedTuple
 
 if TYPE_CHECKING:
     from ..cameras.on_demand import CameraDesk, TimelapseDesk

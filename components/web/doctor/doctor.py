@@ -5,8 +5,9 @@ examination.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Awaitable, Callable, List, NamedTuple, Optional
+from typing import TYPE_CHECKING, Awaitable, Callable, List, Optional
 
+from ...runtime.records import NamedTuple
 from .host import HostChecks
 from .hub import HubChecks
 from .report import Finding, Report, State

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple, Tuple
+from typing import Dict, Tuple
+
+from ...runtime.records import NamedTuple
 
 
 class Text(NamedTuple):
