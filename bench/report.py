@@ -10,7 +10,7 @@ from bench.figures import Figure, machine, shown, table
 
 HEADINGS = {
     "latency": "How quickly commands and changes arrive",
-    "footprint": "What it costs the Raspberry Pi",
+    "footprint": "What it costs Moonraker",
     "fleet": "A fleet after its server was away",
     "download": "Downloading G-code",
     "cameras": "Pictures",
@@ -27,11 +27,10 @@ NOTES = {
     "footprint": (
         "A Moonraker with the plugin beside one without, at the same Klippy, default intervals, no"
         " camera. The bare sketch (`bench/sketch.py`) sends a small status and asks for commands as"
-        " often, and does nothing else: the least that any client costs. Nearly all of that is the"
-        " HTTP client's, a connection for each request; a hub that announces `long_poll` saves most"
-        " requests. Per cents of a core depend on the machine, and on a virtual one on the hour, so"
-        " the promise is in proportion to the sketch in the same run: 1.5 times, which was 0.12 %"
-        " against 0.08 % where it was given. Client v4: 31 MB, 0.2 % of a core, 36 requests a"
+        " often, and does nothing else: about the least that a client costs which"
+        " opens a connection for each request. Per cents of a core depend on the machine, and"
+        " on a virtual one on the hour, so the promise is in proportion to the sketch in the same"
+        " run: 1.5 times, which was 0.12 % against 0.08 % where it was given. Client v4: 31 MB, 0.2 % of a core, 36 requests a"
         " minute to Moonraker and 32 to the hub."
     ),
     "fleet": (

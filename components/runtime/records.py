@@ -1,9 +1,8 @@
-"""`typing.NamedTuple`, in a quarter of its memory: to the type checker it is that very class.
+"""`typing.NamedTuple` in less memory: to the type checker it is that very class.
 
-typing compiles the annotation of every field, and collections generates code for every class: some
-10 kB for each of ours, half a megabyte of Moonraker's memory for sixty plain values. Here all of
-them share these few functions. What nobody needs (`_make`, `rename`, pickling across versions) is
-not there.
+typing compiles the annotation of every field, and collections generates code for every class, which
+for sixty plain values is a good part of what the plugin costs. Here all of them share these few
+functions. What nobody needs (`_make`, `rename`) is not there.
 """
 
 from __future__ import annotations
@@ -16,12 +15,11 @@ __all__ = ["NamedTuple"]
 if TYPE_CHECKING:
     from typing import NamedTuple
 else:
-    _PLACES: List[property] = []  # the n-th field of whichever class
+    # The n-th field of whichever class. Made beforehand: rooms are also imported in threads.
+    _PLACES = tuple(property(itemgetter(number)) for number in range(32))
 
     def _place(number: int) -> property:
-        while len(_PLACES) <= number:
-            _PLACES.append(property(itemgetter(len(_PLACES))))
-        return _PLACES[number]
+        return _PLACES[number] if number < len(_PLACES) else property(itemgetter(number))
 
     class _Record(type):
         """Turns the annotated names of a class body into the places of a tuple."""

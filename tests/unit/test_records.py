@@ -86,3 +86,10 @@ def test_a_default_must_not_stand_before_a_field_without():
         class Wrong(NamedTuple):
             name: str = ""
             celsius: float
+
+
+def test_each_of_many_fields_is_its_own():
+    names = [f"field_{number}" for number in range(40)]
+    wide = type(NamedTuple)("Wide", (NamedTuple,), {"__annotations__": dict.fromkeys(names, int)})
+    record = wide(*range(40))
+    assert [getattr(record, name) for name in names] == list(range(40))
