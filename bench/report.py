@@ -30,8 +30,8 @@ NOTES = {
         " often, and does nothing else: about the least that a client costs which"
         " opens a connection for each request. Per cents of a core depend on the machine, and"
         " on a virtual one on the hour, so the promise is in proportion to the sketch in the same"
-        " run: 1.5 times, which was 0.12 % against 0.08 % where it was given. Client v4: 31 MB, 0.2 % of a core, 36 requests a"
-        " minute to Moonraker and 32 to the hub."
+        " run: 1.5 times, which was 0.12 % against 0.08 % where it was given. Client v4: 31 MB,"
+        " 0.2 % of a core, 36 requests a minute to Moonraker and 32 to the hub."
     ),
     "fleet": (
         "200 simulated plugins (the real reporter, poller and back-off, in virtual time) after the"
