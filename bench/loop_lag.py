@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import Figure
+from components.hub.json_body import MAX_VALUES
 from tests.rig.gcode import make_gcode
 from tests.rig.klippy import short_folder, wait_until
 from tests.stack.fault_matrix.bench import FaultyStack
@@ -188,17 +189,38 @@ def _backlog(stack: FaultyStack, seconds: float) -> None:
     stack.wait_quiet()
 
 
-def _settings(stack: FaultyStack, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    number = 0
-    while time.monotonic() < end:
-        number += 1
-        rubbish = {f"rubbish_{n}": n for n in range(5000)}
-        settings = {"printer_name": f"name {number}", "x" * 1000: [1] * 5000, **rubbish}
-        stack.configure_live(json.dumps(settings))
-        time.sleep(0.5)
-    stack.configure_live("")
-    stack.wait_no_warning("not", 20)
+def _settings(written: Callable[[int], Any]) -> Kind:
+    """The JSON file is saved again and again; `written` makes its content of a number."""
+
+    def kind(stack: FaultyStack, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        number = 0
+        while time.monotonic() < end:
+            number += 1
+            stack.configure_live(json.dumps(written(number)))
+            time.sleep(0.5)
+        stack.configure_live("")
+        stack.wait_no_warning("not", 20)
+        stack.wait_no_warning("only the first", 20)
+
+    return kind
+
+
+def _unknown_names(number: int) -> Any:
+    rubbish = {f"rubbish_{n}": n for n in range(5000)}
+    return {"printer_name": f"name {number}", "x" * 1000: [1] * 5000, **rubbish}
+
+
+def _wrong_lists(number: int) -> Any:
+    return {
+        "printer_name": f"name {number}",
+        "security": {
+            "denied_actions": ["self destruct"] * 3000,
+            "allowed_macros": "a b," * 10_000,
+            "allowed_gcode_patterns": ["M117"] * 3000,
+        },
+        "file_management": {"allowed_hosts": ["a b"] * 3000},
+    }
 
 
 def _panels(stack: FaultyStack, seconds: float) -> None:
@@ -225,7 +247,7 @@ KINDS: dict[str, Kind] = {
     "hub sends a gzip bomb": _behaves("gzip_bomb"),
     "hub drips": _behaves("drip", interval=0.001),
     "hub sends a million values": _large_reply(lambda: [7] * 340_000),
-    "hub sends as many numbers as are read": _large_reply(lambda: [7] * 19_900),
+    "hub sends as many numbers as are read": _large_reply(lambda: [7] * (MAX_VALUES - 100)),
     "hub sends as many brackets as are read": _large_reply(lambda: [[[[]]]] * 740),
     "hub sends as many commands as are read": _large_reply(
         lambda: [{"id": f"c{n}", "action": "home", "timestamp": 1} for n in range(2_900)]
@@ -236,15 +258,15 @@ KINDS: dict[str, Kind] = {
     "hub sends 200,000 words in one command": _large_reply(
         lambda: [{"id": 1, "type": "macro", "command": "LOAD " + "A=1 " * 200_000}]
     ),
-    "hub sends one command of 15,000 parameters": _large_reply(
-        lambda: [{"id": 1, "action": "home", **{f"p{n}": n for n in range(15_000)}}]
+    "hub sends one command of as many parameters as are read": _large_reply(
+        lambda: [{"id": 1, "action": "home", **{f"p{n}": n for n in range(MAX_VALUES - 100)}}]
     ),
     "hub sends 2,900 emergency stops": _large_reply(
         lambda: [{"id": f"s{n}", "action": "emergency_stop"} for n in range(2_900)]
     ),
     "hub lists 1,000 files": _file_list,
     "hub sends JSON that is cut short behind a notice": _behaves(
-        "answer", body=b"Notice: " + b'{"success":' * 8 + b"[" + b"7," * 19_000
+        "answer", body=b"Notice: " + b'{"success":' * 8 + b"[" + b"7," * (MAX_VALUES - 100)
     ),
     "hub sends 1 MiB that is no text": _behaves("answer", body=b"\xff" * (1 << 20)),
     "200 commands at once": _burst,
@@ -257,5 +279,6 @@ KINDS: dict[str, Kind] = {
     "disk full": _disk("full"),
     "disk read-only": _disk("read-only"),
     "disk slow": _disk("slow", 0.2),
-    "settings saved again and again": _settings,
+    "settings of unknown names, again and again": _settings(_unknown_names),
+    "settings of wrong lists, again and again": _settings(_wrong_lists),
 }

@@ -8,7 +8,7 @@ from typing import Any, Dict, Mapping, Optional, Union
 MAX_NUMBER_LENGTH = 400  # digits; int() of a million digits would hold the event loop for seconds
 JSON_STARTS = 8  # places where the JSON of a reply is looked for, after PHP warnings
 MAX_MISREAD = 8 * 1024  # characters that may turn out not to be it, before that is given up
-MAX_VALUES = 20_000  # of one body; a list of 1,000 files has half of that
+MAX_VALUES = 12_000  # of one body; a list of 1,000 files has 8,000, other replies some hundreds
 MAX_NESTED = 3_000  # objects and lists among them; many set off the garbage collector
 MAX_NO_TEXT = 64 * 1024  # bytes; a longer body that is no UTF-8 is not read in part
 

@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..runtime.records import NamedTuple
 from ..runtime.redaction import Redactor
+from ..runtime.steps import breathe
 from . import model
 from .conf import ConfValues, read_conf
 from .model import Origin, Origins, RemoteControl, Settings
@@ -48,7 +49,7 @@ def merge(
     """What is in force, given moonraker.conf and the JSON file's `tree`.
 
     `lines` gives the line of each path in the file. With `last`, a wrong value in the file leaves
-    what `last` had from it.
+    what `last` had from it. With a `tree`, for a thread: thousands of unknown names take long.
     """
     return _Merge(conf, tree or {}, file_name, lines or {}, last).run()
 
@@ -70,6 +71,7 @@ class _Merge:
         self.origins: Origins = {option.path: Origin.DEFAULT for option in OPTIONS}
         self.problems: List[Problem] = list(conf.problems)
         self.untold = 0
+        self.leaves = 0
         self.json: Dict[str, Any] = {}
         for key, value in tree.items():
             self._sort(key, value)
@@ -81,6 +83,8 @@ class _Merge:
         ):
             for option in OPTIONS:
                 if option.path in written:
+                    if origin is Origin.JSON:
+                        breathe(0, every=1)  # a list may have taken some milliseconds
                     self._take(option, written[option.path], origin)
         if self.origins["intervals.status_idle"] is Origin.DEFAULT:
             self.values["intervals.status_idle"] = self.values["intervals.status_update"]
@@ -114,6 +118,8 @@ class _Merge:
         return self.last is not None and self.last.origins.get(path) is Origin.JSON
 
     def _leaf(self, path: str, value: Any) -> None:
+        self.leaves += 1
+        breathe(self.leaves, 200)
         option = BY_PATH.get(path)
         if option is not None and option.in_json:
             self.json[path] = value
@@ -123,6 +129,7 @@ class _Merge:
         elif len(self.problems) >= MAX_PROBLEMS:
             self.untold += 1  # and not compared with every known name, which takes its time
         else:
+            breathe(len(self.problems), 4)
             where = self._where(path)
             problem = no_longer_needed(path, Origin.JSON, where)
             self._tell(problem or unknown(path, Origin.JSON, where))
@@ -180,8 +187,9 @@ class _Merge:
         """The token may stand in the wrong place, too."""
         redactor = Redactor()
         path = "printer_token"
+        longest = 4 * BY_PATH[path].limit  # no sentence holds a longer one whole
         for raw in (self.conf.values.get(path), self.json.get(path), self.values[path]):
-            if isinstance(raw, str):
+            if isinstance(raw, str) and len(raw) <= longest:
                 redactor.add(raw.strip())
         return tuple(p._replace(text=redactor.known(p.text)) for p in self.problems)
 

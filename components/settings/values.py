@@ -21,6 +21,10 @@ from ..runtime.redaction import mask_url
 MAX_URL = 2048  # what servers and proxies reliably take
 MAX_MAP_KEYS = 20
 MAX_SHOWN = 60
+# Of a list or map, so many times as many items are looked at as are taken: some may be wrong or
+# given twice, but a file of rubbish is not worth a second of everybody's time.
+LOOKED_AT = 4
+MAX_TOLD = 3  # items left out that are named
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
 _WORDS = {"true": True, "yes": True, "on": True, "1": True}
@@ -323,9 +327,9 @@ def _read_list(option: Option, raw: Any) -> Reading:
 
     An item that cannot be taken is left out and named; where none is left, the whole value is bad.
     """
+    most = LOOKED_AT * option.items
     if isinstance(raw, str):
-        lines = raw.split("\n") if option.kind is Kind.URLS else re.split(r"[,\n]", raw)
-        raw = [line for line in lines if line.strip()]
+        raw = _lines(raw, most, commas=option.kind is not Kind.URLS)
     if not isinstance(raw, (list, tuple)):
         raise BadValue(allowed(option))
     taken: List[str] = []
@@ -335,10 +339,13 @@ def _read_list(option: Option, raw: Any) -> Reading:
         if len(taken) == option.items:
             left_out.append(f"only the first {option.items} of {len(raw)} items are taken")
             break
+        if index == most:
+            left_out.append(f"only the first {most} items are looked at")
+            break
         try:
-            value = _item(option, item)
+            value = _item(option, item, explain=len(left_out) < MAX_TOLD)
         except BadValue as error:
-            if len(left_out) < 3:
+            if len(left_out) < MAX_TOLD:
                 left_out.append(f"item {index + 1}, {shown(item)}, is left out: it must be {error}")
             if not wrong:
                 wrong = f"; item {index + 1}, {shown(item)}, must be {error}"
@@ -350,7 +357,18 @@ def _read_list(option: Option, raw: Any) -> Reading:
     return Reading(tuple(taken), tuple(left_out))
 
 
-def _item(option: Option, raw: Any) -> str:
+def _lines(text: str, most: int, *, commas: bool) -> List[str]:
+    """The items of a list written as text, without blank ones. Of a text with far too many, the
+    rest stays in one piece, which is too long for an item.
+    """
+    if commas:
+        text = text.replace("\n", ",")
+    pieces = text.split("," if commas else "\n", 2 * most)
+    return [piece for piece in pieces if piece.strip()]
+
+
+def _item(option: Option, raw: Any, *, explain: bool) -> str:
+    """The item as it is taken, or `BadValue`; to `explain` may take a comparison with all names."""
     if option.kind is Kind.URLS:
         wanted = "an http:// or https:// address with a host"
         text = _one_line(raw, MAX_URL, wanted)
@@ -366,7 +384,7 @@ def _item(option: Option, raw: Any) -> str:
         if not re.match(r"[a-z0-9_]+\Z", text):
             raise BadValue("an action name such as reboot")
         if option.choices and text not in option.choices:
-            near = closest(text, option.choices)
+            near = closest(text, option.choices) if explain else ""
             hint = f"did you mean {near}?" if near else "docs/commands.md lists them"
             raise BadValue(f"an action that exists ({hint})")
     if option.kind is Kind.HOSTS:
@@ -381,7 +399,10 @@ def _read_map(option: Option, raw: Any) -> Reading:
         raise BadValue(allowed(option))
     taken: Dict[str, Any] = {}
     left_out: List[str] = []
-    for key, value in raw.items():
+    for index, (key, value) in enumerate(raw.items()):
+        if index == LOOKED_AT * MAX_MAP_KEYS:
+            left_out.append(f"only the first {index} names are looked at")
+            break
         name = _name(key)
         if name.startswith("_") or value is None:
             continue
@@ -391,7 +412,7 @@ def _read_map(option: Option, raw: Any) -> Reading:
         checked = _scalar(value, option.limit)
         if name and checked is not None:
             taken[name] = checked
-        elif len(left_out) < 3:
+        elif len(left_out) < MAX_TOLD:
             left_out.append(
                 f"{shown(key)} is left out: it must be a short name with a text or number"
             )

@@ -42,10 +42,18 @@ def test_too_many_values_are_seen_without_reading_them(mark: bytes) -> None:
     assert not has_too_many_values(b'"' + b"x" * (1 << 20) + b'"')
 
 
+def _listed(number: int) -> dict[str, Any]:
+    """A file as both generations list it, with a long name."""
+    name = f"{number:0100d}, final.gcode"
+    times = {"uploaded": "2026-01-01 00:00:00", "downloaded": None}
+    sizes = {"size": "1.2 MB", "size_bytes": number, "md5": "0" * 32}
+    return {"name": name, "original_name": name, **sizes, **times, "exists": True}
+
+
 @pytest.mark.parametrize(
     ("reply", "failure"),
     [
-        ({"success": True, "files": [{"name": f"{n:0100d}.gcode"} for n in range(1000)]}, None),
+        ({"success": True, "files": [_listed(n) for n in range(1000)]}, None),
         ({"success": True, "commands": [7] * (MAX_VALUES + 1)}, Failure.TOO_LARGE),
     ],
 )

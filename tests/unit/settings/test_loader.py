@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.settings import problems
+from components.runtime import steps
+from components.settings import loader, problems
 from components.settings.jsonc import parse
 from components.settings.loader import ConfValues, Loaded, merge, missing
 from components.settings.model import Origin, RemoteControl, Settings
@@ -189,6 +190,25 @@ def test_a_file_of_rubbish_is_not_compared_with_every_known_name(monkeypatch) ->
     result = loaded({f"rubbish_{number}": 1 for number in range(5000)})
     assert len(set(compared)) <= MAX_PROBLEMS
     assert f"and {5000 - MAX_PROBLEMS} more" in warned(result)[-1]
+
+
+def test_a_file_of_rubbish_lets_the_event_loop_have_its_turn(monkeypatch) -> None:
+    """The file is read in a thread, which holds the interpreter otherwise."""
+    rests: list[float] = []
+    monkeypatch.setattr(steps.time, "sleep", rests.append)
+    loaded({f"rubbish_{n}": n for n in range(5000)})
+    assert len(rests) >= 5000 // 200 + MAX_PROBLEMS // 4
+    rests.clear()
+    merge(ConfValues({"rubbish": "1"}))  # in the event loop, at the start
+    assert rests == []
+
+
+def test_a_token_of_any_length_is_no_burden(monkeypatch) -> None:
+    """What could never stand whole in a sentence is not looked for in every form of it."""
+    told: list[str] = []
+    monkeypatch.setattr(loader.Redactor, "add", lambda _self, secret: told.append(secret))
+    loaded({"printer_token": "é" * 120_000, "nonsense": 1}, {"printer_token": "T0KEN"})
+    assert told == ["T0KEN", "T0KEN"]
 
 
 def test_config_file_cannot_be_set_by_the_file_itself() -> None:

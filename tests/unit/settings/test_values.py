@@ -6,8 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.settings import values
 from components.settings.options import BY_PATH, OPTIONS
-from components.settings.values import BadValue, Kind, is_secrets_template, read, shown
+from components.settings.values import (
+    LOOKED_AT,
+    MAX_MAP_KEYS,
+    MAX_TOLD,
+    BadValue,
+    Kind,
+    is_secrets_template,
+    read,
+    shown,
+)
 
 NUMBERS = [o for o in OPTIONS if o.kind in (Kind.NUMBER, Kind.INTEGER)]
 
@@ -128,6 +138,38 @@ def test_lists_have_a_greatest_length() -> None:
     reading = read(option, [f"tag {n}" for n in range(option.items + 5)])
     assert len(reading.value) == option.items
     assert str(option.items) in reading.left_out[0]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [["a b"] * 20_000 + ["M117"], ["M117"] * 20_000, "M117," * 50_000],
+    ids=["wrong", "given twice", "text"],
+)
+def test_a_list_of_rubbish_is_looked_at_in_bounds(raw) -> None:
+    option = BY_PATH["security.allowed_macros"]
+    looked_at = LOOKED_AT * option.items
+    if raw[0] == "a b":
+        with pytest.raises(BadValue):
+            read(option, raw)
+        assert read(option, ["M117", *raw]).left_out[-1].startswith(f"only the first {looked_at} ")
+        return
+    reading = read(option, raw)
+    assert reading.value == ("M117",)
+    assert reading.left_out[-1] == f"only the first {looked_at} items are looked at"
+
+
+def test_a_map_of_rubbish_is_looked_at_in_bounds() -> None:
+    reading = read(BY_PATH["printer_data.filament"], {f"{n}": [] for n in range(9000)})
+    assert reading.value == {}
+    assert reading.left_out[-1] == f"only the first {LOOKED_AT * MAX_MAP_KEYS} names are looked at"
+
+
+def test_only_the_items_that_are_told_of_are_compared_with_every_name(monkeypatch) -> None:
+    compared: list[str] = []
+    monkeypatch.setattr(values, "closest", lambda text, _names: compared.append(text) or "")
+    raw = ["reboot", *(f"rebot{n}" for n in range(200))]
+    assert read(BY_PATH["security.denied_actions"], raw).value == ("reboot",)
+    assert len(compared) == MAX_TOLD
 
 
 def test_lists_of_moonraker_conf_by_line_or_comma() -> None:
