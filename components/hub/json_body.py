@@ -75,14 +75,12 @@ def to_json(body: Mapping[str, Any]) -> bytes:
     hold them).
     """
     try:
-        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
-            "utf-8"
-        )
+        return _ENCODER.encode(body).encode("utf-8")
     except (ValueError, TypeError):
-        clean = _presentable(body, 0)
-        return json.dumps(clean, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
-            "utf-8"
-        )
+        return _ENCODER.encode(_presentable(body, 0)).encode("utf-8")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _presentable(value: Any, depth: int) -> Any:

@@ -9,7 +9,6 @@ is news (`snapshot.NEWS`).
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from typing import (
     Any,
@@ -32,10 +31,11 @@ from ..settings.model import LiveSettings
 from .snapshot import (
     FileFacts,
     KlippyState,
+    Objects,
     Snapshot,
     heater_limits,
-    is_news,
     macros_of,
+    news_of,
     read_snapshot,
     subscription,
 )
@@ -68,6 +68,7 @@ class Printer:
         self._notices = notices
         self._clock = clock
         self._objects: Dict[str, Dict[str, Any]] = {}
+        self._news: Dict[str, FrozenSet[str]] = {}  # of each of them, the fields that are news
         self._limits: Dict[str, Tuple[float, float]] = {}
         self._macros: FrozenSet[str] = frozenset()
         self._facts = FileFacts()
@@ -77,7 +78,10 @@ class Printer:
         self._announced = Snapshot()
         self._listeners: List[Listener] = []
         self._waiters: List[Tuple[Callable[[Snapshot], bool], "asyncio.Future[bool]"]] = []
-        self._generation = 0  # of the subscription: diffs of an old one are dropped
+        self._generation = 0  # of the subscription that is being made or in place
+        self._subscriber = _Subscriber(self._on_diff)
+        # Diffs that came before we had the answer which they follow; None while nothing was asked.
+        self._early: Optional[List[Objects]] = None
 
     # Life cycle: Moonraker's events
 
@@ -109,7 +113,7 @@ class Printer:
 
     def _on_klippy_disconnect(self) -> None:
         self._generation += 1
-        self._objects = {}
+        self._objects, self._news = {}, {}
         self._limits = {}
         self._macros = frozenset()
         self._set_klippy(KlippyState.DISCONNECTED.value, "Klippy is not connected")
@@ -135,16 +139,14 @@ class Printer:
     async def _subscribe(self, generation: int) -> None:
         apis = self._server.lookup_component("klippy_apis")
         while generation == self._generation:
+            early = self._early = []
             try:
                 available = await self._answer(apis.get_object_list())
                 if generation != self._generation:
                     return
                 asked = await self._answer(apis.query_objects({"configfile": ["settings"]}))
                 status = await self._answer(
-                    apis.subscribe_objects(
-                        subscription(available),
-                        functools.partial(self._on_status, generation),
-                    )
+                    apis.subscribe_from_transport(subscription(available), self._subscriber)
                 )
             except (asyncio.TimeoutError, self._server.error) as error:
                 said = str(error) or f"no answer within {self._live.now.timeouts.moonraker:g} s"
@@ -159,33 +161,60 @@ class Printer:
             self._limits = heater_limits(as_dict(as_dict(asked.get("configfile")).get("settings")))
             self._macros = macros_of(available)
             self._objects = {name: dict(as_dict(fields)) for name, fields in status.items()}
+            self._news = news_of(self._objects)
+            self._early = None
+            for diff in early:
+                self._merge(diff)
             self._read_facts()
             self._on_klippy_state()
             return
 
-    def _on_status(
-        self, generation: int, diff: Mapping[str, Mapping[str, Any]], _time: float
-    ) -> None:
-        """Merge one of Klippy's diffs; it may hold what other components subscribed to."""
-        if generation != self._generation:
-            return
+    def _on_diff(self, diff: Objects, _eventtime: float) -> None:
+        """Take one of Klippy's diffs. Called in the middle of Moonraker's own work with it, which
+        an exception would end; and four times a second, so what is no news ends here.
+        """
+        if not diff:
+            return  # it was of what others subscribed to
+        try:
+            if self._early is not None:
+                self._early.append(diff)
+            news = self._merge(diff)
+            self._cached = None
+            if news or self._waiters:
+                self._heard(diff, news)
+        except Exception as error:
+            self._notices.log_once(
+                f"diff: {type(error).__name__}: {error}",
+                f"A status of Klippy's could not be read: {type(error).__name__}: {error}",
+                level=logging.ERROR,
+                exc_info=error,
+            )
+
+    def _merge(self, diff: Objects) -> bool:
+        """Whether it holds something that the hub should hear at once."""
+        news = False
         for name, fields in diff.items():
             known = self._objects.get(name)
             if known is not None:
                 known.update(fields)
-        if "print_stats" in diff and "filename" in diff["print_stats"]:
+                news = news or not self._news[name].isdisjoint(fields)
+        return news
+
+    def _heard(self, diff: Objects, news: bool) -> None:
+        if "filename" in diff.get("print_stats", {}):
             self._read_facts()
-        if "webhooks" in diff:
+        if news and "webhooks" in diff:
             self._on_klippy_state()
-            return
-        self._changed(news=is_news(diff))
+        else:
+            self._changed(news)
 
     async def _answer(self, question: Awaitable[T]) -> T:
         """Klippy's answer, within `timeouts.moonraker` seconds."""
         return await asyncio.wait_for(question, self._live.now.timeouts.moonraker)
 
     def _on_metadata(self, *_args: Any) -> None:
-        self._read_facts()
+        self._read_facts()  # the scan of a fresh upload may end after its print began
+        self._cached = None
 
     def _read_facts(self) -> None:
         filename = as_text(self._objects.get("print_stats", {}).get("filename"))
@@ -200,8 +229,6 @@ class Printer:
     @property
     def snapshot(self) -> Snapshot:
         if self._cached is None:
-            if not self._facts.estimated_time and self._objects:
-                self._read_facts()  # the scan of a fresh upload may end after its print began
             self._cached = read_snapshot(
                 self._klippy,
                 self._message,
@@ -307,6 +334,21 @@ class Printer:
             await getattr(apis, method)(*args)
         except self._server.error as error:
             raise PrinterError(" ".join(str(error).split())[:LONGEST_MESSAGE]) from None
+
+
+class _Subscriber:
+    """What Moonraker's `klippy_connection` needs of an `APITransport` (moonraker/common.py), as its
+    `mqtt` and `simplyprint` are.
+
+    The callback of `klippy_apis.subscribe_objects` would be run in a task of its own for each diff,
+    with whatever any component subscribed to.
+    """
+
+    user_info = None
+    ip_addr = None
+
+    def __init__(self, send_status: Callable[[Objects, float], None]) -> None:
+        self.send_status = send_status
 
 
 def read_facts(filename: str, metadata: Mapping[str, Any]) -> FileFacts:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from enum import Enum
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Tuple
 
 from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_text
 from ..runtime.records import NamedTuple
@@ -23,32 +23,26 @@ FILAMENT_SENSORS = ("filament_switch_sensor", "filament_motion_sensor")
 Objects = Mapping[str, Mapping[str, Any]]
 
 # What Klipper is asked to tell of: object name, or its first word for a family of them → fields. A
-# missing object is skipped.
+# missing object is skipped. Of objects that have hardly more than what is read of them, ALL fields:
+# Moonraker then need not pick them out of each diff, four times a second.
+ALL: Tuple[str, ...] = ()
 SUBSCRIPTION: Dict[str, Tuple[str, ...]] = {
     "webhooks": ("state", "state_message"),
-    "print_stats": (
-        "state",
-        "filename",
-        "message",
-        "total_duration",
-        "print_duration",
-        "filament_used",
-        "info",
-    ),
-    "virtual_sdcard": ("is_active", "file_path", "progress", "file_position", "file_size"),
-    "display_status": ("message", "progress"),
+    "print_stats": ALL,
+    "virtual_sdcard": ALL,
+    "display_status": ALL,
     "gcode_move": ("speed_factor", "extrude_factor", "gcode_position"),
     "toolhead": ("extruder", "homed_axes"),
-    "pause_resume": ("is_paused",),
+    "pause_resume": ALL,
     "extruder": ("temperature", "target", "power"),
-    "heater_bed": ("temperature", "target", "power"),
-    "heater_generic": ("temperature", "target", "power"),
+    "heater_bed": ALL,
+    "heater_generic": ALL,
     "fan": ("speed",),
     "fan_generic": ("speed",),
     "heater_fan": ("speed",),
     "controller_fan": ("speed",),
     "temperature_fan": ("speed", "temperature", "target"),
-    "temperature_sensor": ("temperature",),
+    "temperature_sensor": ALL,
     "filament_switch_sensor": ("filament_detected", "enabled"),
     "filament_motion_sensor": ("filament_detected", "enabled"),
 }
@@ -170,11 +164,11 @@ def subscription(available: List[str]) -> Dict[str, Optional[List[str]]]:
     for name in available:
         fields = SUBSCRIPTION.get(family(name))
         if fields is not None:
-            wanted[name] = list(fields)
+            wanted[name] = list(fields) or None
     return wanted
 
 
-@functools.lru_cache(maxsize=256)  # asked for each object of each diff, four times a second
+@functools.lru_cache(maxsize=256)  # asked for each object of each snapshot
 def family(name: str) -> str:
     """The kind of an object: "heater_generic chamber" → "heater_generic", "extruder1" →
     "extruder".
@@ -185,13 +179,9 @@ def family(name: str) -> str:
     return first
 
 
-def is_news(diff: Objects) -> bool:
-    """Whether a status update of Klipper's holds something that the hub should hear at once."""
-    for name, fields in diff.items():
-        telling = NEWS.get(family(name))
-        if telling is not None and not telling.isdisjoint(fields):
-            return True
-    return False
+def news_of(objects: Iterable[str]) -> Dict[str, FrozenSet[str]]:
+    """Of each object, by its full name, the fields whose change the hub should hear at once."""
+    return {name: NEWS.get(family(name), frozenset()) for name in objects}
 
 
 def macros_of(available: List[str]) -> FrozenSet[str]:

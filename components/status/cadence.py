@@ -58,10 +58,10 @@ class Cadence:
         """Wait until a status is to be sent; the reasons, empty for a heartbeat."""
         while True:
             now = self._clock.monotonic()
-            left = (
-                next_due(now, self._last_sent, self._first_news, self._intervals(), self._idle())
-                - now
-            )
+            intervals = self._intervals()
+            # Whether it is idle takes a look at the printer, and matters to few.
+            idle = intervals.status_idle > intervals.status_update and self._idle()
+            left = next_due(now, self._last_sent, self._first_news, intervals, idle) - now
             if left <= 0:
                 break
             await self._alarm.wait(left)

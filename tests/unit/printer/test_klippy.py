@@ -36,7 +36,8 @@ class FakeMoonraker:
         self.handlers: dict[str, list[Callable[..., Any]]] = {}
         self.state = "disconnected"
         self.state_message = ""
-        self.callback: Callable[[Any, float], Any] | None = None
+        self.subscribed: Any = None  # the transport that diffs are sent to
+        self.diff_before_answer: dict[str, Any] = {}
         self.subscriptions = 0
         self.refusals = 0
         self.hangs = 0
@@ -75,14 +76,21 @@ class FakeMoonraker:
         assert list(objects) == ["configfile"]
         return {"configfile": {"settings": {"extruder": {"max_temp": 250.0}}}}
 
-    async def subscribe_objects(self, objects: Any, callback: Any) -> dict[str, Any]:
+    async def subscribe_from_transport(self, objects: Any, transport: Any) -> dict[str, Any]:
         self.subscriptions += 1
-        self.callback = callback
-        return {
-            name: {field: value for field, value in fields.items() if field in objects[name]}
+        self.subscribed = transport
+        answer = {
+            name: {field: fields[field] for field in objects[name] or fields if field in fields}
             for name, fields in self.status.items()
             if name in objects
         }
+        if self.diff_before_answer:
+            self.tell(self.diff_before_answer)
+        return answer
+
+    def tell(self, diff: dict[str, Any]) -> None:
+        """As `klippy_connection` does with a diff of Klippy's."""
+        self.subscribed.send_status(diff, 0.0)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         async def call(*args: Any) -> str:
@@ -156,11 +164,11 @@ async def test_a_klippy_that_does_not_answer_is_asked_again() -> None:
 async def test_diffs_are_merged_and_news_is_told() -> None:
     bench = Bench()
     await bench.ready()
-    assert bench.moonraker.callback is not None
     bench.heard.clear()
-    bench.moonraker.callback({"extruder": {"temperature": 60.0}, "other": {"x": 1}}, 0.0)
+    bench.moonraker.tell({"extruder": {"temperature": 60.0}, "other": {"x": 1}})
+    bench.moonraker.tell({})
     assert bench.heard == []
-    bench.moonraker.callback({"extruder": {"target": 210.0}}, 0.0)
+    bench.moonraker.tell({"extruder": {"target": 210.0}})
     ((old, new),) = bench.heard
     assert old.extruder is not None
     assert new.extruder is not None
@@ -187,23 +195,39 @@ async def test_progress_and_place_follow_klippy_without_being_news() -> None:
     bench.moonraker.status["gcode_move"] = {"gcode_position": [0, 0, 0, 0]}
     await bench.ready()
     bench.heard.clear()
-    tell = bench.moonraker.callback
-    assert tell is not None
-    tell({**far(0.25), "gcode_move": {"gcode_position": [1, 2, 3, 4]}}, 0.0)
+    bench.moonraker.tell({**far(0.25), "gcode_move": {"gcode_position": [1, 2, 3, 4]}})
     assert bench.printer.snapshot.job.progress == 0.25
     assert bench.printer.snapshot.position == (1.0, 2.0, 3.0, 4.0)
     assert bench.heard == []
 
 
-async def test_diffs_of_an_old_subscription_are_dropped() -> None:
+async def test_nothing_is_read_after_klippy_has_gone() -> None:
     bench = Bench()
     await bench.ready()
-    old = bench.moonraker.callback
-    assert old is not None
     bench.moonraker.fire("server:klippy_disconnect")
+    bench.heard.clear()
+    bench.moonraker.tell({"extruder": {"temperature": 300.0, "target": 300.0}})
+    assert bench.heard == []
+    assert bench.printer.snapshot.heaters == {}
+
+
+async def test_a_diff_that_overtakes_the_answer_is_not_lost() -> None:
+    """Moonraker sends the first ones before the task that subscribed runs again."""
+    bench = Bench()
+    bench.moonraker.diff_before_answer = {"extruder": {"temperature": 31.0}}
+    for _ in range(2):  # also where an older subscription is in place
+        await bench.ready()
+        assert bench.printer.snapshot.heaters["extruder"].temperature == 31.0
+
+
+async def test_no_exception_gets_into_moonraker(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
     await bench.ready()
-    old({"extruder": {"temperature": 300.0}}, 0.0)
-    assert bench.printer.snapshot.heaters["extruder"].temperature == 25.0
+    bench.moonraker.tell({"extruder": 5})
+    bench.moonraker.tell({"extruder": 5})
+    assert caplog.text.count("A status of Klippy's could not be read: TypeError") == 1
+    bench.moonraker.tell({"extruder": {"temperature": 61.0}})
+    assert bench.printer.snapshot.heaters["extruder"].temperature == 61.0
 
 
 @pytest.mark.parametrize("state", ["shutdown", "error"])
@@ -222,12 +246,11 @@ async def test_klippys_own_words_are_told(state: str) -> None:
 async def test_waiting_ends_with_the_change_that_was_waited_for() -> None:
     bench = Bench()
     await bench.ready()
-    assert bench.moonraker.callback is not None
     waiting = asyncio.ensure_future(
         bench.printer.wait_for(lambda s: s.job.state == "printing", 60.0)
     )
     await settle()
-    bench.moonraker.callback({"print_stats": {"state": "printing"}}, 0.0)
+    bench.moonraker.tell({"print_stats": {"state": "printing"}})
     assert await waiting
     assert not await bench.printer.wait_for(lambda s: s.job.state == "paused", 0.01)
 
@@ -264,11 +287,9 @@ async def test_a_listener_that_fails_harms_no_other() -> None:
 async def test_the_estimate_may_arrive_after_the_print_began() -> None:
     bench = Bench()
     await bench.ready()
-    assert bench.moonraker.callback is not None
     printing = {"print_stats": {"state": "printing", "filename": "a.gcode"}}
-    bench.moonraker.callback(printing, 0.0)
+    bench.moonraker.tell(printing)
     assert bench.printer.snapshot.file.estimated_time == 0.0
     bench.moonraker.metadata = {"estimated_time": 600}
     bench.moonraker.fire("file_manager:metadata_processed", "a.gcode")
-    bench.moonraker.callback({"extruder": {"temperature": 26.0}}, 0.0)
     assert bench.printer.snapshot.file.estimated_time == 600.0

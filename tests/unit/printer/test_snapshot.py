@@ -13,8 +13,8 @@ from components.printer.snapshot import (
     KlippyState,
     Snapshot,
     heater_limits,
-    is_news,
     macros_of,
+    news_of,
     read_progress,
     read_snapshot,
     subscription,
@@ -114,12 +114,17 @@ def test_progress_when_no_job_runs(state: str, expected: float) -> None:
 def test_only_what_klipper_has_is_subscribed_to() -> None:
     wanted = subscription(["extruder", "extruder2", "gcode_macro X", "heater_fan hotend", "mcu"])
     assert set(wanted) == {"extruder", "extruder2", "heater_fan hotend"}
+    assert wanted["extruder2"] == ["temperature", "target", "power"]
+    assert subscription(["print_stats"]) == {"print_stats": None}  # all of it
 
 
 def test_a_temperature_is_no_news_a_target_is() -> None:
-    assert not is_news({"extruder": {"temperature": 200.1}, "toolhead": {"position": [1]}})
-    assert is_news({"extruder1": {"target": 0.0}})
-    assert is_news({"print_stats": {"state": "paused"}})
+    news = news_of(["extruder1", "print_stats", "toolhead", "mcu"])
+    assert news["extruder1"].isdisjoint({"temperature": 200.1, "power": 0.5})
+    assert not news["extruder1"].isdisjoint({"target": 0.0})
+    assert "state" in news["print_stats"]
+    assert "position" not in news["toolhead"]
+    assert news["mcu"] == frozenset()
 
 
 def test_names_and_limits_come_from_klipper() -> None:
