@@ -1,7 +1,8 @@
 """What the plugin costs a Moonraker: CPU, memory, requests, bytes; also with 10,000 files.
 
-A Moonraker with the plugin, one without, and one with the bare sketch of a client run side by side
-at the same Klippy, so that whatever else the machine does hits all of them.
+Moonrakers with the plugin, without it, and with the bare sketch of a client run side by side at
+one Klippy, so that whatever else the machine does hits all of them. Several of each kind, since two
+with the very same code differ for as long as they live, by a fifth of what is measured here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import json
 import sqlite3
 import statistics
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from bench import sketch
@@ -29,12 +29,12 @@ MANY = 10_000  # files
 CORE = "% of a core"
 WARM_UP = 15.0  # seconds: metadata scans, first connections
 
-
-Costs = dict[str, float]  # of one window: % of a core by rig
+Rigs = dict[str, list[MoonrakerRig]]  # by kind
+Costs = dict[str, float]  # of one window: % of a core by kind, mean of its rigs
 
 
 def measure(quick: bool) -> list[Figure]:
-    window, rounds = (10.0, 2) if quick else (60.0, 5)
+    window, rounds, copies = (10.0, 2, 1) if quick else (60.0, 5, 3)
     # As the installer does: a Moonraker that compiles the plugin itself keeps a megabyte of that.
     compileall.compile_dir(str(ROOT / "components"), quiet=1)
     with contextlib.ExitStack() as running:
@@ -42,29 +42,34 @@ def measure(quick: bool) -> list[Figure]:
         hub = running.enter_context(PhpHub())
         meter = running.enter_context(FaultServer(hub.port))
         klippy = running.enter_context(KlippyRig(folder / "k"))
-        ours = running.enter_context(_moonraker(folder / "a", klippy, _options(hub.gen1_url, "T1")))
-        bare = running.enter_context(_moonraker(folder / "b", klippy, None))
+        rigs: Rigs = {"ours": [], "bare": [], "sketch": []}
+        for number in range(copies):
+            options = _options(hub.gen1_url, f"T{number}")
+            for kind, rig in (
+                ("ours", _moonraker(folder / f"a{number}", klippy, options)),
+                ("bare", _moonraker(folder / f"b{number}", klippy, None)),
+                ("sketch", _sketch(folder / f"c{number}", klippy, hub)),
+            ):
+                rigs[kind].append(running.enter_context(rig))
         # Its traffic is counted by a proxy, which cuts answers into pieces: no measure of CPU.
-        metered = _options(meter.url("/api.php"), "T2")
+        metered = _options(meter.url("/api.php"), "metered")
         running.enter_context(_moonraker(folder / "d", klippy, metered))
-        least = running.enter_context(_sketch(folder / "c", klippy, hub))
-        rigs = {"ours": ours, "bare": bare, "sketch": least}
         time.sleep(WARM_UP)
         started, before = time.monotonic(), _traffic(meter)
         idle = [_window(rigs, window) for _ in range(rounds)]
         minutes = (time.monotonic() - started) / 60
         spent = [now - then for now, then in zip(_traffic(meter), before, strict=True)]
-        memory = rss_kib(_pid(ours)) - rss_kib(_pid(bare))
+        memory = _extra_memory(rigs)
         (klippy.gcodes / "bench.gcode").write_text(make_gcode(seconds=window * rounds + 20, bed=0))
         klippy.gcode("SDCARD_PRINT_FILE FILENAME=bench.gcode")
         printing = [_window(rigs, window) for _ in range(rounds)]
         klippy.gcode("CANCEL_PRINT")
-        memory_after = rss_kib(_pid(ours)) - rss_kib(_pid(bare))
+        memory_after = _extra_memory(rigs)
     return [
         *_processor("idle", idle),
         *_processor("printing", printing),
-        Figure(PART, "extra memory, idle", memory / 1024, "MB", 4.0),
-        Figure(PART, "extra memory, after a print", memory_after / 1024, "MB", 4.0),
+        Figure(PART, "extra memory, idle", memory, "MB", 4.0),
+        Figure(PART, "extra memory, after a print", memory_after, "MB", 4.0),
         Figure(PART, "requests to the hub a minute", spent[0] / minutes, "requests"),
         Figure(PART, "sent to the hub a minute", spent[1] / minutes / 1000, "kB"),
         Figure(PART, "received from the hub a minute", spent[2] / minutes / 1000, "kB"),
@@ -90,20 +95,23 @@ def _many_files(quick: bool) -> list[Figure]:
     """The CPU with 10,000 files in the gcodes root against ten, both with the plugin; what so many
     files cost a Moonraker without it is taken off.
     """
-    window, rounds, many = (10.0, 2, 1000) if quick else (60.0, 5, MANY)
+    window, rounds, copies, many = (10.0, 2, 1, 1000) if quick else (60.0, 5, 2, MANY)
     with contextlib.ExitStack() as running:
         folder: Path = running.enter_context(short_folder("b"))
         hub = running.enter_context(PhpHub())
         klippy = running.enter_context(KlippyRig(folder / "k"))
-        rigs = {}
-        for name, count in (("a", many), ("b", 10), ("bare a", many), ("bare b", 10)):
-            plugin = None if name.startswith("bare") else _options(hub.gen1_url, name)
-            rig = _moonraker(folder / name.replace(" ", ""), klippy, plugin)
-            with rig:
-                pass  # it makes its database
-            _fill(rig.data_path, count)
-            rigs[name] = running.enter_context(rig)
-        _until_quiet(list(rigs.values()))
+        rigs: Rigs = {}
+        for kind, count in (("a", many), ("b", 10), ("bare a", many), ("bare b", 10)):
+            rigs[kind] = []
+            for number in range(copies):
+                name = f"{kind}{number}".replace(" ", "")
+                plugin = None if kind.startswith("bare") else _options(hub.gen1_url, name)
+                rig = _moonraker(folder / name, klippy, plugin)
+                with rig:
+                    pass  # it makes its database
+                _fill(rig.data_path, count)
+                rigs[kind].append(running.enter_context(rig))
+        _until_quiet([rig for kind in rigs.values() for rig in kind])
         costs = [_window(rigs, window) for _ in range(rounds)]
     whole = _median([c["a"] / c["b"] for c in costs])
     ratio = whole / _median([c["bare a"] / c["bare b"] for c in costs])
@@ -163,13 +171,26 @@ def _sketch(folder: Path, klippy: KlippyRig, hub: PhpHub) -> MoonrakerRig:
     return rig
 
 
-def _window(rigs: Mapping[str, MoonrakerRig], seconds: float) -> Costs:
-    before = {name: cpu_seconds(_pid(rig)) for name, rig in rigs.items()}
+def _window(rigs: Rigs, seconds: float) -> Costs:
+    before = _spent(rigs)
     started = time.monotonic()
     time.sleep(seconds)
-    after = {name: cpu_seconds(_pid(rig)) for name, rig in rigs.items()}
+    after = _spent(rigs)
     passed = time.monotonic() - started
-    return {name: 100 * (after[name] - before[name]) / passed for name in rigs}
+    return {kind: 100 * (after[kind] - before[kind]) / passed for kind in rigs}
+
+
+def _spent(rigs: Rigs) -> dict[str, float]:
+    return {
+        kind: statistics.mean(cpu_seconds(_pid(rig)) for rig in those)
+        for kind, those in rigs.items()
+    }
+
+
+def _extra_memory(rigs: Rigs) -> float:
+    """MB that a Moonraker with the plugin takes more than one without."""
+    ours, bare = (statistics.mean(rss_kib(_pid(r)) for r in rigs[k]) for k in ("ours", "bare"))
+    return (ours - bare) / 1024
 
 
 def _extra(name: str, costs: list[Costs]) -> float:

@@ -25,9 +25,9 @@ NOTES = {
         " 2.8 s p95, changes 2.3 s and 4.5 s."
     ),
     "footprint": (
-        "A Moonraker with the plugin beside one without, at the same Klippy, default intervals, no"
-        " camera. The bare sketch (`bench/sketch.py`) sends a small status and asks for commands as"
-        " often, and does nothing else: about the least that a client costs which"
+        "Three Moonrakers with the plugin beside three without, at the same Klippy, default"
+        " intervals, no camera. The bare sketch (`bench/sketch.py`) sends a small status and asks"
+        " for commands as often, and does nothing else: about the least that a client costs which"
         " opens a connection for each request. Per cents of a core depend on the machine, and"
         " on a virtual one on the hour, so the promise is in proportion to the sketch in the same"
         " run: 1.5 times, which was 0.12 % against 0.08 % where it was given. Client v4: 31 MB,"
