@@ -24,6 +24,8 @@ def has_too_many_values(body: bytes) -> bool:
     to handle and even to forget; in a thread all the same, since the reader never lets go of the
     interpreter, or makes everybody else wait for it at every step.
     """
+    if len(body) <= MAX_NESTED:
+        return False
     return body.count(b",") > MAX_VALUES or body.count(b"[") + body.count(b"{") > MAX_NESTED
 
 
@@ -45,7 +47,9 @@ def read_json_object(body: bytes, key: str) -> Optional[Dict[str, Any]]:
             return None
         text = body.decode("utf-8", "replace")
     text = text.strip("\ufeff \t\r\n")
-    decoder = _CAREFUL if _LONG_NUMBER in body.translate(_DIGITS) else _DECODER
+    decoder = _DECODER
+    if len(body) > MAX_NUMBER_LENGTH and _LONG_NUMBER in body.translate(_DIGITS):
+        decoder = _CAREFUL
     start = text.find("{")
     misread = 0
     for _ in range(JSON_STARTS if start > 0 else 1):

@@ -83,6 +83,11 @@ class Link:
     def ended(self, channel: str, reply: Reply) -> None:
         """Book how a request of `channel` ended."""
         own = self._channel(channel)
+        if reply.ok and self.connected:  # nothing was failing, and nothing is
+            own.backoff.succeeded()
+            if channel == "status":
+                self.latency = reply.seconds
+            return
         if reply.ok:
             self._succeeded(channel, own, reply)
         else:

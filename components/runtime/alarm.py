@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Optional, Set
 
 from .clock import Clock
@@ -38,7 +39,8 @@ class Alarm:
         self._waiting.add(future)
         timer = None
         if seconds is not None:
-            timer = self._clock.call_later(max(seconds, 0.0), lambda: _end(future, False))
+            end = functools.partial(_end, future, False)
+            timer = self._clock.call_later(max(seconds, 0.0), end)
         try:
             return await future
         finally:

@@ -28,7 +28,7 @@ from .options import V4_CONFIG_FILE
 
 # Seconds between two looks. Moonraker's file observer tells of every edit, over SSH too; this is
 # for where it is switched off.
-POLL = 15.0
+POLL = 60.0
 SETTLE = 0.2  # seconds for which a changed file must stand still
 MAX_SETTLES = 20
 

@@ -1,14 +1,14 @@
 """The status body: everything the hub is told about the printer, complete at every update. Pure.
 
-Each field of client v4's README is a row of `FIELDS`; an update replaces all of them at the hub,
-so none is ever left out. What the hub does not know it ignores (`EXTRAS`).
+Each field of client v4's README is a line of `_documented`; an update replaces all of them at the
+hub, so none is ever left out. What the hub does not know it ignores (`_further`).
 """
 
 from __future__ import annotations
 
 import datetime
 import math
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..hub.protocol import Generation
 from ..printer.gcode_files import GcodeFile
@@ -158,40 +158,35 @@ def _current_file(s: Snapshot) -> str:
     return s.job.filename if s.job.state in ("printing", "paused", "complete") else ""
 
 
-Maker = Callable[[Report], Any]
-
-FIELDS: Tuple[Tuple[str, Maker], ...] = (
-    ("action", lambda r: "update_printer"),
-    ("token", lambda r: r.settings.printer_token),
-    ("name", lambda r: r.settings.printer_name),
-    ("client_version", lambda r: r.version),
-    ("timestamp", lambda r: iso_time(r.now)),
-    ("status", lambda r: status_word(r.snapshot, r.generation)),
-    (
-        "temp_hotend",
-        lambda r: _celsius(r.snapshot.extruder.temperature if r.snapshot.extruder else None),
-    ),
-    ("temp_bed", lambda r: _celsius(r.snapshot.bed.temperature if r.snapshot.bed else None)),
-    (
-        "temp_hotend_target",
-        lambda r: _celsius(r.snapshot.extruder.target if r.snapshot.extruder else None),
-    ),
-    ("temp_bed_target", lambda r: _celsius(r.snapshot.bed.target if r.snapshot.bed else None)),
-    ("print_speed", lambda r: percent(r.snapshot.speed_factor)),
-    ("fan_speed", lambda r: percent(r.snapshot.fan_speed)),
-    ("progress", lambda r: percent(r.snapshot.job.progress)),
-    ("current_file", lambda r: _current_file(r.snapshot)),
-    ("time_remaining", lambda r: time_remaining(r.snapshot)),
-    ("last_completed", lambda r: r.last_completed),
-    ("uptime", lambda r: uptime_text(r.host.uptime)),
-    ("system", lambda r: _system(r.host)),
-    ("files", lambda r: list(r.files)),
-    ("tags", lambda r: list(r.settings.printer_data.tags)),
-    ("filament", lambda r: dict(r.settings.printer_data.filament)),
-    ("bed_status", lambda r: r.bed_status),
-    ("location", lambda r: r.settings.printer_data.location),
-    ("image", lambda r: r.image),
-)
+def _documented(r: Report) -> Dict[str, Any]:
+    now = r.snapshot
+    hotend, bed = now.extruder, now.bed
+    return {
+        "action": "update_printer",
+        "token": r.settings.printer_token,
+        "name": r.settings.printer_name,
+        "client_version": r.version,
+        "timestamp": iso_time(r.now),
+        "status": status_word(now, r.generation),
+        "temp_hotend": _celsius(hotend.temperature if hotend else None),
+        "temp_bed": _celsius(bed.temperature if bed else None),
+        "temp_hotend_target": _celsius(hotend.target if hotend else None),
+        "temp_bed_target": _celsius(bed.target if bed else None),
+        "print_speed": percent(now.speed_factor),
+        "fan_speed": percent(now.fan_speed),
+        "progress": percent(now.job.progress),
+        "current_file": _current_file(now),
+        "time_remaining": time_remaining(now),
+        "last_completed": r.last_completed,
+        "uptime": uptime_text(r.host.uptime),
+        "system": _system(r.host),
+        "files": list(r.files),
+        "tags": list(r.settings.printer_data.tags),
+        "filament": dict(r.settings.printer_data.filament),
+        "bed_status": r.bed_status,
+        "location": r.settings.printer_data.location,
+        "image": r.image,
+    }
 
 
 def _job(r: Report) -> Dict[str, Any]:
@@ -220,22 +215,24 @@ def _heaters(r: Report) -> Dict[str, Dict[str, float]]:
     }
 
 
-EXTRAS: Tuple[Tuple[str, Maker], ...] = (
-    ("print_state", lambda r: r.snapshot.job.state),
-    ("klippy_state", lambda r: r.snapshot.klippy.value),
-    ("state_message", lambda r: state_message(r.snapshot)),
-    ("print_flow", lambda r: percent(r.snapshot.extrude_factor)),
-    ("heaters", _heaters),
-    ("fans", lambda r: {name: percent(speed) for name, speed in r.snapshot.fans.items()}),
-    ("sensors", lambda r: {name: _celsius(value) for name, value in r.snapshot.sensors.items()}),
-    ("filament_sensors", lambda r: dict(r.snapshot.filament_sensors)),
-    ("position", lambda r: [round(p, 2) for p in r.snapshot.position]),
-    ("homed_axes", lambda r: r.snapshot.homed_axes),
-    ("job", _job),
-    ("history", lambda r: [job.as_dict() for job in r.jobs]),
-    ("network", lambda r: {name: dict(card) for name, card in r.host.network.items()}),
-    ("disk", lambda r: {"total": r.host.disk_total, "free": r.host.disk_free}),
-)
+def _further(r: Report) -> Dict[str, Any]:
+    now = r.snapshot
+    return {
+        "print_state": now.job.state,
+        "klippy_state": now.klippy.value,
+        "state_message": state_message(now),
+        "print_flow": percent(now.extrude_factor),
+        "heaters": _heaters(r),
+        "fans": {name: percent(speed) for name, speed in now.fans.items()},
+        "sensors": {name: _celsius(value) for name, value in now.sensors.items()},
+        "filament_sensors": dict(now.filament_sensors),
+        "position": [round(place, 2) for place in now.position],
+        "homed_axes": now.homed_axes,
+        "job": _job(r),
+        "history": [job.as_dict() for job in r.jobs],
+        "network": {name: dict(card) for name, card in r.host.network.items()},
+        "disk": {"total": r.host.disk_total, "free": r.host.disk_free},
+    }
 
 
 def state_message(snapshot: Snapshot) -> str:
@@ -249,8 +246,4 @@ def state_message(snapshot: Snapshot) -> str:
 
 def build_body(report: Report) -> Dict[str, Any]:
     """The whole body, ready for JSON."""
-    body = {name: make(report) for name, make in FIELDS}
-    for name, make in EXTRAS:
-        body[name] = make(report)
-    body.update(report.extras)
-    return body
+    return {**_documented(report), **_further(report), **report.extras}
