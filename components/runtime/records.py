@@ -58,6 +58,11 @@ else:
         rest = cls._fields[len(values) :]
         if len(values) > len(cls._fields):
             raise TypeError(f"{cls.__name__}() takes {len(cls._fields)} values, not {len(values)}")
+        if len(named) == len(rest):  # all are given: the ordinary case
+            try:
+                return [*values, *[named[field] for field in rest]]
+            except KeyError:
+                pass  # told below
         unknown = named.keys() - set(rest)
         if unknown:
             raise TypeError(f"{cls.__name__}() cannot take {', '.join(sorted(unknown))}")
