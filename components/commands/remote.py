@@ -358,12 +358,7 @@ class Commands:
             try:
                 listener(dict(result))
             except Exception as error:
-                self._notices.log_once(
-                    f"result listener {type(error).__name__} {error}",
-                    f"A listener for results failed: {type(error).__name__}: {error}",
-                    level=logging.ERROR,
-                    exc_info=error,
-                )
+                self._notices.log_fault("result listener", "A listener for results failed", error)
 
     def _make_id(self) -> str:
         self._made_ids += 1

@@ -22,7 +22,7 @@ SHORTEST = 0.5  # seconds for an exchange, however long its name took
 MAX_JSON_BODY = 1 << 20  # bytes; the largest reply of either generation is some ten KiB
 HOSTS_KEPT = 20
 # Seconds for which a name that was found is not looked up beforehand again. Should the name server
-# begin to hang meanwhile, two requests at most find that out in Moonraker's executor.
+# begin to hang meanwhile, one request of each lane at most finds that out in Moonraker's executor.
 NAME_FRESH = 300.0
 
 

@@ -9,7 +9,6 @@ is news (`snapshot.NEWS`).
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import (
     Any,
     Awaitable,
@@ -183,12 +182,7 @@ class Printer:
             if news or self._waiters:
                 self._heard(diff, news)
         except Exception as error:
-            self._notices.log_once(
-                f"diff: {type(error).__name__}: {error}",
-                f"A status of Klippy's could not be read: {type(error).__name__}: {error}",
-                level=logging.ERROR,
-                exc_info=error,
-            )
+            self._notices.log_fault("diff", "A status of Klippy's could not be read", error)
 
     def _merge(self, diff: Objects) -> bool:
         """Whether it holds something that the hub should hear at once."""
@@ -273,12 +267,7 @@ class Printer:
             try:
                 listener(old, self._announced)
             except Exception as error:
-                self._notices.log_once(
-                    f"listener: {type(error).__name__}: {error}",
-                    f"A listener for printer changes failed: {type(error).__name__}: {error}",
-                    level=logging.ERROR,
-                    exc_info=error,
-                )
+                self._notices.log_fault("listener", "A listener for printer changes failed", error)
 
     # Verbs: each raises PrinterError
 
@@ -343,9 +332,6 @@ class _Subscriber:
     The callback of `klippy_apis.subscribe_objects` would be run in a task of its own for each diff,
     with whatever any component subscribed to.
     """
-
-    user_info = None
-    ip_addr = None
 
     def __init__(self, send_status: Callable[[Objects, float], None]) -> None:
         self.send_status = send_status

@@ -115,6 +115,13 @@ class Notices:
         self.logger.log(level, "%s", text, exc_info=exc_info)
         return True
 
+    def log_fault(self, place: str, text: str, error: BaseException) -> None:
+        """Log an exception that nobody expected, with its trace: each distinct one of a `place` the
+        first time only.
+        """
+        told = f"{type(error).__name__}: {error}"
+        self.log_once(f"{place}: {told}", f"{text}: {told}", level=logging.ERROR, exc_info=error)
+
     def _note_end(self, identity: str) -> None:
         ends = self._ends.pop(identity, None) or deque(maxlen=NEWS_AN_HOUR)
         ends.append(self._clock.monotonic())

@@ -8,7 +8,6 @@ ours runs here.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Awaitable, Callable, Dict, Set
 
 from .clock import Clock
@@ -89,9 +88,4 @@ class Supervisor:
 
     def _report(self, name: str, error: Exception) -> None:
         self.failures[name] = self.failures.get(name, 0) + 1
-        self._notices.log_once(
-            f"task {name}: {type(error).__name__}: {error}",
-            f"The task '{name}' failed and starts again: {type(error).__name__}: {error}",
-            level=logging.ERROR,
-            exc_info=error,
-        )
+        self._notices.log_fault(f"task {name}", f"The task '{name}' failed and starts again", error)

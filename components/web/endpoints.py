@@ -9,7 +9,6 @@ beyond plain ASCII by "Unknown".
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Union
 
 from ..runtime.loose import as_bool, as_float, as_int, as_text
@@ -155,11 +154,8 @@ class Endpoints:
             except Refused as refusal:
                 result = {"ok": False, "message": str(refusal)}
             except Exception as error:
-                self._rooms.notices.log_once(
-                    f"endpoint {row.name}: {type(error).__name__}: {error}",
-                    f"The endpoint {PREFIX}{row.name} failed: {type(error).__name__}: {error}",
-                    level=logging.ERROR,
-                    exc_info=error,
+                self._rooms.notices.log_fault(
+                    f"endpoint {row.name}", f"The endpoint {PREFIX}{row.name} failed", error
                 )
                 result = {
                     "ok": False,

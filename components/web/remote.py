@@ -7,7 +7,6 @@ Klippy does not wait for an answer; what there is to say goes to the console.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict
 
 from ..runtime.loose import as_text
@@ -48,11 +47,8 @@ class RemoteMethods:
                 raise
             except Exception as error:
                 said = f"{name} failed: {type(error).__name__}; see tecmedhub.log."
-                self._rooms.notices.log_once(
-                    f"remote method {name}: {type(error).__name__}: {error}",
-                    f"The remote method {name} failed: {type(error).__name__}: {error}",
-                    level=logging.ERROR,
-                    exc_info=error,
+                self._rooms.notices.log_fault(
+                    f"remote method {name}", f"The remote method {name} failed", error
                 )
             if said:
                 self._rooms.notices.console(said)
