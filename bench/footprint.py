@@ -1,8 +1,10 @@
 """What the plugin costs a Moonraker: CPU, memory, requests, bytes; also with 10,000 files.
 
 Moonrakers with the plugin, without it, and with the bare sketch of a client run side by side at
-one Klippy, so that whatever else the machine does hits all of them. Several of each kind, since two
-with the very same code differ for as long as they live, by a fifth of what is measured here.
+one Klippy, so that whatever else the machine does hits all of them. Many of each kind, since two
+with the very same code differ for as long as they live, by a fifth of what is measured here: every
+second Moonraker reads what memory it uses, and how long that takes the system depends on where in
+the machine that memory lies. What is left of this is printed as the standard error.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import compileall
 import contextlib
 import json
+import math
 import sqlite3
 import statistics
 import time
@@ -18,6 +21,7 @@ from pathlib import Path
 from bench import sketch
 from bench.figures import Figure
 from bench.process import cpu_seconds, rss_kib
+from components.hub.poller import ACTIVE_FOR
 from tests.rig.faults import FaultServer
 from tests.rig.gcode import make_gcode
 from tests.rig.hub import PhpHub
@@ -30,11 +34,11 @@ CORE = "% of a core"
 WARM_UP = 15.0  # seconds: metadata scans, first connections
 
 Rigs = dict[str, list[MoonrakerRig]]  # by kind
-Costs = dict[str, float]  # of one window: % of a core by kind, mean of its rigs
+Costs = dict[str, list[float]]  # by kind, % of a core: one value for each of its rigs
 
 
 def measure(quick: bool) -> list[Figure]:
-    window, rounds, copies = (10.0, 2, 1) if quick else (60.0, 5, 3)
+    window, rounds, copies = (10.0, 2, 2) if quick else (60.0, 5, 8)
     # As the installer does: a Moonraker that compiles the plugin itself keeps a megabyte of that.
     compileall.compile_dir(str(ROOT / "components"), quiet=1)
     with contextlib.ExitStack() as running:
@@ -56,13 +60,15 @@ def measure(quick: bool) -> list[Figure]:
         running.enter_context(_moonraker(folder / "d", klippy, metered))
         time.sleep(WARM_UP)
         started, before = time.monotonic(), _traffic(meter)
-        idle = [_window(rigs, window) for _ in range(rounds)]
+        idle = _costs(rigs, window, rounds)
         minutes = (time.monotonic() - started) / 60
         spent = [now - then for now, then in zip(_traffic(meter), before, strict=True)]
         memory = _extra_memory(rigs)
-        (klippy.gcodes / "bench.gcode").write_text(make_gcode(seconds=window * rounds + 20, bed=0))
+        seconds = ACTIVE_FOR + window * rounds + 20
+        (klippy.gcodes / "bench.gcode").write_text(make_gcode(seconds=seconds, bed=0))
         klippy.gcode("SDCARD_PRINT_FILE FILENAME=bench.gcode")
-        printing = [_window(rigs, window) for _ in range(rounds)]
+        time.sleep(ACTIVE_FOR)  # in which commands are asked for every second
+        printing = _costs(rigs, window, rounds)
         klippy.gcode("CANCEL_PRINT")
         memory_after = _extra_memory(rigs)
     return [
@@ -77,17 +83,22 @@ def measure(quick: bool) -> list[Figure]:
     ]
 
 
-def _processor(when: str, costs: list[Costs]) -> list[Figure]:
+def _processor(when: str, costs: Costs) -> list[Figure]:
     """The promise, 0.12 % where the sketch costs 0.08 %, is one of proportion: what a second of a
     virtual machine's processor is worth changes by half from one hour to the next.
     """
-    ours, least = _extra("ours", costs), _extra("sketch", costs)
-    bare = _median([cost["bare"] for cost in costs])
+    alone, ours, least = (statistics.mean(costs[kind]) for kind in ("bare", "ours", "sketch"))
+    ours, least = ours - alone, least - alone
+    ratio = ours / least
+    # The law of propagation of errors (JCGM 100, 5.1.2), for (ours - alone) / (sketch - alone).
+    weights = {"ours": 1.0, "sketch": ratio, "bare": ratio - 1.0}
+    error = math.hypot(*(w * _standard_error(costs[kind]) for kind, w in weights.items())) / least
     return [
-        Figure(PART, f"Moonraker alone, {when}", bare, CORE),
+        Figure(PART, f"Moonraker alone, {when}", alone, CORE),
         Figure(PART, f"extra CPU, {when}", ours, CORE),
         Figure(PART, f"extra CPU of the bare sketch, {when}", least, CORE),
-        Figure(PART, f"extra CPU against the sketch's, {when}", ours / least, "×", 0.12 / 0.08),
+        Figure(PART, f"extra CPU against the sketch's, {when}", ratio, "×", 0.12 / 0.08),
+        Figure(PART, f"standard error of that, {when}", error, "×"),
     ]
 
 
@@ -95,7 +106,7 @@ def _many_files(quick: bool) -> list[Figure]:
     """The CPU with 10,000 files in the gcodes root against ten, both with the plugin; what so many
     files cost a Moonraker without it is taken off.
     """
-    window, rounds, copies, many = (10.0, 2, 1, 1000) if quick else (60.0, 5, 2, MANY)
+    window, rounds, copies, many = (10.0, 2, 1, 1000) if quick else (60.0, 5, 3, MANY)
     with contextlib.ExitStack() as running:
         folder: Path = running.enter_context(short_folder("b"))
         hub = running.enter_context(PhpHub())
@@ -112,9 +123,9 @@ def _many_files(quick: bool) -> list[Figure]:
                 _fill(rig.data_path, count)
                 rigs[kind].append(running.enter_context(rig))
         _until_quiet([rig for kind in rigs.values() for rig in kind])
-        costs = [_window(rigs, window) for _ in range(rounds)]
-    whole = _median([c["a"] / c["b"] for c in costs])
-    ratio = whole / _median([c["bare a"] / c["bare b"] for c in costs])
+        costs = _costs(rigs, window, rounds)
+    a, b, bare_a, bare_b = (statistics.mean(costs[k]) for k in ("a", "b", "bare a", "bare b"))
+    ratio = (a / b) / (bare_a / bare_b)
     name = f"CPU with {many:,} files against 10"
     return [Figure(PART, name, ratio, "×", 1.1)]
 
@@ -171,30 +182,40 @@ def _sketch(folder: Path, klippy: KlippyRig, hub: PhpHub) -> MoonrakerRig:
     return rig
 
 
+def _costs(rigs: Rigs, seconds: float, rounds: int) -> Costs:
+    """Of each rig the median of `rounds` windows: whatever visits the machine once is left out."""
+    windows = [_window(rigs, seconds) for _ in range(rounds)]
+    return {
+        kind: [statistics.median(w[kind][number] for w in windows) for number in range(len(those))]
+        for kind, those in rigs.items()
+    }
+
+
 def _window(rigs: Rigs, seconds: float) -> Costs:
     before = _spent(rigs)
     started = time.monotonic()
     time.sleep(seconds)
     after = _spent(rigs)
     passed = time.monotonic() - started
-    return {kind: 100 * (after[kind] - before[kind]) / passed for kind in rigs}
-
-
-def _spent(rigs: Rigs) -> dict[str, float]:
     return {
-        kind: statistics.mean(cpu_seconds(_pid(rig)) for rig in those)
-        for kind, those in rigs.items()
+        kind: [100 * (a - b) / passed for a, b in zip(after[kind], before[kind], strict=True)]
+        for kind in rigs
     }
+
+
+def _spent(rigs: Rigs) -> Costs:
+    """CPU seconds so far."""
+    return {kind: [cpu_seconds(_pid(rig)) for rig in those] for kind, those in rigs.items()}
+
+
+def _standard_error(values: list[float]) -> float:
+    return statistics.stdev(values) / math.sqrt(len(values))
 
 
 def _extra_memory(rigs: Rigs) -> float:
     """MB that a Moonraker with the plugin takes more than one without."""
     ours, bare = (statistics.mean(rss_kib(_pid(r)) for r in rigs[k]) for k in ("ours", "bare"))
     return (ours - bare) / 1024
-
-
-def _extra(name: str, costs: list[Costs]) -> float:
-    return _median([cost[name] - cost["bare"] for cost in costs])
 
 
 def _traffic(meter: FaultServer) -> tuple[int, int, int]:
@@ -205,7 +226,3 @@ def _traffic(meter: FaultServer) -> tuple[int, int, int]:
 def _pid(rig: MoonrakerRig) -> int:
     assert rig.process is not None
     return rig.process.pid
-
-
-def _median(values: list[float]) -> float:
-    return statistics.median(values)

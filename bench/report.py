@@ -25,13 +25,15 @@ NOTES = {
         " 2.8 s p95, changes 2.3 s and 4.5 s."
     ),
     "footprint": (
-        "Three Moonrakers with the plugin beside three without, at the same Klippy, default"
-        " intervals, no camera. The bare sketch (`bench/sketch.py`) sends a small status and asks"
-        " for commands as often, and does nothing else: about the least that a client costs which"
-        " opens a connection for each request. Per cents of a core depend on the machine, and"
-        " on a virtual one on the hour, so the promise is in proportion to the sketch in the same"
-        " run: 1.5 times, which was 0.12 % against 0.08 % where it was given. Client v4: 31 MB,"
-        " 0.2 % of a core, 36 requests a minute to Moonraker and 32 to the hub."
+        "Eight Moonrakers with the plugin, eight without it and eight with the bare sketch, at the"
+        " same Klippy, default intervals, no camera; means of the eight; the minute"
+        " of quicker polling after a print has begun is left out. The bare sketch"
+        " (`bench/sketch.py`) sends a small status and asks for commands as often, and does"
+        " nothing else: about the least that a client costs which opens a connection for each"
+        " request. Per cents of a core depend on the machine, and on a virtual one on the hour,"
+        " so the promise is in proportion to the sketch in the same run: 1.5 times, which was"
+        " 0.12 % against 0.08 % where it was given. Client v4: 31 MB, 0.2 % of a core, 36"
+        " requests a minute to Moonraker and 32 to the hub."
     ),
     "fleet": (
         "200 simulated plugins (the real reporter, poller and back-off, in virtual time) after the"
