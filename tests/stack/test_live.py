@@ -174,6 +174,35 @@ def test_the_last_words(generation: int, make_stack: Made) -> None:
     assert (last["status"], last["state_message"]) == ("offline", "Moonraker is stopping")
 
 
+# The server learns something
+
+
+def test_events_told_in_vain_are_told_again_once_the_hub_stores_them(stack: Stack) -> None:
+    def told() -> dict[int, str]:
+        updates = stack.hub.history(stack.token)
+        events = [event for update in updates for event in update.body["events"]]
+        assert len({event["seq"] for event in events}) == len(events), "each is told once"
+        return {event["seq"]: event["kind"] for event in events}
+
+    start_a_print(stack)
+    stack.do("cancel")
+    stack.hub.wait_for(lambda: "job_cancelled" in told().values(), 20, "the end of the job")
+    stack.moonraker.restart_in_process()
+    stack.moonraker.wait_klippy()
+    updated(stack, 2)
+    in_vain = told()
+    assert {"job_started", "job_cancelled"} <= set(in_vain.values())
+    assert stack.hub.events(stack.token) == []
+    stack.hub.set(features={"events": True})
+
+    def stored() -> dict[int, str]:
+        return {e.body["seq"]: e.body["kind"] for e in stack.hub.events(stack.token)}
+
+    stack.hub.wait_for(lambda: stored().items() >= in_vain.items(), 20, "all of them")
+    assert list(stored()) == sorted(stored()), "in order"
+    assert {event.deliveries for event in stack.hub.events(stack.token)} == {1}
+
+
 # Both generations, end to end
 
 
