@@ -5,11 +5,16 @@ it measures every callback of the loop, looks at the stack of those that take lo
 late the loop comes back from waiting. Time spent waiting for a processor does not count, nor passes
 of the garbage collector (which are told apart); time blocked on a disk, a lock or another thread of
 the plugin does.
+
+What a virtual machine's host takes away cannot always be told from that, but it does not come at
+the same place again: trouble that held the loop for longer than the limit is gone through twice
+more, and the middle one of the three counts.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,43 +22,54 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import Figure
+from bench.process import machine_seconds
 from components.hub.json_body import MAX_VALUES
 from tests.rig.gcode import make_gcode
 from tests.rig.klippy import short_folder, wait_until
+from tests.rig.probe import WORTH_NOTING
 from tests.stack.fault_matrix.bench import FaultyStack
 
 PART = "loop_lag"
 LIMIT = 0.010  # seconds; the project's promise
+REPEATED = 3  # times, of what took longer
 
 Kind = Callable[[FaultyStack, float], None]
 
 
 def measure(quick: bool) -> list[Figure]:
     seconds = 2.0 if quick else 8.0
-    worst: dict[str, dict[str, Any]] = {}
-    callbacks, collection = 0, 0.0
+    longest, collection, callbacks = WORTH_NOTING, 0.0, 0
     with short_folder("l") as folder, FaultyStack(folder) as stack:
         _fill(stack, folder)
+        before = machine_seconds()
         for name, kind in KINDS.items():
-            stack.whole()
-            with _measured(stack) as seen:
-                kind(stack, seconds)
-            callbacks += seen["callbacks"]
-            collection = max(collection, seen["collection"])
-            ours = [stall for stall in seen["seen"] if stall["ours"]]
-            if ours:
-                worst[name] = max(ours, key=lambda stall: float(stall["seconds"]))
-            text = _told(worst[name]) if name in worst else "none of 3 ms"
-            print(f"  {name}: {text}", flush=True)
-    longest = max((float(stall["seconds"]) for stall in worst.values()), default=0.003)
+            passes: list[dict[str, Any] | None] = []
+            while not passes or (len(passes) < REPEATED and _seconds(passes[0]) > LIMIT):
+                stack.whole()
+                with _measured(stack) as seen:
+                    kind(stack, seconds)
+                callbacks += seen["callbacks"]
+                collection = max(collection, seen["collection"])
+                ours = [stall for stall in seen["seen"] if stall["ours"]]
+                passes.append(max(ours, key=_seconds, default=None))
+                print(f"  {name}: {_told(passes[-1])}", flush=True)
+            longest = max(longest, statistics.median(map(_seconds, passes)))
+        taken, wanted = (now - then for now, then in zip(machine_seconds(), before, strict=True))
     return [
         Figure(PART, "longest stall of the event loop by the plugin", longest, "s", LIMIT),
         Figure(PART, "longest pass of Python's garbage collector meanwhile", collection, "s"),
         Figure(PART, "callbacks looked at", float(callbacks), ""),
+        Figure(PART, "taken away by the machine's host meanwhile", 100 * taken / wanted, "%"),
     ]
 
 
-def _told(stall: dict[str, Any]) -> str:
+def _seconds(stall: dict[str, Any] | None) -> float:
+    return 0.0 if stall is None else float(stall["seconds"])
+
+
+def _told(stall: dict[str, Any] | None) -> str:
+    if stall is None:
+        return f"none of {WORTH_NOTING * 1000:g} ms"
     where = " < ".join(stall["stack"][:4]) or stall["what"].rpartition("/")[2]
     text = f"{float(stall['seconds']) * 1000:.1f} ms in {where}"
     if stall["blocked"] > stall["seconds"] / 2:

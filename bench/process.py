@@ -28,3 +28,13 @@ def rss_kib(pid: int) -> int:
             if line.startswith("VmRSS"):
                 return int(line.split()[1])
     return 0
+
+
+def machine_seconds() -> tuple[float, float]:
+    """Of all processors since boot: what the host of a virtual machine took away (`steal`), and
+    what was wanted, that included (proc_stat(5)).
+    """
+    with open("/proc/stat") as lines:
+        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, next(lines).split()[1:9])
+    a_second = os.sysconf("SC_CLK_TCK")
+    return steal / a_second, (user + nice + system + irq + softirq + steal) / a_second

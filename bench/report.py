@@ -46,7 +46,9 @@ NOTES = {
         " Klippy. Time that the loop, or a thread that it waits for, spends waiting for a processor"
         " is not counted, nor are passes"
         " of Python's garbage collector, which look at all of Moonraker's memory whoever sets them"
-        " off: those have a line of their own."
+        " off: those have a line of their own. A virtual machine's host takes processors away"
+        " without saying when (the last line: of the time they were wanted); so trouble that was"
+        " over the limit is gone through twice more, and the middle one of the three counts."
     ),
 }
 BAR, GAP, LEFT, WIDE = 18, 10, 330, 420

@@ -14,6 +14,8 @@ taken off:
 - what the thread spent waiting for a processor (Linux: schedstat), since a busy test machine is no
   fault of anybody's; and of the time it was blocked, as much as the one of the process's other
   threads that waited longest for a processor: that may be what it waited for;
+- what a virtual machine's host took away: the thread did not compute, nor wait for a processor, nor
+  give it up itself (`ru_nvcsw` of getrusage(2); a disk and a lock raise it, the interpreter's too);
 - what the garbage collector takes, since it goes through all of Moonraker's memory whoever sets it
   off.
 
@@ -29,6 +31,7 @@ import ctypes
 import gc
 import logging
 import os
+import resource
 import shutil
 import sys
 import threading
@@ -108,6 +111,11 @@ class Stalls:
         return max((waited - before.get(thread, 0.0) for thread, waited in now.items()), default=0)
 
     @staticmethod
+    def _given_up() -> int:
+        """How often this thread has given up its processor so far, to wait for something."""
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+    @staticmethod
     def _threads() -> float:
         """Seconds that the plugin's threads have computed so far."""
         total = 0.0
@@ -132,6 +140,7 @@ class Stalls:
             threads = stalls._threads()
             others = stalls._others_waited()
             computed = time.thread_time()
+            given_up = stalls._given_up()
             waited = stalls._waited() + stalls._collecting
             began = time.perf_counter()
             stalls._looks = []
@@ -146,7 +155,9 @@ class Stalls:
                 if lasted > WORTH_NOTING:
                     held = lasted - (stalls._waited() + stalls._collecting - waited)
                     blocked = held - (time.thread_time() - computed)
-                    excused = max(min(blocked, stalls._starved(others)), 0.0)
+                    by_itself = stalls._given_up() != given_up
+                    starved = stalls._starved(others) if by_itself else blocked
+                    excused = max(min(blocked, starved), 0.0)
                     threads = stalls._threads() - threads
                     stalls._note(_whose(handle), lasted, held - excused, blocked - excused, threads)
 
