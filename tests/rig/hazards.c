@@ -536,7 +536,7 @@ int pthread_cond_timedwait(pthread_cond_t *restrict condition, pthread_mutex_t *
 int getaddrinfo(const char *restrict node, const char *restrict service,
                 const struct addrinfo *restrict hints, struct addrinfo **restrict found)
 {
-    static const char hanging[] = ".hang.invalid";
+    static const char hanging[] = ".hang.invalid", found_else[] = "found.";
     size_t length = node ? strlen(node) : 0;
     int number = hints && (hints->ai_flags & AI_NUMERICHOST); /* no name server is asked */
     if (control && !number && length >= sizeof hanging - 1
@@ -544,7 +544,9 @@ int getaddrinfo(const char *restrict node, const char *restrict service,
         __sync_fetch_and_add(&control->hits, 1);
         while (control->dns_hangs)
             usleep(20000);
-        return EAI_AGAIN;
+        if (strncmp(node, found_else, sizeof found_else - 1) != 0)
+            return EAI_AGAIN;
+        node = "127.0.0.1";
     }
     return REAL(getaddrinfo)(node, service, hints, found);
 }

@@ -6,6 +6,7 @@ hours that pass in minutes.
     hazards.disk("full", rig.state_folder)            # or "read-only"; nobody is exempt
     hazards.clock(-50 * 365 * 86400)                  # Moonraker's wall clock is 50 years behind
     hazards.hang_names()                              # look-ups of x.hang.invalid do not return
+    hazards.hits                                      # how many met this, or the disk's fault
     hazards.clear()
     hazards.tempo(60)                                 # an hour a minute, from now on
     hazards.time()                                    # what time it is there, unix seconds
@@ -35,6 +36,7 @@ from .waiting import RigError
 
 SOURCE = Path(__file__).with_name("hazards.c")
 HANGING_HOST = "hub.hang.invalid"
+FOUND_HOST = "found.hang.invalid"  # 127.0.0.1 while look-ups do not hang
 _ERRORS = {"full": errno.ENOSPC, "read-only": errno.EROFS}
 
 

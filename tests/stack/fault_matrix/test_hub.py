@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.rig.faults import UNKNOWN_HOST, FaultServer
-from tests.rig.hazards import HANGING_HOST
+from tests.rig.hazards import FOUND_HOST, HANGING_HOST
+from tests.rig.klippy import wait_until
 from tests.stack.fault_matrix.bench import JOB, PATIENCE, TIMEOUT, FaultyStack, Outage
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
@@ -165,6 +166,20 @@ def test_the_name_server_hangs(stack: FaultyStack) -> None:
     stack.configure_live("")
     outage.check()
     stack.hazards.clear()
+
+
+def test_the_name_server_begins_to_hang_once_the_name_is_known(stack: FaultyStack) -> None:
+    outage = Outage(stack, f"The name {FOUND_HOST} was not resolved within {TIMEOUT:g} s")
+    port = stack.faults.port
+    stack.configure_live(json.dumps({"server_url": f"http://{FOUND_HOST}:{port}/api.php"}))
+    wait_until(lambda: stack.status()["hub"]["host"] == FOUND_HOST, PATIENCE, "the new address")
+    stack.wait_flow()
+    assert stack.hazards.hits > 0
+    stack.hazards.hang_names()
+    outage.live_through()
+    stack.hazards.clear()  # and the plugin finds that out by itself
+    outage.check()
+    assert stack.status()["hub"]["host"] == FOUND_HOST
 
 
 # One endpoint of many: everything else goes on
