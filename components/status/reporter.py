@@ -94,7 +94,7 @@ class Reporter:
         self.last_body = body
         if reply.ok:
             if events:
-                await self._patiently(self._journal.delivered(events[-1]["seq"]))
+                await self._patiently(self._journal.delivered(events))
             if results:
                 await self._patiently(self._results.delivered(results))
             if len(events) == EVENTS_AT_ONCE or (not self._met and self._journal.undelivered):

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..runtime.clock import Clock
 from ..runtime.redaction import Redactor
@@ -129,16 +129,18 @@ class Journal:
             self._told = 0 if storing else self._told
         return found
 
-    async def delivered(self, up_to: int) -> None:
-        """A status with the events up to this number was answered with success."""
+    async def delivered(self, told: Sequence[Mapping[str, Any]]) -> None:
+        """A status with these events, as `due` gave them, was answered with success.
+
+        These and no others: the answer may be the first to say that events are stored, and then
+        those told in vain before are due again.
+        """
         now = self._clock.time()
         state = STORED if self._storing() else TOLD
+        rows = [(state, event["seq"]) for event in told]
 
         def work(connection: sqlite3.Connection) -> Tuple[int, int]:
-            connection.execute(
-                "UPDATE events SET delivered = ? WHERE delivered IN (?, ?) AND seq <= ?",
-                (state, NEW, NEW if state == TOLD else TOLD, up_to),
-            )
+            connection.executemany("UPDATE events SET delivered = ? WHERE seq = ?", rows)
             bound(connection, self._max_rows, now)
             return _count(connection)
 

@@ -37,8 +37,8 @@ class Journal:
             await self.stalled.wait()
         return self.waiting[:limit]
 
-    async def delivered(self, up_to: int) -> None:
-        self.waiting = [event for event in self.waiting if event["seq"] > up_to]
+    async def delivered(self, told: list[dict[str, Any]]) -> None:
+        self.waiting = [event for event in self.waiting if event not in told]
 
 
 class Bench:
