@@ -129,15 +129,14 @@ class Journal:
             self._told = 0 if storing else self._told
         return found
 
-    async def delivered(self, told: Sequence[Mapping[str, Any]]) -> None:
-        """A status with these events, as `due` gave them, was answered with success.
+    async def delivered(self, told: Sequence[Mapping[str, Any]], stored: bool) -> None:
+        """A status with these events, as `due` gave them, was answered with success; `stored` if
+        the hub had said before that it stores events.
 
-        These and no others: the answer may be the first to say that events are stored, and then
-        those told in vain before are due again.
+        One that says so only now may have let these go, and is told them again.
         """
         now = self._clock.time()
-        state = STORED if self._storing() else TOLD
-        rows = [(state, event["seq"]) for event in told]
+        rows = [(STORED if stored else TOLD, event["seq"]) for event in told]
 
         def work(connection: sqlite3.Connection) -> Tuple[int, int]:
             connection.executemany("UPDATE events SET delivered = ? WHERE seq = ?", rows)

@@ -23,6 +23,7 @@ DOWN = Reply(False, "It is away.", failure=Failure.UNREACHABLE)
 class Journal:
     def __init__(self) -> None:
         self.waiting: list[dict[str, Any]] = []
+        self.stored: dict[int, bool] = {}  # what was acknowledged, by number
         self.stalled: asyncio.Event | None = None
 
     @property
@@ -37,7 +38,8 @@ class Journal:
             await self.stalled.wait()
         return self.waiting[:limit]
 
-    async def delivered(self, told: list[dict[str, Any]]) -> None:
+    async def delivered(self, told: list[dict[str, Any]], stored: bool) -> None:
+        self.stored.update((event["seq"], stored) for event in told)
         self.waiting = [event for event in self.waiting if event not in told]
 
 
@@ -48,7 +50,7 @@ class Bench:
         self.clock = FakeClock()
         self.live = LiveSettings(Settings(server_url="http://h/api.php", printer_token="T"))
         self.journal = Journal()
-        self.features = Features()
+        self.features = self.announced = Features()
         self.replies: list[Reply] = []
         self.sent: list[dict[str, Any]] = []
         self.posted: list[list[dict[str, Any]]] = []
@@ -81,6 +83,7 @@ class Bench:
 
     async def send_status(self, body: dict[str, Any]) -> Reply:
         self.sent.append(dict(body))
+        self.features = self.announced
         return self.replies.pop(0) if self.replies else OK
 
     async def post_results(self, results: list[dict[str, Any]]) -> Reply:
@@ -144,7 +147,7 @@ async def test_a_new_result_is_news() -> None:
 async def test_where_the_hub_takes_results_at_once_they_need_no_status() -> None:
     bench = Bench()
     await bench.after()
-    bench.features = Features(command_results=True)
+    bench.features = bench.announced = Features(command_results=True)
     bench.results = [{"id": 7, "status": "done"}]
     bench.reporter.new_result()
     assert (await bench.after())["number"] == 1
@@ -156,7 +159,7 @@ async def test_where_the_hub_takes_results_at_once_they_need_no_status() -> None
 async def test_a_result_that_cannot_be_posted_travels_with_a_status_at_once() -> None:
     bench = Bench()
     await bench.after()
-    bench.features = Features(command_results=True)
+    bench.features = bench.announced = Features(command_results=True)
     bench.results = [{"id": 7, "status": "done"}]
     bench.replies = [Reply(False, "No such script.", failure=Failure.STATUS)]
     bench.reporter.new_result()
@@ -195,6 +198,18 @@ async def test_events_are_told_again_until_a_status_has_succeeded() -> None:
     assert bench.journal.undelivered == 1
     assert len((await bench.after(60.0))["events"]) == 1
     assert bench.journal.undelivered == 0
+    bench.stop()
+
+
+async def test_only_a_hub_that_was_known_to_store_events_has_them_afterwards() -> None:
+    bench = Bench()
+    await bench.after()
+    bench.journal.record(1)
+    bench.announced = Features(events=True)  # the answer to the status with the first says so
+    await bench.after(5.0)
+    bench.journal.record(2)
+    await bench.after(5.0)
+    assert bench.journal.stored == {1: False, 2: True}
     bench.stop()
 
 

@@ -35,7 +35,7 @@ async def test_events_wait_with_their_times_and_numbers_until_acknowledged(tmp_p
         (1, "job_started", 1_700_000_000.25),
         (2, "job_finished", 1_700_000_000.25),
     ]
-    await events.delivered(due[:1])
+    await events.delivered(due[:1], True)
     assert [e["seq"] for e in await events.due(50)] == [2]
     await database.close()
 
@@ -48,7 +48,7 @@ async def test_they_survive_a_restart_and_numbers_are_never_used_again(tmp_path:
     await database.close()
     database, events = await opened(tmp_path)
     assert events.undelivered == 1
-    await events.delivered(await events.due(1))
+    await events.delivered(await events.due(1), True)
     events.record("b", {})
     assert [e["seq"] for e in await events.due(50)] == [2]
     await database.close()
@@ -63,7 +63,7 @@ async def test_a_hub_that_stores_no_events_is_told_each_once_and_they_are_kept(
         events.record("job_started", {"n": number})
     told = await events.due(count)
     assert len(told) == count
-    await events.delivered(told)
+    await events.delivered(told, False)
     assert await events.due(count) == []
     assert events.undelivered == 0
     events.record("job_finished", {})
@@ -76,7 +76,7 @@ async def test_a_server_that_learns_to_store_events_gets_those_of_before(tmp_pat
     database, events = await opened(tmp_path, storing=lambda: False)
     for kind in ("a", "b", "c"):
         events.record(kind, {})
-    await events.delivered(await events.due(2))
+    await events.delivered(await events.due(2), False)
     await database.close()
     storing = False
     database, events = await opened(tmp_path, storing=lambda: storing)
@@ -85,25 +85,26 @@ async def test_a_server_that_learns_to_store_events_gets_those_of_before(tmp_pat
     assert events.undelivered == 3
     due = await events.due(50)
     assert [e["kind"] for e in due] == ["a", "b", "c"]
-    await events.delivered(due)
+    await events.delivered(due, True)
     assert (events.undelivered, await events.due(50)) == (0, [])
     storing = False
     assert (events.undelivered, await events.due(50)) == (0, [])
     await database.close()
 
 
-async def test_a_server_that_learns_it_with_the_answer_to_an_event_gets_those_of_before_too(
-    tmp_path: Path,
-) -> None:
+async def test_a_server_that_learns_it_while_it_is_told_gets_all_again(tmp_path: Path) -> None:
     storing = False
     database, events = await opened(tmp_path, storing=lambda: storing)
     for kind in ("a", "b"):
         events.record(kind, {})
         told = await events.due(50)
-        storing = kind == "b"  # says the answer to the status that held this event
-        await events.delivered(told)
-    assert events.undelivered == 1
-    assert [e["kind"] for e in await events.due(50)] == ["a"]
+        storing = kind == "b"  # says the answer to the status that holds it, or another just now
+        await events.delivered(told, False)
+    assert events.undelivered == 2
+    due = await events.due(50)
+    assert [e["kind"] for e in due] == ["a", "b"]
+    await events.delivered(due, True)
+    assert (events.undelivered, await events.due(50)) == (0, [])
     await database.close()
 
 
@@ -111,7 +112,7 @@ async def test_what_was_told_in_vain_goes_before_what_nobody_knows(tmp_path: Pat
     database, events = await opened(tmp_path, max_rows=300, storing=lambda: False)
     for number in range(199):
         events.record("job_failed", {"n": number})
-    await events.delivered(await events.due(199))
+    await events.delivered(await events.due(199), False)
     for number in range(201):
         events.record(SAMPLE, {"n": number})
     assert [e["data"] for e in await events.due(300)] == [{"n": number} for number in range(201)]
@@ -157,7 +158,7 @@ async def test_an_event_too_large_is_replaced_by_a_word(tmp_path: Path) -> None:
 async def test_what_is_recorded_while_the_disk_works_is_due_all_the_same(tmp_path: Path) -> None:
     database, events = await opened(tmp_path)
     events.record("a", {})
-    acknowledging = asyncio.ensure_future(events.delivered(await events.due(50)))
+    acknowledging = asyncio.ensure_future(events.delivered(await events.due(50), True))
     await asyncio.sleep(0)  # its work is on the way to the disk
     events.record("b", {})
     await acknowledging
