@@ -242,12 +242,16 @@ class Ledger:
         return len(self._due)
 
     async def acknowledge(self, results: Iterable[Any]) -> None:
-        """The hub has them: results as `due` gave them, or their ids alone."""
-        wanted = {
-            json.dumps(item["id"] if isinstance(item, dict) and "id" in item else item)
-            for item in results
-        }
-        taken = [key for ident in wanted for key in self._due_keys.get(ident, ())]
+        """The hub has them: results as `due` gave them, or their ids alone.
+
+        An id may have another result by now, of a command that the hub was not told of yet.
+        """
+        taken: Set[str] = set()
+        for item in results:
+            whole = isinstance(item, dict) and "id" in item
+            for key in self._due_keys.get(json.dumps(item["id"] if whole else item), ()):
+                if not whole or self._due[key] == item:
+                    taken.add(key)
         if not taken:
             return
 

@@ -76,6 +76,20 @@ async def test_results_of_a_long_outage_come_oldest_first_in_portions(database: 
     assert again.due_count == 70
 
 
+async def test_a_result_told_acknowledges_no_other_of_the_same_id(database: Database) -> None:
+    book = Ledger(database)
+    one, other = (
+        Entry("1:a:7", 7, "home", "home", "{}", NOW),
+        Entry("1:b:7", 7, "heat", "", "{}", NOW),
+    )
+    await book.receive([one, other])
+    await book.finish(one.key, State.DONE, "", NOW + 1)
+    told = book.due()
+    await book.finish(other.key, State.DONE, "", NOW + 2)  # while the hub was told of the first
+    await book.acknowledge(told)
+    assert [result["action"] for result in book.due()] == ["heat"]
+
+
 async def test_an_id_alone_acknowledges_every_command_that_bears_it(database: Database) -> None:
     book = Ledger(database)
     both = [Entry(key, 7, "home", "home", "{}", NOW) for key in ("1:hub:7", "2:hub:7")]
