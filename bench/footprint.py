@@ -3,8 +3,8 @@
 Moonrakers with the plugin, without it, and with the bare sketch of a client run side by side at
 one Klippy, so that whatever else the machine does hits all of them. Many of each kind, since two
 with the very same code differ for as long as they live, by a fifth of what is measured here: every
-second Moonraker reads what memory it uses, and how long that takes the system depends on where in
-the machine that memory lies. What is left of this is printed as the standard error.
+second Moonraker reads what memory it uses, and that takes the system longer for one process than
+for another of the same size. What is left of this is printed as the standard error.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CORE = "% of a core"
 WARM_UP = 15.0  # seconds: metadata scans, first connections
 
 Rigs = dict[str, list[MoonrakerRig]]  # by kind
-Costs = dict[str, list[float]]  # by kind, % of a core: one value for each of its rigs
+Values = dict[str, list[float]]  # by kind: one value for each of its rigs
 
 
 def measure(quick: bool) -> list[Figure]:
@@ -83,7 +83,7 @@ def measure(quick: bool) -> list[Figure]:
     ]
 
 
-def _processor(when: str, costs: Costs) -> list[Figure]:
+def _processor(when: str, costs: Values) -> list[Figure]:
     """The promise, 0.12 % where the sketch costs 0.08 %, is one of proportion: what a second of a
     virtual machine's processor is worth changes by half from one hour to the next.
     """
@@ -182,8 +182,10 @@ def _sketch(folder: Path, klippy: KlippyRig, hub: PhpHub) -> MoonrakerRig:
     return rig
 
 
-def _costs(rigs: Rigs, seconds: float, rounds: int) -> Costs:
-    """Of each rig the median of `rounds` windows: whatever visits the machine once is left out."""
+def _costs(rigs: Rigs, seconds: float, rounds: int) -> Values:
+    """% of a core, of each rig the median of `rounds` windows: whatever visits the machine once is
+    left out.
+    """
     windows = [_window(rigs, seconds) for _ in range(rounds)]
     return {
         kind: [statistics.median(w[kind][number] for w in windows) for number in range(len(those))]
@@ -191,7 +193,7 @@ def _costs(rigs: Rigs, seconds: float, rounds: int) -> Costs:
     }
 
 
-def _window(rigs: Rigs, seconds: float) -> Costs:
+def _window(rigs: Rigs, seconds: float) -> Values:
     before = _spent(rigs)
     started = time.monotonic()
     time.sleep(seconds)
@@ -203,7 +205,7 @@ def _window(rigs: Rigs, seconds: float) -> Costs:
     }
 
 
-def _spent(rigs: Rigs) -> Costs:
+def _spent(rigs: Rigs) -> Values:
     """CPU seconds so far."""
     return {kind: [cpu_seconds(_pid(rig)) for rig in those] for kind, those in rigs.items()}
 

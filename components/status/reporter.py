@@ -83,7 +83,7 @@ class Reporter:
         """Send one status now; `changes` replace fields of the body (the last words before
         leaving).
         """
-        stored = self._client.features.events
+        storing = self._client.features.events  # as known before the answer
         events = await self._events()
         results = self._results.due(RESULTS_AT_ONCE)
         self._cadence.taken()
@@ -95,7 +95,7 @@ class Reporter:
         self.last_body = body
         if reply.ok:
             if events:
-                await self._patiently(self._journal.delivered(events, stored))
+                await self._patiently(self._journal.delivered(events, storing))
             if results:
                 await self._patiently(self._results.delivered(results))
             if len(events) == EVENTS_AT_ONCE or (not self._met and self._journal.undelivered):
