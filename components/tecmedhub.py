@@ -8,10 +8,9 @@ seconds, may come twice), `close` (what is left is cancelled; the shared HTTP cl
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 from pathlib import Path
-from typing import Any, Awaitable, Dict
+from typing import Any, Awaitable, Dict, Optional
 
 from .cameras.on_demand import CamerasOnDemand
 from .cameras.timelapse_page import TimelapsePage
@@ -29,11 +28,10 @@ from .printer.host import Host
 from .printer.jobs import Jobs
 from .printer.klippy import Printer
 from .printer.snapshot import Snapshot
-from .runtime.clock import Clock
+from .runtime.ground import Ground, solid_ground
 from .runtime.logs import IMPORTANT, Logs, colour_terminal, logs_folder
 from .runtime.notices import Notices
 from .runtime.supervisor import Supervisor
-from .runtime.worker import Worker
 from .settings.conf import read_conf
 from .settings.loader import merge, missing
 from .settings.model import LiveSettings
@@ -59,15 +57,18 @@ FLUSH_WITHIN = 0.6
 
 
 class TecMedHub:
-    """The component. Its rooms are attributes, in the order in which each stands on the former."""
+    """The component. Its rooms are attributes, in the order in which each stands on the former;
+    `ground` is what all of them stand on.
+    """
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, ground: Optional[Ground] = None) -> None:
+        self.ground = ground or solid_ground()
+        self.clock = self.ground.clock
         self.server = config.get_server()
         data_path = Path(self.server.get_app_args()["data_path"])
         self.folder = data_path / "tecmedhub"
-        self.clock = Clock()
         self._leaving = False
-        self._build_ground(config)
+        self._build_base(config)
         self._build_printer()
         self._build_hub()
         self._build_hands(data_path)
@@ -76,7 +77,7 @@ class TecMedHub:
 
     # Building: constructors only, nothing runs yet
 
-    def _build_ground(self, config: Any) -> None:
+    def _build_base(self, config: Any) -> None:
         """Settings, logs, notices, tasks, threads, the database."""
         server = self.server
         conf = read_conf(config)
@@ -90,7 +91,7 @@ class TecMedHub:
             lambda line: server.send_event("server:gcode_response", self.logs.redactor(line)),
         )
         self.supervisor = Supervisor(self.notices, self.clock)
-        self.worker = Worker("work")
+        self.worker = self.ground.worker("work")
         config_root = server.lookup_component("file_manager").get_directory("config")
         self.override = Override(
             live=self.live,
@@ -101,7 +102,13 @@ class TecMedHub:
             supervisor=self.supervisor,
             clock=self.clock,
         )
-        self.database = Database(self.folder, self.notices, self.clock)
+        self.database = Database(
+            self.folder,
+            self.notices,
+            self.clock,
+            self.ground.worker("store"),
+            self.ground.connect,
+        )
         self.flags = flags.Flags(self.database, self.clock)
         self.journal = journal.Journal(
             self.database,
@@ -121,19 +128,19 @@ class TecMedHub:
 
     def _build_hub(self) -> None:
         self.transport = Transport(
-            self.server.lookup_component("http_client").client,
+            self.ground.http(self.server),
             self.clock,
             f"TecMedHub/{VERSION}",
             self.logs.observe,
         )
         self.client = HubClient(self.live, self.transport, self.clock)
-        self.link = Link(self.live, self.notices, self.clock, random.SystemRandom())
+        self.link = Link(self.live, self.notices, self.clock, self.ground.rng)
         self.poller = CommandPoller(self.live, self.client, self.link, self.clock)
 
     def _build_hands(self, data_path: Path) -> None:
         """Files, cameras, timelapses, and the commands that make use of them."""
         server = self.server
-        ground: Dict[str, Any] = {
+        common: Dict[str, Any] = {
             "live": self.live,
             "notices": self.notices,
             "supervisor": self.supervisor,
@@ -158,7 +165,7 @@ class TecMedHub:
             inventory=inventory,
             worker=self.worker,
             hub_time=self.client.now,
-            **ground,
+            **common,
         )
         self.transfers = Transfers(
             hub=self.client,
@@ -166,12 +173,12 @@ class TecMedHub:
             inventory=inventory,
             data_folder=self.folder,
             worker=self.worker,
-            rng=random.SystemRandom(),
+            rng=self.ground.rng,
             user_agent=f"TecMedHub/{VERSION}",
             make_room=self.cleanup.make_room,
-            **ground,
+            **common,
         )
-        pictures = Worker("pictures")
+        pictures = self.ground.worker("pictures")
         self.camera_rooms = CamerasOnDemand(
             data_path=data_path,
             file_manager=server.lookup_component("file_manager"),
@@ -181,7 +188,7 @@ class TecMedHub:
             reader=self.worker,
             pictures=pictures,
             user_agent=f"TecMedHub/{VERSION}",
-            **ground,
+            **common,
         )
         self.cameras = self.camera_rooms.cameras
         self.timelapse = self.camera_rooms.timelapse
@@ -200,7 +207,7 @@ class TecMedHub:
                 "timelapse_now": lambda command: self.timelapse.render_now(),
             },
             told_errors=(TransferError,),
-            **ground,
+            **common,
         )
         self.inbox = Inbox(self.commands.take, self.supervisor, self.poller.stir)
 

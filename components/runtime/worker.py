@@ -40,6 +40,10 @@ class Worker:
 
         A caller that is cancelled takes back what has not begun; what has begun goes on alone.
         """
+        return await self.submit(function, *args, **kwargs)
+
+    def submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> "asyncio.Future[T]":
+        """Hand `function(*args)` in; whoever cancels the future takes back what has not begun."""
         if self._closed:
             raise RuntimeError(f"the worker {self._name} is closed")
         loop = asyncio.get_event_loop()
@@ -51,10 +55,11 @@ class Worker:
             start_thread(
                 self._serve, self._name, lambda error: self._lack_thread(loop, future, error)
             )
-        try:
-            return await future
-        finally:
-            self._unfinished -= 1
+        future.add_done_callback(self._ended)
+        return future
+
+    def _ended(self, _future: "asyncio.Future[Any]") -> None:
+        self._unfinished -= 1
 
     def close(self) -> None:
         """Take no more work and drop what waits; whatever runs now may finish on its own."""

@@ -22,6 +22,9 @@ KEPT_BROKEN = 3  # files set aside; older ones are deleted, so that a bad card d
 DISK_WORDS = ("readonly", "read-only", "unable to open", "disk i/o", "is full", "is locked")
 
 
+Connect = Callable[..., sqlite3.Connection]  # as `sqlite3.connect`
+
+
 class SqliteFile:
     """`tell(key, text)` reports a standing fault, `tell(key, "")` takes it back."""
 
@@ -30,8 +33,10 @@ class SqliteFile:
         path: Path,
         monotonic: Callable[[], float],
         tell: Callable[[str, str], None],
+        connect: Connect = sqlite3.connect,
     ) -> None:
         self._path = path
+        self._open_connection = connect
         self._monotonic = monotonic
         self._tell = tell
         self._schemas: List[str] = []
@@ -130,7 +135,7 @@ class SqliteFile:
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
+        connection = self._open_connection(
             str(self._path), timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
         try:
@@ -160,7 +165,7 @@ class SqliteFile:
 
     def _fall_back(self, error: Exception) -> None:
         """Go on in memory, with everything that can still be read from the disk."""
-        memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        memory = self._open_connection(":memory:", isolation_level=None, check_same_thread=False)
         self._copied = self._copy_into(memory)
         self._create(memory)
         self.close()
@@ -188,7 +193,7 @@ class SqliteFile:
             "mode=ro",
             "mode=ro&immutable=1",
         ):  # the second reads even where no -shm can be made
-            sources.append(lambda query=mode: sqlite3.connect(f"{uri}?{query}", uri=True))  # type: ignore[misc]
+            sources.append(lambda query=mode: self._open_connection(f"{uri}?{query}", uri=True))  # type: ignore[misc]
         for source in sources:
             try:
                 connection = source()
