@@ -21,7 +21,6 @@ from pathlib import Path
 from bench import sketch
 from bench.figures import Figure
 from bench.process import cpu_seconds, rss_kib
-from components.hub.poller import ACTIVE_FOR
 from tests.rig.faults import FaultServer
 from tests.rig.gcode import make_gcode
 from tests.rig.hub import PhpHub
@@ -64,10 +63,9 @@ def measure(quick: bool) -> list[Figure]:
         minutes = (time.monotonic() - started) / 60
         spent = [now - then for now, then in zip(_traffic(meter), before, strict=True)]
         memory = _extra_memory(rigs)
-        seconds = ACTIVE_FOR + window * rounds + 20
+        seconds = window * rounds + 20
         (klippy.gcodes / "bench.gcode").write_text(make_gcode(seconds=seconds, bed=0))
         klippy.gcode("SDCARD_PRINT_FILE FILENAME=bench.gcode")
-        time.sleep(ACTIVE_FOR)  # in which commands are asked for every second
         printing = _costs(rigs, window, rounds)
         klippy.gcode("CANCEL_PRINT")
         memory_after = _extra_memory(rigs)

@@ -26,8 +26,7 @@ NOTES = {
     ),
     "footprint": (
         "Eight Moonrakers with the plugin, eight without it and eight with the bare sketch, at the"
-        " same Klippy, default intervals, no camera; means of the eight; the minute"
-        " of quicker polling after a print has begun is left out. The bare sketch"
+        " same Klippy, default intervals, no camera; means of the eight. The bare sketch"
         " (`bench/sketch.py`) sends a small status and asks for commands as often, and does"
         " nothing else: about the least that a client costs which opens a connection for each"
         " request. Per cents of a core depend on the machine, and on a virtual one on the hour,"

@@ -261,7 +261,6 @@ class TecMedHub:
         news = self.cadence.news
         self.printer.subscribe(lambda old, new: news("printer"))
         self.printer.subscribe(self.chronicle.printer_changed)
-        self.printer.subscribe(self._on_printer)
         self.printer.subscribe(self.jobs.printer_changed)
         self.files.subscribe(lambda: news("files"))
         self.jobs.subscribe(self.chronicle.job_ended)
@@ -377,10 +376,6 @@ class TecMedHub:
                 extras=extras,
             )
         )
-
-    def _on_printer(self, old: Snapshot, new: Snapshot) -> None:
-        if old.busy != new.busy:
-            self.poller.stir()
 
     def _on_settings(self) -> None:
         self.cadence.news("settings")  # name, place, labels are part of the status

@@ -7,7 +7,6 @@ Keeps what the hub said about itself (announced features, its clock); when to ca
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import urllib.parse
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Tuple
@@ -21,12 +20,13 @@ from . import protocol
 from .json_body import MAX_VALUES, has_too_many_values, read_json_object, to_json
 from .outcomes import Exchange, Failure, host_of
 from .protocol import Endpoints, Features, Generation, HubFile
-from .transport import Transport
+from .transport import MAX_JSON_BODY, Transport
 
 MAX_HUB_MESSAGE = 200  # characters of the hub's own words in a sentence
-LARGE = 32 * 1024  # bytes; reading such a reply is a step of its own for the event loop
+MAX_LIST = 1 << 20  # bytes of a list of files: 1,000 names of the longest kind
 CLOCK_EVERY = 60.0  # seconds between looks at the Date header of replies that bring no command
 CLOCK_SMOOTHING = 2.0  # seconds; a Date header has whole seconds, so smaller steps are noise
+WAY_BACK = 2.0  # seconds; what an exchange takes longer was spent by the hub before its Date
 
 Inbox = Callable[[Any, Generation], Awaitable[Any]]
 
@@ -42,6 +42,7 @@ class Reply(NamedTuple):
     retry_after: Optional[float] = None  # seconds
     seconds: float = 0.0
     sent_bytes: int = 0
+    stale: bool = False  # asked of a hub, or with a token, that the settings no longer name
 
 
 class HubClient:
@@ -58,7 +59,7 @@ class HubClient:
         self._clock_offset: Optional[float] = None  # hub's wall clock minus our monotonic one
         self._clock_read = 0.0  # monotonic
         self._inbox: Optional[Inbox] = None
-        live.subscribe(lambda old, new: self._forget_if_moved(old.server_url, new.server_url))
+        live.subscribe(self._settings_changed)
 
     def deliver_to(self, inbox: Inbox) -> None:
         """Hand every command, in whichever reply it comes, to `inbox` before that reply is
@@ -153,9 +154,8 @@ class HubClient:
         return await self._send("timelapse", self.where.timelapse, body, headers, extra_time=120.0)
 
     async def list_files(self) -> Tuple[Reply, Tuple[HubFile, ...]]:
-        reply = await self._get(
-            "files", protocol.file_list_url(self.where, self._live.now.printer_token)
-        )
+        url = protocol.file_list_url(self.where, self._live.now.printer_token)
+        reply = await self._get("files", url, max_body=MAX_LIST)
         found: List[HubFile] = []
         steps = Steps(self._clock)
         for item in protocol.listed_files(reply.data) if reply.ok else ():
@@ -176,11 +176,18 @@ class HubClient:
 
     # One exchange
 
-    async def _get(self, kind: str, url: str, extra_time: float = 0.0) -> Reply:
-        timeout = self._live.now.timeouts.server + extra_time
-        return await self._read(
-            kind, await self._transport.exchange("GET", url, timeout=timeout, lane=_lane(kind)), 0
+    async def _get(
+        self, kind: str, url: str, extra_time: float = 0.0, max_body: int = MAX_JSON_BODY
+    ) -> Reply:
+        asked = self._live.now
+        exchange = await self._transport.exchange(
+            "GET",
+            url,
+            timeout=asked.timeouts.server + extra_time,
+            max_body=max_body,
+            lane=_lane(kind),
         )
+        return await self._read(kind, asked, exchange, 0)
 
     async def _post(self, kind: str, url: str, body: Mapping[str, Any]) -> Reply:
         return await self._send(kind, url, to_json(body), {"Content-Type": "application/json"})
@@ -188,19 +195,30 @@ class HubClient:
     async def _send(
         self, kind: str, url: str, body: bytes, headers: Mapping[str, str], extra_time: float = 0.0
     ) -> Reply:
-        timeout = self._live.now.timeouts.server + extra_time
+        asked = self._live.now
         exchange = await self._transport.exchange(
-            "POST", url, timeout=timeout, body=body, headers=headers, lane=_lane(kind)
+            "POST",
+            url,
+            timeout=asked.timeouts.server + extra_time,
+            body=body,
+            headers=headers,
+            lane=_lane(kind),
         )
-        return await self._read(kind, exchange, len(body))
+        return await self._read(kind, asked, exchange, len(body))
 
-    async def _read(self, kind: str, exchange: Exchange, sent: int) -> Reply:
+    async def _read(self, kind: str, asked: Settings, exchange: Exchange, sent: int) -> Reply:
+        """`asked` are the settings at the moment of the request: what another hub, or ours under
+        another token, says is neither learned nor obeyed any more.
+        """
+        if not same_hub(asked, self._live.now):
+            sentence = (
+                f"An answer of {host_of(asked.server_url)} came after address or token were "
+                "changed: it is not used."
+            )
+            return _reply(exchange, sent, Failure.INTERNAL, sentence)._replace(stale=True)
         data = None
-        if len(exchange.body) > LARGE:
-            await asyncio.sleep(0)
         if exchange.failure is None and not has_too_many_values(exchange.body):
             data = read_json_object(exchange.body, "success")
-        self._set_clock(exchange, at_once=data is not None and bool(data.get("commands")))
         if exchange.failure is not None:
             return _reply(exchange, sent, exchange.failure, exchange.sentence)
         host = host_of(self._live.now.server_url)
@@ -208,6 +226,7 @@ class HubClient:
             return _reply(exchange, sent, Failure.TOO_LARGE, _too_much(host))
         if data is None:
             return _reply(exchange, sent, Failure.NOT_JSON, _not_json(exchange.body, host))
+        self._set_clock(exchange, at_once=bool(data.get("commands")))
         if not as_bool(data["success"]):
             said = (
                 " ".join(as_text(data.get("message")).split())[:MAX_HUB_MESSAGE]
@@ -235,7 +254,9 @@ class HubClient:
         self._features = protocol.merge_features(list(self._announced.values()))
 
     def _set_clock(self, exchange: Exchange, at_once: bool) -> None:
-        """Commands are judged by their age, so `at_once` where the reply brings some."""
+        """Of a reply that is the hub's own JSON: the Date of a router's page or of a redirect is
+        anybody's. Commands are judged by their age, so `at_once` where the reply brings some.
+        """
         now = self._clock.monotonic()
         if self._clock_offset is not None and not at_once and now - self._clock_read < CLOCK_EVERY:
             return
@@ -243,19 +264,29 @@ class HubClient:
         if server_time is None:
             return
         self._clock_read = now
-        # The Date was written somewhere within the exchange, and cut to whole seconds: half of
-        # each is the best guess.
-        offset = server_time + 0.5 - (now - exchange.seconds / 2)
+        # The Date was written somewhere within the exchange (of a long poll, at its end), and cut
+        # to whole seconds: half of each is the best guess.
+        offset = server_time + 0.5 - (now - min(exchange.seconds, WAY_BACK) / 2)
         if self._clock_offset is None or abs(offset - self._clock_offset) > CLOCK_SMOOTHING:
             self._clock_offset = offset
         else:
             self._clock_offset += (offset - self._clock_offset) / 8
 
-    def _forget_if_moved(self, old_url: str, new_url: str) -> None:
-        if old_url != new_url:
+    def _settings_changed(self, old: Settings, new: Settings) -> None:
+        if not same_hub(old, new):
             self._announced.clear()
             self._features = Features()
             self._clock_offset = None
+
+
+def same_hub(one: Settings, other: Settings) -> bool:
+    """Whether both talk to the same hub as the same printer."""
+    return one is other or (one.server_url, one.commands_url, one.printer_token, one.protocol) == (
+        other.server_url,
+        other.commands_url,
+        other.printer_token,
+        other.protocol,
+    )
 
 
 def _lane(kind: str) -> str:

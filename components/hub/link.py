@@ -2,8 +2,9 @@
 it share.
 
 Each kind of request is a channel with a back-off of its own, so that one stuck endpoint delays
-nothing else. When no word with the server is possible at all (name, connection, TLS), all channels
-wait together and go on together.
+nothing else; so is a hub's Retry-After. When no word with the server is possible at all (name,
+connection, TLS), all channels wait together and go on together. But an emergency stop may wait at
+the hub at any time: commands are asked for every `LONGEST_DEAFNESS` seconds, whatever fails.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from ..runtime.clock import Clock
 from ..runtime.notices import Notices
 from ..settings.model import LiveSettings, Settings
 from .backoff import Backoff
-from .client import Reply
+from .client import Reply, same_hub
 from .outcomes import Failure
+from .protocol import Generation, endpoints
 
 WARN_AFTER = 2  # failures in a row: one lost packet is no news
+LONGEST_DEAFNESS = 30.0  # seconds between two requests for commands
 
 STAGES = ("dns", "tcp", "tls", "http", "json", "token")
 _STAGE_OF: Dict[Failure, str] = {
@@ -42,7 +45,14 @@ class _Channel:
     def __init__(self, backoff: Backoff) -> None:
         self.backoff = backoff
         self.until = 0.0  # monotonic
+        self.at_most = float("inf")  # monotonic; it is tried by then whatever holds it back
         self.failing: Optional[Reply] = None
+
+    def begin_anew(self) -> None:
+        self.backoff.succeeded()
+        self.until = 0.0
+        self.at_most = float("inf")
+        self.failing = None
 
 
 class Link:
@@ -56,6 +66,8 @@ class Link:
         self._channels: Dict[str, _Channel] = {}
         self._network = Backoff(lambda: live.now, rng)
         self._until = 0.0  # monotonic; of all channels
+        self._known = False  # to the hub, by a status that it accepted
+        self._unknown_since = clock.monotonic()
         self._alarm = Alarm(clock)
         self._listeners: List[Callable[[bool, float], None]] = []
         self.connected: Optional[bool] = None  # None before the first exchange
@@ -73,17 +85,21 @@ class Link:
 
     async def ready(self, channel: str) -> None:
         """Wait until `channel` may send its next request."""
-        own = self._channel(channel)
         while True:
-            left = max(own.until, self._until) - self._clock.monotonic()
+            left = self.retry_in(channel)
             if left <= 0 and self._live.now.complete:
                 return
             await self._alarm.wait(left if left > 0 else None)
 
     def ended(self, channel: str, reply: Reply) -> None:
         """Book how a request of `channel` ended."""
+        if reply.stale:  # of a hub that is no longer ours: nothing follows from it
+            self._notices.logger.warning(reply.sentence)
+            return
         own = self._channel(channel)
-        if reply.ok and self.connected:  # nothing was failing, and nothing is
+        if channel == "commands":
+            self._commands_ended(own)
+        if reply.ok and self.connected and self._known:  # nothing was failing, and nothing is
             own.backoff.succeeded()
             if channel == "status":
                 self.latency = reply.seconds
@@ -125,7 +141,25 @@ class Link:
 
     def retry_in(self, channel: str) -> float:
         """Seconds until `channel` tries again."""
-        return max(0.0, max(self._channel(channel).until, self._until) - self._clock.monotonic())
+        own = self._channel(channel)
+        until = max(own.until, self._until)
+        if channel == "commands":
+            until = max(until, self._introduced_by())
+        return max(0.0, min(until, own.at_most) - self._clock.monotonic())
+
+    def _introduced_by(self) -> float:
+        """Until when (monotonic) commands wait for a first status that the hub accepts: generation
+        2 refuses a token before that.
+
+        Not for ever: a hub whose status script is broken may hold an emergency stop.
+        """
+        if self._known or endpoints(self._live.now).generation is Generation.ONE:
+            return 0.0
+        return self._unknown_since + LONGEST_DEAFNESS
+
+    def _commands_ended(self, own: _Channel) -> None:
+        longest = self._rng.uniform(0.75 * LONGEST_DEAFNESS, LONGEST_DEAFNESS)
+        own.at_most = self._clock.monotonic() + longest
 
     def _channel(self, name: str) -> _Channel:
         if name not in self._channels:
@@ -139,6 +173,10 @@ class Link:
         own.failing = None
         if name == "status":
             self.latency = reply.seconds
+            if not self._known:  # what was refused to a stranger is asked for at once
+                self._known = True
+                self._channel("commands").begin_anew()
+                self._alarm.ring()
         for other in self._channels.values():
             if (
                 other.failing is not None
@@ -161,7 +199,7 @@ class Link:
         if reply.retry_after is not None and reply.failure is Failure.BUSY:
             # Everyone was told the same number: a little later each, so as not to come back as one.
             wait = reply.retry_after + self._rng.uniform(0.0, min(reply.retry_after / 4, 15.0))
-            self._until = max(self._until, now + wait)
+            own.until = now + wait
             own.backoff.failures += 1  # which shows, once it is more than one
         elif reply.failure is not None and reply.failure.network:
             if now >= self._until:  # the second channel of the same round does not count again
@@ -195,8 +233,12 @@ class Link:
         return max([self._network.failures] + [c.backoff.failures for c in self._channels.values()])
 
     def _settings_changed(self, old: Settings, new: Settings) -> None:
+        """What failed by the old settings says nothing of the new ones."""
         for channel in self._channels.values():
-            channel.until = 0.0
-            channel.failing = None
+            channel.begin_anew()
+        self._network.succeeded()
         self._until = 0.0
+        if not same_hub(old, new):
+            self._known = False
+            self._unknown_since = self._clock.monotonic()
         self._alarm.ring()

@@ -13,7 +13,7 @@ SHORTEST_PAUSE = 0.05  # seconds between two requests, whatever the hub does
 
 
 class CommandPoller:
-    """Asks for commands: every `intervals.command_check`, sooner after activity, at once again
+    """Asks for commands: every `intervals.command_check`, sooner after a command, at once again
     where the hub can wait.
 
     What a reply carries is delivered by `HubClient` itself.
@@ -36,7 +36,11 @@ class CommandPoller:
         live.subscribe(lambda old, new: self._alarm.ring())  # the interval may be another one
 
     def stir(self) -> None:
-        """Something is going on (a command, a job's start or end): ask more often for a while."""
+        """A command came: ask more often for a while.
+
+        Not with what the printer does by itself: generation 1 rewrites its file of commands at
+        each request, without a lock, and loses now and then what another one wrote meanwhile.
+        """
         self._active_until = self._clock.monotonic() + ACTIVE_FOR
         self._alarm.ring()
 

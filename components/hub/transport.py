@@ -19,7 +19,7 @@ from ..runtime.names import Names
 from .outcomes import Exchange, Failure, explain, host_of, read_response
 
 SHORTEST = 0.5  # seconds for an exchange, however long its name took
-MAX_JSON_BODY = 1 << 20  # bytes; the largest reply of either generation is some ten KiB
+MAX_JSON_BODY = 256 << 10  # bytes; but for lists, replies of either generation have some ten KiB
 HOSTS_KEPT = 20
 # Seconds for which a name that was found is not looked up beforehand again. Should the name server
 # begin to hang meanwhile, one request of each lane at most finds that out in Moonraker's executor.

@@ -141,7 +141,7 @@ _TABLE: Tuple[Option, ...] = (
         "intervals.command_check_active",
         0.5,
         60,
-        "The same for a minute after a command and while a job starts or ends.",
+        "The same for a minute after a command.",
     ),
     _seconds(
         "intervals.health_check",

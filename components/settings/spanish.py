@@ -43,9 +43,7 @@ OPTIONS: Dict[str, str] = {
         "Lo mismo con la impresora inactiva; por defecto: como intervals.status_update."
     ),
     "intervals.command_check": "Entre dos consultas de órdenes.",
-    "intervals.command_check_active": (
-        "Lo mismo durante un minuto tras una orden y mientras un trabajo empieza o termina."
-    ),
+    "intervals.command_check_active": "Lo mismo durante un minuto tras una orden.",
     "intervals.health_check": (
         "Entre dos autocomprobaciones; entonces se escribe printer_state.json."
     ),

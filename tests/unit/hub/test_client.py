@@ -205,6 +205,47 @@ async def test_the_hubs_clock_comes_from_its_date_header(faults: FaultServer) ->
     bench.close()
 
 
+@pytest.mark.parametrize(
+    ("mode", "params"),
+    [
+        ("answer", {"body": b"<html>Log in to the school's network</html>"}),
+        ("answer", {"reply": {"login": "required"}}),
+        ("answer", {"reply": {"success": True}, "code": 302}),
+        ("answer", {"reply": {"success": True}, "code": 503}),
+    ],
+)
+async def test_the_date_of_a_reply_that_is_not_the_hubs_tells_nothing(
+    faults: FaultServer, mode: str, params: dict[str, Any]
+) -> None:
+    bench = Bench(faults)
+    faults.behave(mode, headers={"Date": "Thu, 01 Jan 1970 00:00:07 GMT"}, **params)
+    await bench.status()
+    assert bench.client.clock_skew is None
+    bench.close()
+
+
+async def test_an_answer_that_comes_after_its_hub_was_replaced_is_neither_learned_nor_obeyed(
+    faults: FaultServer,
+) -> None:
+    bench = Bench(faults)
+    got: list[object] = []
+
+    async def inbox(raw: object, generation: Generation) -> None:
+        got.append(raw)
+
+    bench.client.deliver_to(inbox)
+    said = {"success": True, "commands": [{"id": 1}], "features": {"long_poll": 20}}
+    date = {"Date": "Sun, 06 Nov 2044 08:49:37 GMT"}
+    faults.behave("answer", reply=said, headers=date, latency=0.2)
+    asked = asyncio.ensure_future(bench.client.fetch_commands())
+    await faults.arrived("get_commands")
+    bench.live.replace(bench.live.now._replace(printer_token="TOKEN_2"))
+    reply = await asked
+    assert (reply.ok, reply.stale, got) == (False, True, [])
+    assert (bench.client.features.long_poll, bench.client.clock_skew) == (0, None)
+    bench.close()
+
+
 async def test_features_are_kept_by_endpoint_and_forgotten_when_the_hub_moves(
     faults: FaultServer,
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from components.hub.backoff import LONGEST, Backoff
 from components.hub.client import Reply
-from components.hub.link import Link
+from components.hub.link import LONGEST_DEAFNESS, Link
 from components.hub.outcomes import Failure
 from components.settings.model import Intervals, LiveSettings, Retries, Settings
 from tests.unit.fakes import Board, FakeClock
@@ -100,10 +100,63 @@ def test_both_channels_of_one_round_count_once() -> None:
 
 
 @pytest.mark.parametrize("seconds", [1.0, 60.0, 900.0])
-def test_retry_after_is_never_undercut(seconds: float) -> None:
+def test_retry_after_is_never_undercut_and_holds_back_its_own_channel(seconds: float) -> None:
     bench = Bench()
-    bench.link.ended("commands", failed(Failure.BUSY, retry_after=seconds))
+    bench.link.ended("status", failed(Failure.BUSY, retry_after=seconds))
     assert seconds <= bench.link.retry_in("status") <= seconds * 1.25 + 15
+    assert bench.link.retry_in("commands") == 0
+
+
+@pytest.mark.parametrize("failure", [Failure.BUSY, Failure.UNREACHABLE, Failure.STATUS])
+def test_commands_are_asked_for_every_half_minute_whatever_fails(failure: Failure) -> None:
+    bench = Bench()
+    for _ in range(20):
+        bench.link.ended("status", failed(failure, retry_after=900.0))
+        bench.link.ended("commands", failed(failure, retry_after=900.0))
+        assert 0 < bench.link.retry_in("commands") <= LONGEST_DEAFNESS
+        bench.clock.advance(bench.link.retry_in("commands"))
+
+
+def test_new_settings_begin_anew_and_what_is_told_of_the_old_ones_counts_no_more() -> None:
+    bench = Bench()
+    for _ in range(8):
+        for channel in ("status", "commands"):
+            bench.link.ended(channel, failed(Failure.UNREACHABLE))
+            bench.link.ended(channel, failed(Failure.STATUS))
+            bench.clock.advance(bench.link.retry_in(channel))
+    bench.live.replace(SETTINGS._replace(printer_token="T2", retries=Retries(base_delay=1.0)))
+    assert [bench.link.retry_in(channel) for channel in ("status", "commands")] == [0.0, 0.0]
+    bench.link.ended("status", failed(Failure.REFUSED, stale=True))
+    assert bench.link.retry_in("status") == 0.0
+    bench.link.ended("status", failed(Failure.STATUS))
+    assert bench.link.retry_in("status") <= 1.0
+    bench.link.ended("commands", failed(Failure.UNREACHABLE))
+    assert bench.link.retry_in("commands") <= 1.0
+
+
+async def test_generation_2_is_asked_for_commands_once_it_knows_the_printer() -> None:
+    bench = Bench()
+    bench.live.replace(SETTINGS._replace(server_url="http://h/update.php"))
+    waiting = asyncio.ensure_future(bench.link.ready("commands"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    bench.link.ended("status", failed(Failure.STATUS))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    bench.link.ended("status", OK)
+    await asyncio.wait_for(waiting, 5)
+    for _ in range(8):
+        bench.link.ended("commands", failed(Failure.REFUSED))
+    bench.live.replace(SETTINGS._replace(server_url="http://other/update.php"))
+    assert bench.link.retry_in("commands") > 0
+    bench.link.ended("status", OK)
+    assert bench.link.retry_in("commands") == 0
+
+
+def test_a_hub_whose_status_script_is_broken_may_still_hold_a_stop() -> None:
+    bench = Bench()
+    bench.live.replace(SETTINGS._replace(server_url="http://h/update.php"))
+    assert 0 < bench.link.retry_in("commands") <= LONGEST_DEAFNESS
 
 
 async def test_nothing_is_asked_while_the_settings_are_incomplete() -> None:
