@@ -8,6 +8,7 @@ seconds, may come twice), `close` (what is left is cancelled; the shared HTTP cl
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
 from typing import Any, Awaitable, Dict, Optional
@@ -30,6 +31,7 @@ from .printer.klippy import Printer
 from .printer.snapshot import Snapshot
 from .runtime.ground import Ground, solid_ground
 from .runtime.logs import IMPORTANT, Logs, colour_terminal, logs_folder
+from .runtime.messages import spoken
 from .runtime.notices import Notices
 from .runtime.supervisor import Supervisor
 from .settings.conf import read_conf
@@ -89,6 +91,7 @@ class TecMedHub:
             lambda text, warn_id: server.add_warning(self.logs.redactor(text), warn_id, log=False),
             server.remove_warning,
             lambda line: server.send_event("server:gcode_response", self.logs.redactor(line)),
+            lambda: self.language,
         )
         self.supervisor = Supervisor(self.notices, self.clock)
         self.worker = self.ground.worker("work")
@@ -352,6 +355,11 @@ class TecMedHub:
         self.logs.close()
 
     # What joins rooms that do not know each other
+
+    @property
+    def language(self) -> str:
+        """What people read here: the option, else the language of the computer."""
+        return spoken(self.live.now.language, os.environ)
 
     def body(self) -> Dict[str, Any]:
         """The status body of this moment."""

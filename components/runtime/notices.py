@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Callable, Deque, Dict, List, Optional
 
 from .clock import Clock
+from .messages import in_language
 
 NEWS_AN_HOUR = 3  # log lines for the same fault, come and gone again
 MAX_TEXTS = 20  # sentences of one notice whose return is news
@@ -34,7 +35,7 @@ class Notice:
 
 class Notices:
     """`add_warning(text, warn_id)` and `remove_warning(warn_id)` are Moonraker's; `console(line)`
-    writes to its console.
+    writes to its console; `language()` is what they are written in.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Notices:
         add_warning: Callable[[str, str], None] = lambda text, warn_id: None,
         remove_warning: Callable[[str], None] = lambda warn_id: None,
         console: Callable[[str], None] = lambda line: None,
+        language: Callable[[], str] = lambda: "en",
     ) -> None:
         self.logger = logger
         self._clock = clock
         self._add_warning = add_warning
         self._remove_warning = remove_warning
         self._console = console
+        self._language = language
         self._standing: Dict[str, Notice] = {}
         self._logged: "OrderedDict[str, int]" = OrderedDict()
         self._told: Dict[str, Deque[str]] = {}  # by key: what was logged while it stood
@@ -72,7 +75,7 @@ class Notices:
         count = old.count + 1 if old is not None else 1
         self._standing[key] = Notice(key, text, since, count, warning)
         if warning:
-            self._add_warning(f"TecMedHub: {text}", _warn_id(key))
+            self._add_warning(f"TecMedHub: {self._told_as(text)}", _warn_id(key))
         elif old is not None and old.warning:
             self._remove_warning(_warn_id(key))
         identity = f"{key}: {_FIGURES.sub('#', text)}"
@@ -94,7 +97,7 @@ class Notices:
             self._remove_warning(_warn_id(key))
         if text and told:  # no good news about what nobody was told
             times = "" if old.count == 1 else f" (it had been reported {old.count} times)"
-            self.logger.info("%s%s", text, times)
+            self.logger.info("%s%s", self._told_as(text), times)
         self._changed()
 
     def log_once(
@@ -112,7 +115,7 @@ class Notices:
             self._logged.popitem(last=False)
         if seen:
             return False
-        self.logger.log(level, "%s", text, exc_info=exc_info)
+        self.logger.log(level, "%s", self._told_as(text), exc_info=exc_info)
         return True
 
     def log_fault(self, place: str, text: str, error: BaseException) -> None:
@@ -145,7 +148,7 @@ class Notices:
         """Say it to whoever stands at the printer (the console of Mainsail and Fluidd); never
         reaches Klipper.
         """
-        clean = " ".join(line.split())
+        clean = " ".join(self._told_as(line).split())
         self._console(f"// TecMedHub: {clean}")
 
     @property
@@ -159,6 +162,9 @@ class Notices:
                 self._remove_warning(_warn_id(notice.key))
         self._standing.clear()
         self._told.clear()
+
+    def _told_as(self, text: str) -> str:
+        return in_language(text, self._language())
 
     def _changed(self) -> None:
         for listener in self._listeners:

@@ -112,6 +112,7 @@ class Settings(NamedTuple):
     printer_token: str = ""
     printer_name: str = ""
     protocol: str = "auto"  # auto | 1 | 2
+    language: str = "auto"  # auto | es | en
     commands_url: str = ""
     files_url: str = ""
     image_url: str = ""

@@ -72,6 +72,12 @@ _TABLE: Tuple[Option, ...] = (
         "Generation of the hub; auto tells it from server_url.",
         choices=("auto", "1", "2"),
     ),
+    Option(
+        "language",
+        Kind.CHOICE,
+        "Language of warnings, console, results and log; auto: the computer's.",
+        choices=("auto", "es", "en"),
+    ),
     Option("commands_url", Kind.URL, "Where commands are fetched; empty: derived from server_url."),
     Option(
         "files_url", Kind.URL, "Where G-code files are fetched; empty: derived from server_url."

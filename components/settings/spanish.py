@@ -19,6 +19,10 @@ OPTIONS: Dict[str, str] = {
     ),
     "printer_name": ("El nombre que muestra el hub; vacío: el nombre del equipo."),
     "protocol": "Generación del hub; auto la deduce de server_url.",
+    "language": (
+        "Idioma de las advertencias, la consola, los resultados y el registro; auto: el de la "
+        "computadora."
+    ),
     "commands_url": ("De dónde se piden las órdenes; vacío: se deduce de server_url."),
     "files_url": ("De dónde se descargan los archivos G-code; vacío: se deduce de server_url."),
     "image_url": ("Adónde se suben las imágenes (generación 1); vacío: se deduce de server_url."),

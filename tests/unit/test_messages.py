@@ -1,0 +1,76 @@
+"""Sentences keep what they were made of, and the catalogue has all of them."""
+
+from __future__ import annotations
+
+import gettext
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.runtime import messages
+from components.runtime.messages import in_language, say, spoken
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def spanish(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"{file} is gone: {why}": "{why}: {file} ya no está", "the disk is full": "disco lleno"}
+
+    class Catalogue(gettext.NullTranslations):
+        def gettext(self, message: str) -> str:
+            return known.get(message, message)
+
+    monkeypatch.setattr(messages, "_catalogue", lambda language: Catalogue().gettext)
+
+
+def test_a_message_is_a_text_in_english() -> None:
+    told = say("{file} is gone: {why}", file="ñ.gcode", why="no idea")
+    assert told == "ñ.gcode is gone: no idea"
+    assert json.loads(json.dumps({"message": told})) == {"message": "ñ.gcode is gone: no idea"}
+
+
+@pytest.mark.usefixtures("spanish")
+def test_whoever_reads_it_chooses_the_language() -> None:
+    told = say("{file} is gone: {why}", file="a.gcode", why=say("the disk is full"))
+    assert in_language(told, "es") == "disco lleno: a.gcode ya no está"
+    assert in_language(told, "en") == "a.gcode is gone: the disk is full"
+
+
+@pytest.mark.usefixtures("spanish")
+def test_words_of_others_stay_as_they_are() -> None:
+    assert in_language(say("{file} is gone: {why}", file="{x}", why="a {b}"), "es") == (
+        "a {b}: {x} ya no está"
+    )
+    assert in_language("the disk is full", "es") == "the disk is full"  # no message of ours
+    assert in_language(say("a {brace} alone"), "es") == "a {brace} alone"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "environment", "language"),
+    [
+        ("es", {"LANG": "en_GB.UTF-8"}, "es"),
+        ("en", {"LANG": "es_MX.UTF-8"}, "en"),
+        ("auto", {"LANG": "es_MX.UTF-8"}, "es"),
+        ("auto", {"LANG": "de_DE.UTF-8"}, "en"),
+        ("auto", {}, "en"),
+    ],
+)
+def test_the_language_of_the_computer(
+    chosen: str, environment: dict[str, str], language: str
+) -> None:
+    assert spoken(chosen, environment) == language
+
+
+def test_every_sentence_has_its_spanish() -> None:
+    pytest.importorskip("polib")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "catalogue"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
