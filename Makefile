@@ -1,9 +1,11 @@
 # The two commands of a newcomer: `make demo` and `make test`. Both set up everything they need first.
 PYTHON := .venv/main/bin/python
+# Most tests wait most of the time, so there are more workers than processors; each has rigs of its own.
+SIDE_BY_SIDE := -n 6 --dist worksteal
 SHELL := bash
 .SHELLFLAGS := -Eeuo pipefail -c
 .DEFAULT_GOAL := help
-SHELL_SCRIPTS = install.sh scripts/bootstrap .ci/run
+SHELL_SCRIPTS = install.sh scripts/bootstrap scripts/check-floor scripts/release .ci/run
 
 .PHONY: help demo test quick lint fuzz matrix soak bench clean setup setup-demo
 
@@ -20,10 +22,10 @@ demo: setup-demo  ## Print a short file on a printer made of software, and watch
 	@$(PYTHON) -m tests.demo $(DEMO_ARGS)
 
 test: setup lint  ## Everything: linters, types, the Python 3.7 floor, unit tests, the real stack, older Moonrakers
-	@$(PYTHON) -m pytest $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) --durations=10 --durations-min=1 $(PYTEST_ARGS)
 
 quick: setup  ## The unit tests only, in seconds
-	@$(PYTHON) -m pytest -q tests/unit $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest -q -n 2 --dist worksteal tests/unit $(PYTEST_ARGS)
 
 lint: setup  ## ruff, mypy, shellcheck, vermin, and an import of every module on Python 3.7
 	@$(PYTHON) -m ruff check .
@@ -38,7 +40,7 @@ fuzz: setup  ## The property tests with thousands of cases each: hub replies, sc
 	@$(PYTHON) -m pytest -q tests/unit -m hypothesis --hypothesis-profile=fuzz --timeout=3000 $(PYTEST_ARGS)
 
 matrix: setup  ## The fault matrix alone: everything that can fail, on the real stack
-	@$(PYTHON) -m pytest tests/stack/fault_matrix $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) tests/stack/fault_matrix $(PYTEST_ARGS)
 
 soak: setup  ## Days of faults in minutes: memory, logs, and nothing lost (SOAK_ARGS="--hours 24")
 	@$(PYTHON) -m tests.soak $(SOAK_ARGS)
