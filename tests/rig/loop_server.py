@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .certificates import Certificate, make_certificate
+from .ports import reserve_port
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="LoopServer")
@@ -265,8 +266,8 @@ class LoopServer:
     def _bind(self) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.port = self.port or reserve_port()
         sock.bind(("127.0.0.1", self.port))
-        self.port = sock.getsockname()[1]
         return sock
 
     async def _listen(self) -> None:

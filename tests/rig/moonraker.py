@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from .klippy import ROOT, SOCKET_LIMIT, RigError, wait_until
+from .ports import reserve_port
 from .rpc import WebSocket
 
 Options = Mapping[str, Any]
@@ -70,13 +71,6 @@ def interpreters(versions: bool = True) -> dict[str, str]:
             if (folder / "bin" / "python").exists():
                 found[folder.name] = str(folder / "bin" / "python")
     return {name: path for name, path in found.items() if Path(path).exists()}
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def section(name: str, options: Options | str) -> str:
@@ -135,7 +129,7 @@ class MoonrakerRig:
         self.updates = updates
         self.repository = repository
         self.environment = dict(environment or {})
-        self.port = port or free_port()
+        self.port = port or reserve_port()
         self.config_folder = self.data_path / "config"
         self.config_file = self.config_folder / "moonraker.conf"
         self.gcodes = self.data_path / "gcodes"
@@ -198,9 +192,10 @@ class MoonrakerRig:
         return done.stdout
 
     def _environment(self, **more: str) -> dict[str, str]:
-        dropped = re.compile("SUDO_|MOONRAKER_|PYTHON|VIRTUAL_ENV|.*_proxy$", re.IGNORECASE)
+        dropped = re.compile("SUDO_|LC_|MOONRAKER_|PYTHON|VIRTUAL_ENV|.*_proxy$", re.IGNORECASE)
         kept = {name: value for name, value in os.environ.items() if not dropped.match(name)}
-        return {**kept, "HOME": str(self.data_path.parent), **self.environment, **more}
+        fixed = {"HOME": str(self.data_path.parent), "LANG": "C.UTF-8"}
+        return {**kept, **fixed, **self.environment, **more}
 
     # -- life ----------------------------------------------------------------------------------
 

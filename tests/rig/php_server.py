@@ -12,6 +12,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from .ports import reserve_port
+
 _START_SECONDS = 15.0
 _PORT_SECONDS = 2.0  # for the workers of a server just killed to let go of its port
 _POLL_SECONDS = 0.02
@@ -60,6 +62,7 @@ class PhpServer:
         """Return once it accepts connections on `port` (0: any). RuntimeError with PHP's words."""
         if self._process is not None:
             raise RuntimeError("the PHP server is already running")
+        port = port or reserve_port()
         give_up = time.monotonic() + _PORT_SECONDS
         while True:
             said = self._words(self._spawn(port))

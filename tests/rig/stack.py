@@ -68,7 +68,6 @@ class Stack:
             klippy_socket=self.klippy.socket,
         )
         self._options = options or {}
-        self.used = False  # by a test: what is shared must be reset before the next
 
     @property
     def server_url(self) -> str:

@@ -1,4 +1,5 @@
-"""One stack for all rows; each finds it in good order, and leaves no trace in Moonraker's log."""
+"""One stack for the rows of a file; each row finds it in good order, and leaves no trace in
+Moonraker's log."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from tests.rig.klippy import short_folder
 from tests.stack.fault_matrix.bench import FaultyStack
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def _faulty() -> Iterator[FaultyStack]:
     with short_folder("f") as folder, FaultyStack(folder) as stack:
         yield stack
