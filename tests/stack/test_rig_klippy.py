@@ -85,6 +85,7 @@ def test_its_macros_answer_on_the_console(rig: KlippyRig) -> None:
 def test_a_broken_sensor_shuts_it_down_and_a_firmware_restart_recovers_it(rig: KlippyRig) -> None:
     rig.gcode("G28\nM104 S100")
     rig.wait_temperature("extruder", 90.0, 30.0)
+    rig.gcode("M104 S0")  # or a busy machine lets Klippy complain of the heating first
     rig.mcu.sensor("hotend", "open")
     info = rig.wait_state("shutdown", 10.0)
     assert "ADC out of range" in info["state_message"]

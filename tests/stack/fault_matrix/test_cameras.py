@@ -91,8 +91,8 @@ def goes_on_beside_it(stack: FaultyStack, words: str, name: str, *, known: bool 
 
 
 def is_well_again(stack: FaultyStack) -> None:
-    assert "Pictures taken: camera 1, camera 2." in stack.do("snapshot", PATIENCE).message
     stack.wait_no_warning("Camera")
+    assert "Pictures taken: camera 1, camera 2." in stack.do("snapshot", PATIENCE).message
     (*_, last) = stack.wait_statuses(2, stack.time())
     assert "image_state" not in last.body
 
