@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 from pathlib import Path
 from typing import Any, Awaitable, Dict, Optional
 
@@ -20,9 +21,10 @@ from .files.cleanup import Cleanup
 from .files.gcode_root import GcodeStore, LoadedFile
 from .files.inventory import Inventory
 from .files.transfers import TransferError, Transfers
-from .hub.client import HubClient
+from .hub.client import HubClient, Reply
 from .hub.link import Link
 from .hub.poller import CommandPoller
+from .hub.tongue import is_spanish
 from .hub.transport import Transport
 from .printer.gcode_files import GcodeFiles
 from .printer.host import Host
@@ -31,16 +33,18 @@ from .printer.klippy import Printer
 from .printer.snapshot import Snapshot
 from .runtime.ground import Ground, solid_ground
 from .runtime.logs import IMPORTANT, Logs, colour_terminal, logs_folder
-from .runtime.messages import spoken
+from .runtime.loose import as_text
+from .runtime.messages import in_language, spoken
 from .runtime.notices import Notices
 from .runtime.supervisor import Supervisor
 from .settings.conf import read_conf
 from .settings.loader import merge, missing
 from .settings.model import LiveSettings
 from .settings.override import Override
-from .status.body import FileRows, Report, build_body
+from .status.body import FileRows, Report, bed_word, build_body
 from .status.cadence import Cadence
 from .status.events import Chronicle
+from .status.hub_name import HubName
 from .status.reporter import Reporter, ResultBox
 from .status.statistics import Statistics
 from .store import downloads, flags, journal, ledger
@@ -70,6 +74,7 @@ class TecMedHub:
         data_path = Path(self.server.get_app_args()["data_path"])
         self.folder = data_path / "tecmedhub"
         self._leaving = False
+        self._hub_is_spanish = False
         self._build_base(config)
         self._build_printer()
         self._build_hub()
@@ -218,6 +223,7 @@ class TecMedHub:
         """What the hub is told, what is counted, and what the operator sees of it."""
         self.statistics = Statistics(self.folder, self.worker, self.notices, self.clock, VERSION)
         self.chronicle = Chronicle(self.journal, self.clock, self.flags)
+        self.hub_name = HubName(self.live, self.flags, socket.gethostname())
         self.cadence = Cadence(
             self.clock, lambda: self.live.now.intervals, lambda: not self.printer.snapshot.busy
         )
@@ -249,6 +255,8 @@ class TecMedHub:
                 link=self.link,
                 reporter=self.reporter,
                 commands=self.commands,
+                shown_name=self.hub_name.for_people,
+                bed_word=self.bed_word,
                 transfers=self.transfers,
                 cleanup=self.cleanup,
                 cameras=self.cameras,
@@ -268,6 +276,8 @@ class TecMedHub:
         self.files.subscribe(lambda: news("files"))
         self.jobs.subscribe(self.chronicle.job_ended)
         self.jobs.subscribe(lambda job: news("history"))
+        self.reporter.subscribe(self.hub_name.status_sent)
+        self.reporter.subscribe(lambda body, reply: self._hub_answered(reply))
         self.link.subscribe(self.chronicle.link_changed)
         self.link.subscribe(self.cameras.hub_changed)
         self.client.deliver_to(self.inbox.deliver)
@@ -358,8 +368,13 @@ class TecMedHub:
 
     @property
     def language(self) -> str:
-        """What people read here: the option, else the language of the computer."""
-        return spoken(self.live.now.language, os.environ)
+        """What people read here: the option, else Spanish where the hub's replies are, else the
+        language of the computer (many a Raspberry Pi is left in English).
+        """
+        chosen = self.live.now.language
+        if chosen == "auto" and self._hub_is_spanish:
+            return "es"
+        return spoken(chosen, os.environ)
 
     def body(self) -> Dict[str, Any]:
         """The status body of this moment."""
@@ -372,6 +387,7 @@ class TecMedHub:
             Report(
                 settings=self.live.now,
                 generation=self.client.generation,
+                name=self.hub_name.for_status(self.client.generation),
                 version=VERSION,
                 now=self.clock.time(),
                 snapshot=snapshot,
@@ -379,10 +395,18 @@ class TecMedHub:
                 files=self.file_rows.of(self.files.newest()),
                 jobs=self.jobs.recent,
                 last_completed=self.jobs.last_completed,
-                bed_status=self.commands.bed_status,
+                bed_status=in_language(self.bed_word(), self.language),
                 job_id=self.jobs.current_id if snapshot.busy else "",
                 extras=extras,
             )
+        )
+
+    def bed_word(self) -> str:
+        return bed_word(self.live.now, self.commands.bed_needs_clearing)
+
+    def _hub_answered(self, reply: Reply) -> None:
+        self._hub_is_spanish = self._hub_is_spanish or is_spanish(
+            as_text(reply.data.get("message"))
         )
 
     def _on_settings(self) -> None:

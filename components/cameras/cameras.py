@@ -228,7 +228,9 @@ class Cameras:
             live=self._live,
             look_at_printer=lambda: self._printer.snapshot,
             is_active=self._is_active,
-            byte_limit=lambda first: byte_limit(self._live.now, self._hub.generation, first),
+            byte_limit=lambda first: byte_limit(
+                self._live.now, self._hub.generation, bool(self._hub.image_url), first
+            ),
             on_shot=self._publisher.shot_taken,
             worker=self._worker,
             notices=self._notices,

@@ -1,5 +1,8 @@
-"""How pictures reach the hub: uploaded one at a time (generation 1), or inside the status as data
-URIs (generation 2).
+"""How pictures reach the hub: uploaded one at a time (generation 1, and where `image_url` names an
+upload script), or inside the status as data URIs (generation 2 as it is).
+
+Inside the status a picture goes along each five seconds, since generation 2 blanks one that is
+absent: six times the bytes of an upload and its address.
 
 A generation 1 server keeps one picture a printer, unless it heeds the form field `camera`; which of
 the two it is shows in the address it gives a second camera's picture. With one place only, the
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 # of a JPEG, by `camera.resolution`
 UPLOAD_BYTES = {"low": 40_000, "high": 100_000, "original": 1 << 20}
-# bytes of a JPEG; generation 2 takes it along in every status, each five seconds
+# bytes of a JPEG at generation 2, which takes it along in every status, each five seconds
 INLINE_FIRST = 40_000
 INLINE_FURTHER = 20_000
 INLINE_TOTAL = 700 << 10  # characters of all data URIs: the whole status stays below 1 MiB
@@ -59,10 +62,14 @@ class _Stored:
     jpeg: bytes
 
 
-def byte_limit(settings: Settings, generation: Generation, first: bool) -> int:
-    """The most bytes a picture may have, for this hub and this camera's place."""
+def byte_limit(settings: Settings, generation: Generation, uploads: bool, first: bool) -> int:
+    """The most bytes a picture may have, for this hub and this camera's place.
+
+    At generation 2 it stays the same when pictures are uploaded, unless the camera's own are asked
+    for: whoever sets up an upload script there does it to save bytes.
+    """
     limit = UPLOAD_BYTES.get(settings.camera.resolution, UPLOAD_BYTES["high"])
-    if generation is Generation.ONE:
+    if generation is Generation.ONE or (uploads and settings.camera.resolution == "original"):
         return limit
     return min(limit, INLINE_FIRST if first else INLINE_FURTHER)
 
@@ -91,6 +98,7 @@ class Publisher:
         self._stored: Dict[str, _Stored] = {}
         self._one_place = False
         self._failures = 0
+        self._moves = 0  # of the hub, since our start
         self._inline: Dict[str, Tuple[bytes, str]] = {}
         self.uploads = 0
         self.bytes_uploaded = 0
@@ -98,10 +106,10 @@ class Publisher:
 
     def shot_taken(self, shot: Shot) -> None:
         """A camera has a new picture: see to it that the hub gets it."""
-        if self._hub.generation is Generation.TWO:
-            self._on_new(shot)
-        else:
+        if self._uploads:
             self._alarm.ring()
+        else:
+            self._on_new(shot)
 
     async def run(self) -> None:
         """Upload what is new, one picture at a time, for ever; a picture that waited is replaced by
@@ -109,7 +117,7 @@ class Publisher:
         """
         while True:
             wait: Optional[float] = None
-            if self._live.now.complete and self._hub.generation is Generation.ONE:
+            if self._live.now.complete and self._uploads:
                 shot = self._due()
                 if shot is not None:
                     if await self._upload(shot):
@@ -120,6 +128,10 @@ class Publisher:
             else:
                 # not the same alarm: new pictures come on while the hub is away
                 await self._rest.wait(wait)
+
+    @property
+    def _uploads(self) -> bool:
+        return bool(self._hub.image_url)
 
     def hub_changed(self, connected: bool) -> None:
         """The hub can be reached again: no need to rest any longer."""
@@ -170,13 +182,18 @@ class Publisher:
     async def _upload(self, shot: Shot) -> bool:
         leader = self._leader(list(self._shots()))
         leads = leader is None or leader.camera == shot.camera
+        script, page, moves = self._hub.image_url, self._live.now.server_url, self._moves
         reply = await self._hub.upload_image(shot.jpeg, "image" if shot.first else shot.camera)
+        if moves != self._moves:
+            return True  # another hub by now, which has no picture yet
         url = _usable(reply.data.get("image_url")) if reply.ok else ""
+        if url and (self._hub.generation is Generation.TWO or _folder(script) != _folder(page)):
+            url = absolute(script, url)
         if not url:
             self._failures += 1
             sentence = (
                 reply.sentence
-                or "The hub gave no image_url for a picture: look into upload_image.php."
+                or "The hub gave no image_url for a picture: look into its upload script."
             )
             self._notices.show(
                 "pictures upload", f"Pictures do not reach the hub. {sentence}", warning=False
@@ -216,7 +233,7 @@ class Publisher:
         return shots[0] if shots else None
 
     def _address(self, shot: Shot, room: int) -> str:
-        if self._hub.generation is Generation.ONE:
+        if self._uploads:
             stored = self._stored.get(shot.camera)
             return stored.url if stored is not None else ""
         known = self._inline.get(shot.camera)
@@ -243,6 +260,7 @@ class Publisher:
             )
 
         if of(old) != of(new):
+            self._moves += 1
             self._stored.clear()
             self._inline.clear()
             self._one_place = False
@@ -256,6 +274,28 @@ def _usable(value: Any) -> str:
     if not text or len(text) > MAX_URL or any(ord(c) < 32 or ord(c) == 127 for c in text):
         return ""
     return text
+
+
+def absolute(script: str, url: str) -> str:
+    """The address of a picture for pages that lie elsewhere than the script that took it; without
+    the script's user and password.
+
+    >>> absolute("https://ana:pw@h/api/upload.php?k=1", "printer_images/T.jpg?t=17")
+    'https://h/api/printer_images/T.jpg?t=17'
+    >>> absolute("https://h/api/upload.php", "https://cdn/T.jpg")
+    'https://cdn/T.jpg'
+    """
+    try:
+        parts = urllib.parse.urlsplit(script)
+        base = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return urllib.parse.urljoin(base, url)
+    except ValueError:
+        return ""
+
+
+def _folder(url: str) -> Tuple[str, str, str]:
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme, parts.netloc, parts.path.rpartition("/")[0]
 
 
 def _place(url: str) -> str:

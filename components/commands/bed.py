@@ -26,14 +26,6 @@ class Bed:
     def needs_clearing(self) -> bool:
         return bool(self._flags.get(NEEDS_CLEARING, False))
 
-    @property
-    def status(self) -> str:
-        """For the hub: the operator's own word, or "needs clearing" where that is watched."""
-        security, data = self._live.now.security, self._live.now.printer_data
-        if security.require_clear_bed and self.needs_clearing:
-            return "needs clearing"
-        return data.bed_status or ("clear" if security.require_clear_bed else "")
-
     def note_change(self, old: Snapshot, new: Snapshot) -> None:
         """A listener for `Printer.subscribe`."""
         if not new.ready or not new.job.state:

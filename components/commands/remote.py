@@ -306,11 +306,6 @@ class Commands:
         await self._bed.clear()
 
     @property
-    def bed_status(self) -> str:
-        """For the status body."""
-        return self._bed.status
-
-    @property
     def bed_needs_clearing(self) -> bool:
         """Whether a job has ended since the bed was last declared clear."""
         return self._bed.needs_clearing

@@ -83,6 +83,11 @@ class HubClient:
         return self.where.generation
 
     @property
+    def image_url(self) -> str:
+        """Where pictures are uploaded; "" where they travel within the status."""
+        return self.where.image
+
+    @property
     def features(self) -> Features:
         return self._features
 
@@ -132,7 +137,7 @@ class HubClient:
 
     async def upload_image(self, jpeg: bytes, name: str = "image") -> Reply:
         """Send a JPEG; `data["image_url"]` is where the hub put it. Generation 2 has no such
-        endpoint.
+        endpoint of its own, only where the option `image_url` names one.
         """
         where = self.where
         if not where.image:

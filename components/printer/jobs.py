@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import datetime
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Mapping
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_dict, as_float, as_list, as_text
 from ..runtime.records import NamedTuple
+from .filament import grams
 from .snapshot import Snapshot
 
 KEPT = 10
@@ -32,6 +33,7 @@ class PastJob(NamedTuple):
     print_duration: float
     total_duration: float
     filament_used: float
+    filament_used_g: Optional[float] = None  # where the slicer told what the whole file weighs
 
     def as_dict(self) -> Dict[str, Any]:
         return dict(self._asdict())
@@ -117,10 +119,21 @@ def _job_of(snapshot: Snapshot, now: float) -> PastJob:
         print_duration=job.print_duration,
         total_duration=job.total_duration,
         filament_used=job.filament_used,
+        filament_used_g=job_grams(snapshot),
     )
 
 
+def job_grams(snapshot: Snapshot) -> Optional[float]:
+    """What the running job has used, in g."""
+    job, file = snapshot.job, snapshot.file
+    if file.filename != job.filename:
+        return None
+    return grams(job.filament_used, file.filament_total, file.filament_weight)
+
+
 def read_job(entry: Mapping[str, Any]) -> PastJob:
+    used = as_float(entry.get("filament_used"), 0.0) or 0.0
+    file = as_dict(entry.get("metadata"))
     return PastJob(
         job_id=as_text(entry.get("job_id")),
         filename=as_text(entry.get("filename")),
@@ -129,5 +142,10 @@ def read_job(entry: Mapping[str, Any]) -> PastJob:
         end_time=as_float(entry.get("end_time"), 0.0) or 0.0,
         print_duration=as_float(entry.get("print_duration"), 0.0) or 0.0,
         total_duration=as_float(entry.get("total_duration"), 0.0) or 0.0,
-        filament_used=as_float(entry.get("filament_used"), 0.0) or 0.0,
+        filament_used=used,
+        filament_used_g=grams(
+            used,
+            as_float(file.get("filament_total"), 0.0) or 0.0,
+            as_float(file.get("filament_weight_total"), 0.0) or 0.0,
+        ),
     )

@@ -345,5 +345,6 @@ def read_facts(filename: str, metadata: Mapping[str, Any]) -> FileFacts:
         gcode_end_byte=as_int(metadata.get("gcode_end_byte"), 0) or 0,
         layer_count=as_int(metadata.get("layer_count"), 0) or 0,
         filament_total=as_float(metadata.get("filament_total"), 0.0) or 0.0,
+        filament_weight=as_float(metadata.get("filament_weight_total"), 0.0) or 0.0,
         thumbnail=bool(metadata.get("thumbnails")),
     )

@@ -103,6 +103,7 @@ class FileFacts(NamedTuple):
     gcode_end_byte: int = 0
     layer_count: int = 0
     filament_total: float = 0.0  # mm
+    filament_weight: float = 0.0  # g, of all of it
     thumbnail: bool = False
 
 

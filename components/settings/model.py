@@ -104,6 +104,8 @@ class PrinterData(NamedTuple):
     tags: Tuple[str, ...] = ()
     filament: Mapping[str, Any] = {}  # material, color, remaining
     bed_status: str = ""
+    bed_needs_clearing: str = ""  # "" is a word by the language
+    bed_clear: str = ""  # the same
     location: str = ""
 
 

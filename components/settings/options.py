@@ -63,7 +63,8 @@ _TABLE: Tuple[Option, ...] = (
     Option(
         "printer_name",
         Kind.TEXT,
-        "The name shown at the hub; empty: the host's name.",
+        "The name shown at the hub; empty: the computer's name (at generation 2 only until the "
+        "hub has one).",
         example="🦄 Mi Impresora 3D",
     ),
     Option(
@@ -75,7 +76,8 @@ _TABLE: Tuple[Option, ...] = (
     Option(
         "language",
         Kind.CHOICE,
-        "Language of warnings, console, results and log; auto: the computer's.",
+        "Language of warnings, console, results and log; auto: Spanish where the hub's replies "
+        "are, else the computer's.",
         choices=("auto", "es", "en"),
     ),
     Option("commands_url", Kind.URL, "Where commands are fetched; empty: derived from server_url."),
@@ -85,7 +87,8 @@ _TABLE: Tuple[Option, ...] = (
     Option(
         "image_url",
         Kind.URL,
-        "Where pictures are uploaded (generation 1); empty: derived from server_url.",
+        "Where pictures are uploaded; empty: derived from server_url at generation 1, within the "
+        "status at generation 2.",
     ),
     # Cameras and timelapse
     Option("camera.enabled", Kind.BOOLEAN, "Send camera pictures."),
@@ -335,6 +338,22 @@ _TABLE: Tuple[Option, ...] = (
         Kind.TEXT,
         "State of the bed as shown at the hub; with security.require_clear_bed the "
         "plugin sets it itself.",
+        limit=100,
+        example="limpia",
+    ),
+    Option(
+        "printer_data.bed_needs_clearing",
+        Kind.TEXT,
+        "What the hub is told of a bed that needs clearing, with security.require_clear_bed; "
+        "empty: needs clearing, or por despejar where the language is Spanish.",
+        limit=100,
+        example="por despejar",
+    ),
+    Option(
+        "printer_data.bed_clear",
+        Kind.TEXT,
+        "The same of one that is clear; empty: clear, or limpia. printer_data.bed_status, where "
+        "it is set, goes before it.",
         limit=100,
         example="limpia",
     ),

@@ -20,12 +20,15 @@ OPTIONS: Dict[str, str] = {
     "printer_name": ("El nombre que muestra el hub; vacío: el nombre del equipo."),
     "protocol": "Generación del hub; auto la deduce de server_url.",
     "language": (
-        "Idioma de las advertencias, la consola, los resultados y el registro; auto: el de la "
-        "computadora."
+        "Idioma de las advertencias, la consola, los resultados y el registro; auto: español "
+        "si lo hablan las respuestas del hub, si no el de la computadora."
     ),
     "commands_url": ("De dónde se piden las órdenes; vacío: se deduce de server_url."),
     "files_url": ("De dónde se descargan los archivos G-code; vacío: se deduce de server_url."),
-    "image_url": ("Adónde se suben las imágenes (generación 1); vacío: se deduce de server_url."),
+    "image_url": (
+        "Adónde se suben las imágenes; vacío: en la generación 1 se deduce de server_url, en la 2"
+        " van dentro del estado."
+    ),
     "camera.enabled": "Enviar imágenes de las cámaras.",
     "camera.urls": (
         "Direcciones de captura, una por línea; vacío: las webcams configuradas en Mainsail o "
@@ -120,6 +123,14 @@ OPTIONS: Dict[str, str] = {
     ),
     "printer_data.bed_status": (
         "Estado de la cama que muestra el hub; con security.require_clear_bed lo pone el plugin."
+    ),
+    "printer_data.bed_needs_clearing": (
+        "Lo que se dice al hub de una cama por despejar, con security.require_clear_bed; vacío: por"
+        " despejar, o needs clearing si el idioma es el inglés."
+    ),
+    "printer_data.bed_clear": (
+        "Lo mismo de una cama libre; vacío: limpia, o clear. Si printer_data.bed_status tiene un"
+        " valor, va antes."
     ),
     "printer_data.location": "Dónde está la impresora.",
 }

@@ -13,8 +13,9 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from ..hub.protocol import Generation
 from ..printer.gcode_files import GcodeFile
 from ..printer.host import HostStats
-from ..printer.jobs import PastJob
-from ..printer.snapshot import KlippyState, Snapshot
+from ..printer.jobs import PastJob, job_grams
+from ..printer.snapshot import Snapshot
+from ..runtime.messages import say
 from ..runtime.records import NamedTuple
 from ..settings.model import Settings
 
@@ -26,6 +27,7 @@ class Report(NamedTuple):
 
     settings: Settings
     generation: Generation
+    name: str
     version: str
     now: float  # unix seconds
     snapshot: Snapshot
@@ -39,26 +41,33 @@ class Report(NamedTuple):
     extras: Mapping[str, Any] = {}  # what other rooms add under names of their own
 
 
-def status_word(snapshot: Snapshot, generation: Generation) -> str:
+def status_word(snapshot: Snapshot) -> str:
     """The hub's word for what the printer does.
 
-    Generation 1 has no word for a pause. It gets "printing", since the job still owns the printer,
-    and "idle" would invite the next one; `print_state` tells the difference to whoever reads it.
+    "paused" is in no list of generation 1, but its page knows it, and offers "resume" only for what
+    is not "printing". Klippy that is away is an "error", with the reason in `state_message`: at
+    "offline" the page takes away every button, the one that would bring it back among them.
     """
-    if snapshot.klippy in (KlippyState.DISCONNECTED, KlippyState.STARTUP):
-        return "offline"
-    if snapshot.klippy is not KlippyState.READY:
+    if not snapshot.ready:
         return "error"
     state = snapshot.job.state
-    if state == "paused":
-        return "paused" if generation is Generation.TWO else "printing"
-    if state in ("printing", "error"):
-        return state
-    return "idle"
+    return state if state in ("printing", "paused", "error") else "idle"
 
 
-def time_remaining(snapshot: Snapshot) -> int:
-    """Minutes until the job ends, rounded; 0 when there is no job or nothing is known.
+def bed_word(settings: Settings, needs_clearing: bool) -> str:
+    """What the hub is told of the bed: the operator's own word, or, where
+    `security.require_clear_bed` watches it, whether it needs clearing.
+    """
+    data, watched = settings.printer_data, settings.security.require_clear_bed
+    if watched and needs_clearing:
+        return data.bed_needs_clearing or say("needs clearing")
+    if watched:
+        return data.bed_status or data.bed_clear or say("clear")
+    return data.bed_status
+
+
+def seconds_left(snapshot: Snapshot) -> float:
+    """Until the job ends; 0 when there is no job or nothing is known.
 
     The slicer's estimate for what is left of the file, stretched by the pace so far as far as that
     has been measured: the further the print, the more its own pace counts. Heating is no pace
@@ -66,7 +75,7 @@ def time_remaining(snapshot: Snapshot) -> int:
     """
     job = snapshot.job
     if not snapshot.busy:
-        return 0
+        return 0.0
     estimate = snapshot.file.estimated_time if snapshot.file.filename == job.filename else 0.0
     done = job.progress
     measured = job.print_duration / done if done > 0.01 and job.print_duration > 0 else 0.0
@@ -76,7 +85,18 @@ def time_remaining(snapshot: Snapshot) -> int:
         total = (1.0 - done) * estimate + done * measured
     else:
         total = estimate
-    return _round(total * (1.0 - done) / 60.0)
+    return total * (1.0 - done)
+
+
+def minutes_left(snapshot: Snapshot) -> int:
+    return _round(seconds_left(snapshot) / 60.0)
+
+
+def time_remaining(snapshot: Snapshot, generation: Generation) -> int:
+    """As the generation's page reads it: generation 1 in minutes, generation 2 in seconds."""
+    if generation is Generation.TWO:
+        return _round(seconds_left(snapshot))
+    return minutes_left(snapshot)
 
 
 def uptime_text(seconds: float) -> str:
@@ -164,10 +184,10 @@ def _documented(r: Report) -> Dict[str, Any]:
     return {
         "action": "update_printer",
         "token": r.settings.printer_token,
-        "name": r.settings.printer_name,
+        "name": r.name,
         "client_version": r.version,
         "timestamp": iso_time(r.now),
-        "status": status_word(now, r.generation),
+        "status": status_word(now),
         "temp_hotend": _celsius(hotend.temperature if hotend else None),
         "temp_bed": _celsius(bed.temperature if bed else None),
         "temp_hotend_target": _celsius(hotend.target if hotend else None),
@@ -176,13 +196,13 @@ def _documented(r: Report) -> Dict[str, Any]:
         "fan_speed": percent(now.fan_speed),
         "progress": percent(now.job.progress),
         "current_file": _current_file(now),
-        "time_remaining": time_remaining(now),
+        "time_remaining": time_remaining(now, r.generation),
         "last_completed": r.last_completed,
         "uptime": uptime_text(r.host.uptime),
         "system": _system(r.host),
         "files": list(r.files),
         "tags": list(r.settings.printer_data.tags),
-        "filament": dict(r.settings.printer_data.filament),
+        "filament": dict(r.settings.printer_data.filament) or None,  # {} is drawn as "N/A - N/A"
         "bed_status": r.bed_status,
         "location": r.settings.printer_data.location,
         "image": r.image,
@@ -198,6 +218,7 @@ def _job(r: Report) -> Dict[str, Any]:
         "print_duration": _round(job.print_duration),
         "total_duration": _round(job.total_duration),
         "filament_used": round(job.filament_used, 1),
+        "filament_used_g": job_grams(r.snapshot),
         "filament_total": round(r.snapshot.file.filament_total, 1),
         "layer": job.layer,
         "layers": job.layers,

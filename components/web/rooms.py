@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from ..runtime.records import NamedTuple
 
@@ -52,6 +52,8 @@ class Rooms(NamedTuple):
     link: Link
     reporter: Reporter
     commands: Commands
+    shown_name: Callable[[], str]
+    bed_word: Callable[[], str]
     transfers: Transfers
     cleanup: Cleanup
     cameras: CameraDesk

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Set
 from ..hub.outcomes import host_of
 from ..hub.protocol import Features
 from ..settings.loader import missing
-from ..status.body import time_remaining
+from ..status.body import minutes_left
 
 if TYPE_CHECKING:
     from ..hub.client import Reply
@@ -56,7 +56,7 @@ class Views:
         return {
             "version": rooms.version,
             "time": rooms.clock.time(),
-            "printer_name": settings.printer_name,
+            "printer_name": rooms.shown_name(),
             "hub": self.hub(),
             "last_sent": self._sent or None,
             "printer": printer_view(snapshot),
@@ -65,7 +65,7 @@ class Views:
                 "level": settings.security.remote_control.value,
             },
             "bed": {
-                "status": rooms.commands.bed_status,
+                "status": rooms.bed_word(),
                 "required": settings.security.require_clear_bed,
                 "needs_clearing": rooms.commands.bed_needs_clearing,
             },
@@ -150,7 +150,7 @@ def printer_view(snapshot: Snapshot) -> Dict[str, Any]:
         "layer": job.layer,
         "layers": job.layers,
         "print_duration": round(job.print_duration, 1),
-        "minutes_left": time_remaining(snapshot),
+        "minutes_left": minutes_left(snapshot),
         "heaters": {
             name: {"temperature": heater.temperature, "target": heater.target}
             for name, heater in snapshot.heaters.items()

@@ -67,7 +67,7 @@ class Demo:
         on_disk = (self._stack.gcodes / story.FILE).read_bytes()
         return [
             verdict.check_print(hub, TOKEN, self._stack.generation),
-            verdict.check_states(history, self._stack.generation),
+            verdict.check_states(history),
             verdict.check_pause(history),
             verdict.check_figures(history),
             verdict.check_file(hub, TOKEN, on_disk, self._file),

@@ -36,10 +36,8 @@ def words(history: Sequence[Status]) -> list[str]:
     return found
 
 
-def check_states(history: Sequence[Status], generation: int) -> Check:
-    expected = ["idle", "printing", "idle"]
-    if generation == 2:  # which has a word for a pause
-        expected[2:2] = ["paused", "printing"]
+def check_states(history: Sequence[Status]) -> Check:
+    expected = ["idle", "printing", "paused", "printing", "idle"]
     found = words(history)
     return Check("states seen", found == expected, " → ".join(found))
 

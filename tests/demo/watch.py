@@ -121,7 +121,8 @@ class Watch:
         word = str(status["status"])
         job = status.get("job", {})
         layers = f"layer {job.get('layer') or 0}/{job['layers']}" if job.get("layers") else ""
-        left = f"{status['time_remaining']} min left" if word in ("printing", "paused") else ""
+        minutes = status["time_remaining"] // (60 if self._generation == 2 else 1)
+        left = f"{minutes} min left" if word in ("printing", "paused") else ""
         rule = paint("─" * 78, "dim")
         title = f"The hub's view of {status['name']}  (generation {self._generation})"
         age = f"status {self._hub.count(self._token)}, {max(time.time() - last.time, 0):.1f} s old"

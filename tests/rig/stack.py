@@ -134,11 +134,15 @@ class Stack:
         self.stop()
 
     def wait_connected(self, timeout: float = 30) -> None:
-        """Until the hub has a status of this printer that does not say "offline"."""
+        """Until the hub has a status of this printer, and in it Klippy is there."""
 
         def online() -> bool:
             status = self.hub.status(self.token)
-            return status is not None and status.get("status") != "offline"
+            return status is not None and status.get("klippy_state") in (
+                "ready",
+                "shutdown",
+                "error",
+            )
 
         self.moonraker.wait(online, timeout, "the first status at the hub")
 

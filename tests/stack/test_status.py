@@ -115,7 +115,7 @@ def test_every_figure_is_the_printers(make_stack: Made, folder: Path) -> None:
 def test_each_update_is_complete(stack: Stack) -> None:
     """The hub replaces what it knows: a field left out would be lost, also while Klippy is off."""
     stack.klippy.stop_klippy()
-    state(stack, "offline")
+    state(stack, "error", "not connected")
     stack.klippy.start()
     state(stack, "idle")
     for status in stack.hub.history(stack.token):

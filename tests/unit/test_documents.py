@@ -110,6 +110,7 @@ def test_every_field_of_the_status_and_every_event_is_documented(name: str) -> N
     report = Report(
         settings=Settings(),
         generation=Generation.ONE,
+        name="",
         version="",
         now=0.0,
         snapshot=Snapshot(),

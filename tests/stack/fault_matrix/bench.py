@@ -176,7 +176,7 @@ class FaultyStack(Stack):
 
         def quiet() -> bool:
             last = self.hub.last(self.token)
-            if last is None or last.time < start or last.body.get("status") == "offline":
+            if last is None or last.time < start or last.body.get("klippy_state") != "ready":
                 return False
             if self.moonraker.warnings():  # first: with the last of them goes one more event
                 return False

@@ -94,7 +94,7 @@ def m112(stack: FaultyStack) -> None:
 
 
 FALLS: dict[str, tuple[Callable[[FaultyStack], None], str, str, str]] = {
-    "is killed": (kill, "offline", "not connected", "klippy_disconnected"),
+    "is killed": (kill, "error", "not connected", "klippy_disconnected"),
     "shuts down by itself": (shut_down, "error", "ADC", "klippy_error"),
     "is stopped by somebody": (m112, "error", "Shutdown due to", "klippy_error"),
     "loses its board": (silence, "error", "Lost communication", "klippy_error"),

@@ -25,6 +25,7 @@ from tests.rig.loop_server import Exchange
 from tests.unit.fakes import Board, FakeClock
 
 HUB = "http://127.0.0.1:9/api.php"  # never asked: the hub is a stand-in
+HUB_UPLOAD = "http://127.0.0.1:9/upload_image.php"
 
 
 class CountingWorker(Worker):
@@ -95,6 +96,8 @@ class FakeHub:
 
     def __init__(self, generation: Generation = Generation.ONE, places: bool = True) -> None:
         self.generation = generation
+        # Generation 2 has no upload script of its own.
+        self.image_url = HUB_UPLOAD if generation is Generation.ONE else ""
         self.places = places
         self.features = Features()
         self.failing = ""

@@ -12,6 +12,7 @@ import pytest
 
 from components.cameras.fetch import Trouble
 from components.cameras.publish import INLINE_FIRST, INLINE_TOTAL
+from components.hub.client import Reply
 from components.hub.protocol import Generation
 from components.printer.snapshot import KlippyState
 from tests.rig import scenes
@@ -71,6 +72,49 @@ async def test_generation_two_gets_data_uris_within_bounds(server: OldCameras) -
         assert sum(map(len, uris)) <= INLINE_TOTAL
         assert room.hub.uploads == []
         assert room.cameras.image_fields()["image"] == uris[0]  # it goes along every time
+
+
+async def test_generation_two_with_an_upload_script_gets_addresses(server: OldCameras) -> None:
+    hub = FakeHub(Generation.TWO)
+    hub.image_url = "http://ana:secret@hub/printer-api/upload_image.php"
+    async with Room(urls=tuple(camera.snapshot_url for camera in server), hub=hub) as room:
+        await room.clock.until(lambda: len(room.news) == 2)
+        fields = room.cameras.image_fields()
+        assert fields["image"] == "http://hub/printer-api/printer_images/T_image.jpg?t=1"
+        assert fields["images"][0]["url"].startswith("http://hub/printer-api/printer_images/")
+        assert max(len(picture) for _, picture in hub.uploads) <= INLINE_FIRST
+
+
+async def test_an_address_is_kept_as_it_is_for_a_page_beside_the_script(
+    server: OldCameras,
+) -> None:
+    """Whoever looks at the page may know the server by another name than the printer does."""
+    for script, image in (
+        ("http://127.0.0.1:9/upload_image.php", "printer_images/T_image.jpg?t=1"),
+        ("http://cdn/up/upload.php", "http://cdn/up/printer_images/T_image.jpg?t=1"),
+    ):
+        hub = FakeHub()
+        hub.image_url = script
+        async with Room(urls=(server[0].snapshot_url,), hub=hub) as room:
+            await room.clock.until(lambda room=room: room.news)
+            assert room.cameras.image_fields()["image"] == image
+
+
+async def test_a_picture_that_another_hub_took_is_not_told_to_this_one(
+    server: OldCameras,
+) -> None:
+    hub = FakeHub()
+    async with Room(urls=(server[0].snapshot_url,), hub=hub) as room:
+        upload = hub.upload_image
+
+        async def moved(jpeg: bytes, name: str = "image") -> Reply:
+            hub.upload_image = upload  # type: ignore[method-assign]
+            room.live.replace(room.live.now._replace(server_url="http://other/api.php"))
+            return Reply(True, "", {"image_url": "printer_images/old.jpg"})
+
+        hub.upload_image = moved  # type: ignore[method-assign]
+        await room.clock.until(lambda: room.news)
+        assert "old.jpg" not in room.cameras.image_fields()["image"]
 
 
 async def test_a_hub_with_one_place_shows_the_first_camera(server: OldCameras) -> None:
@@ -458,5 +502,6 @@ async def test_pictures_too_large_for_a_status_are_left_out_of_it() -> None:
         async with Room(urls=(server[0].snapshot_url,), resolution="original") as room:
             await room.clock.until(lambda: room.hub.uploads)
             assert len(room.hub.uploads[0][1]) > INLINE_TOTAL
-            room.hub.generation = Generation.TWO  # somebody has changed server_url
+            # somebody has changed server_url
+            room.hub.generation, room.hub.image_url = Generation.TWO, ""
             assert "image" not in room.cameras.image_fields()

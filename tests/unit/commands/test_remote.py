@@ -682,13 +682,13 @@ async def test_the_kill_switch_holds_across_restarts(lab: Lab) -> None:
 async def test_after_a_job_the_bed_must_be_declared_clear(tmp_path: Path, end: str) -> None:
     lab = await Lab(tmp_path, require_clear_bed=True).start()
     lab.local.add("x.gcode")
-    assert lab.commands.bed_status == "limpia"
+    assert not lab.commands.bed_needs_clearing
     (result,) = await lab.run(one("print_local", 1, file="x.gcode"))
     lab.printer.put(ready(job=Job(state=end, filename="x.gcode")))
     assert lab.commands.bed_needs_clearing
     await until(lambda: lab.flags.get("bed_needs_clearing"))
     await lab.restart()
-    assert lab.commands.bed_status == "needs clearing"
+    assert lab.commands.bed_needs_clearing
     (result,) = await lab.run(one("print_local", 2, file="x.gcode"))
     assert result["status"] == "refused"
     assert "tecmedhub_bed_clear" in result["message"]

@@ -138,7 +138,6 @@ class FakeClient:
 class FakeCommands:
     def __init__(self) -> None:
         self.remote_on = True
-        self.bed_status = "ocupada"
         self.bed_needs_clearing = True
         self.listeners: list[Callable[..., None]] = []
         self.rows: list[dict[str, Any]] = []
@@ -158,7 +157,6 @@ class FakeCommands:
         self.told.append(("remote", on, by))
 
     async def bed_clear(self, by: str) -> None:
-        self.bed_status = "libre"
         self.bed_needs_clearing = False
         self.told.append(("bed", by))
 
@@ -298,7 +296,9 @@ class House:
             client=self.client,  # type: ignore[arg-type]
             link=self.link,
             reporter=self.reporter,  # type: ignore[arg-type]
-            commands=self.commands,  # type: ignore[arg-type]
+            commands=self.commands,
+            shown_name=lambda: self.live.now.printer_name,
+            bed_word=lambda: "ocupada" if self.commands.bed_needs_clearing else "libre",  # type: ignore[arg-type]
             transfers=self.transfers,  # type: ignore[arg-type]
             cleanup=self.cleanup,  # type: ignore[arg-type]
             cameras=self.cameras,  # type: ignore[arg-type]
