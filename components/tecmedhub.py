@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import socket
 from pathlib import Path
 from typing import Any, Awaitable, Dict, Optional
@@ -26,6 +25,7 @@ from .hub.link import Link
 from .hub.poller import CommandPoller
 from .hub.tongue import is_spanish
 from .hub.transport import Transport
+from .printer import moonraker_compat
 from .printer.gcode_files import GcodeFiles
 from .printer.host import Host
 from .printer.jobs import Jobs
@@ -53,7 +53,6 @@ from .web.endpoints import Endpoints
 from .web.rooms import Rooms
 
 VERSION = "5.0.0"
-OLDEST_MOONRAKER = (0, 9, 3)
 SCHEMAS = (flags.SCHEMA, ledger.SCHEMA, journal.SCHEMA, downloads.SCHEMA)
 
 # How the two seconds are spent that Moonraker's exit may be delayed by.
@@ -93,7 +92,9 @@ class TecMedHub:
         self.notices = Notices(
             self.logs.logger,
             self.clock,
-            lambda text, warn_id: server.add_warning(self.logs.redactor(text), warn_id, log=False),
+            lambda text, warn_id: moonraker_compat.add_warning(
+                server, self.logs.redactor(text), warn_id, log=False
+            ),
             server.remove_warning,
             lambda line: server.send_event("server:gcode_response", self.logs.redactor(line)),
             lambda: self.language,
@@ -461,16 +462,6 @@ async def _within(seconds: float, work: Awaitable[None]) -> None:
         pass
 
 
-def too_old(version: str) -> bool:
-    """Whether Moonraker's version is known and below the floor.
-
-    >>> too_old("v0.9.2-12-gabc"), too_old("v0.9.3-1-gabc"), too_old("0.11.0"), too_old("?")
-    (True, False, False, False)
-    """
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
-    return found is not None and tuple(map(int, found.groups())) < OLDEST_MOONRAKER
-
-
 def load_component(config: Any) -> TecMedHub:
     """Build the component; what keeps it from loading is said in a Moonraker warning.
 
@@ -478,11 +469,17 @@ def load_component(config: Any) -> TecMedHub:
     would have Moonraker run pip on its own environment.
     """
     server = config.get_server()
-    version = str(server.get_app_args().get("software_version", "?"))
-    if too_old(version):
-        floor = ".".join(map(str, OLDEST_MOONRAKER))
-        text = f"TecMedHub needs Moonraker {floor} or later; this is {version}: update Moonraker."
-        server.add_warning(text, "tecmedhub_load")
+    lacking = moonraker_compat.lacking(server)
+    if lacking:
+        text = (
+            "TecMedHub needs Moonraker {floor} or later; this one ({version}) lacks {names}: update"
+            " Moonraker."
+        ).format(
+            floor=moonraker_compat.OLDEST,
+            version=server.get_app_args().get("software_version", "?"),
+            names=", ".join(lacking),
+        )
+        moonraker_compat.add_warning(server, text, "tecmedhub_load")
         raise config.error(text)
     try:
         return TecMedHub(config)
@@ -491,5 +488,5 @@ def load_component(config: Any) -> TecMedHub:
             f"TecMedHub cannot start ({type(error).__name__}: {error}): run its install.sh again, "
             "or report this with moonraker.log."
         )
-        server.add_warning(text, "tecmedhub_load", exc_info=error)
+        moonraker_compat.add_warning(server, text, "tecmedhub_load", error=error)
         raise config.error(text) from error

@@ -1,48 +1,29 @@
-"""The printer, live: one subscription at Klippy, re-made at each `klippy_ready`, merged into
-snapshots on demand.
+"""The printer, live: Klippy's diffs (`subscription`), merged into snapshots on demand, and what one
+can tell it to do.
 
-Other rooms see `Printer` only. Klippy's diffs arrive about four times a second; merging them is
-all that is done per diff, a `Snapshot` is made when somebody looks or when something changed that
-is news (`snapshot.NEWS`).
+Other rooms see `Printer` only. Diffs arrive about four times a second; merging them is all that is
+done per diff, a `Snapshot` is made when somebody looks or when something changed that is news
+(`news`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import (
-    Any,
-    Awaitable,
-    Callable,
-    Dict,
-    FrozenSet,
-    List,
-    Mapping,
-    Optional,
-    Tuple,
-    TypeVar,
-)
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_dict, as_float, as_int, as_text
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
-from ..settings.model import LiveSettings
-from .snapshot import (
-    FileFacts,
-    KlippyState,
-    Objects,
-    Snapshot,
-    heater_limits,
-    macros_of,
-    news_of,
-    read_snapshot,
-    subscription,
-)
+from ..settings.model import LiveSettings, Settings
+from . import part_fan
+from .machine import Machine
+from .news import Measure, news_of
+from .snapshot import FileFacts, KlippyState, Objects, Snapshot, read_snapshot
+from .subscription import Subscription, Told
 
-SUBSCRIBE_RETRY = 5.0  # seconds
 LONGEST_MESSAGE = 1000  # characters of Klippy's message; printer.cfg errors run to some hundred
 
-T = TypeVar("T")
 Listener = Callable[[Snapshot, Snapshot], None]
 
 
@@ -62,25 +43,24 @@ class Printer:
         live: LiveSettings,
     ) -> None:
         self._server = server
-        self._live = live
-        self._supervisor = supervisor
         self._notices = notices
         self._clock = clock
         self._objects: Dict[str, Dict[str, Any]] = {}
         self._news: Dict[str, FrozenSet[str]] = {}  # of each of them, the fields that are news
-        self._limits: Dict[str, Tuple[float, float]] = {}
-        self._macros: FrozenSet[str] = frozenset()
+        self._machine = Machine()
         self._facts = FileFacts()
         self._klippy = KlippyState.DISCONNECTED
         self._message = "Klippy is not connected"
+        self._doubt = ""
         self._cached: Optional[Snapshot] = None
         self._announced = Snapshot()
         self._listeners: List[Listener] = []
         self._waiters: List[Tuple[Callable[[Snapshot], bool], "asyncio.Future[bool]"]] = []
-        self._generation = 0  # of the subscription that is being made or in place
-        self._subscriber = _Subscriber(self._on_diff)
-        # Diffs that came before we had the answer which they follow; None while nothing was asked.
-        self._early: Optional[List[Objects]] = None
+        self._measure = Measure(clock, lambda: self._changed(news=True))
+        self._fan_asked = (0.0, float("-inf"))  # what M106 asked for last, and when
+        told = Told(self._on_begun, self._on_diff, self._on_lost, self._on_doubt)
+        self._subscription = Subscription(server, supervisor, notices, clock, live, told)
+        live.subscribe(self._on_settings)
 
     # Life cycle: Moonraker's events
 
@@ -92,6 +72,7 @@ class Printer:
         on("server:klippy_ready", self._on_klippy_ready)
         on("server:klippy_shutdown", self._on_klippy_state)
         on("server:klippy_disconnect", self._on_klippy_disconnect)
+        on("klippy_connection:gcode_received", self._on_script)
         on("file_manager:metadata_processed", self._on_metadata)
 
     def _on_klippy_started(self, state: Any) -> None:
@@ -100,7 +81,7 @@ class Printer:
         connection = self._server.lookup_component("klippy_connection")
         self._set_klippy(str(state), connection.state_message)
         if self._klippy is KlippyState.SHUTDOWN:
-            self._subscribe_soon()  # no klippy_ready will come, and temperatures are worth seeing
+            self._subscription.begin()  # no klippy_ready will come; temperatures are worth seeing
 
     def _on_klippy_state(self) -> None:
         connection = self._server.lookup_component("klippy_connection")
@@ -108,13 +89,14 @@ class Printer:
 
     def _on_klippy_ready(self) -> None:
         self._on_klippy_state()
-        self._subscribe_soon()
+        self._subscription.begin()
 
     def _on_klippy_disconnect(self) -> None:
-        self._generation += 1
+        self._subscription.end()
+        self._measure.forget()
         self._objects, self._news = {}, {}
-        self._limits = {}
-        self._macros = frozenset()
+        self._machine = Machine()
+        self._doubt = ""
         self._set_klippy(KlippyState.DISCONNECTED.value, "Klippy is not connected")
 
     def _set_klippy(self, state: str, message: Any) -> None:
@@ -129,82 +111,80 @@ class Printer:
         self._message = " ".join(as_text(message).split())[:LONGEST_MESSAGE]
         self._changed(news=True)
 
-    # The subscription
+    def _on_settings(self, old: Settings, new: Settings) -> None:
+        if old.printer != new.printer and self._objects:
+            self._subscription.begin()  # what its fan is, is read there
 
-    def _subscribe_soon(self) -> None:
-        self._generation += 1
-        self._supervisor.spawn("subscription", self._subscribe(self._generation))
+    # What the subscription tells
 
-    async def _subscribe(self, generation: int) -> None:
-        apis = self._server.lookup_component("klippy_apis")
-        while generation == self._generation:
-            early = self._early = []
-            try:
-                available = await self._answer(apis.get_object_list())
-                if generation != self._generation:
-                    return
-                asked = await self._answer(apis.query_objects({"configfile": ["settings"]}))
-                status = await self._answer(
-                    apis.subscribe_from_transport(subscription(available), self._subscriber)
-                )
-            except (asyncio.TimeoutError, self._server.error) as error:
-                said = str(error) or f"no answer within {self._live.now.timeouts.moonraker:g} s"
-                self._notices.log_once(
-                    f"subscription: {said}",
-                    f"Klippy refused the status subscription, asking again: {said}",
-                )
-                await self._clock.sleep(SUBSCRIBE_RETRY)
-                continue
-            if generation != self._generation:
-                return
-            self._limits = heater_limits(as_dict(as_dict(asked.get("configfile")).get("settings")))
-            self._macros = macros_of(available)
-            self._objects = {name: dict(as_dict(fields)) for name, fields in status.items()}
-            self._news = news_of(self._objects)
-            self._early = None
-            for diff in early:
-                self._merge(diff)
-            self._read_facts()
-            self._on_klippy_state()
-            return
+    def _on_begun(self, status: Objects, machine: Machine) -> None:
+        self._machine = machine
+        self._objects = {name: dict(as_dict(fields)) for name, fields in status.items()}
+        self._news = news_of(self._objects)
+        self._doubt = ""
+        self._read_facts()
+        self._on_klippy_state()
 
-    def _on_diff(self, diff: Objects, _eventtime: float) -> None:
-        """Take one of Klippy's diffs. Called in the middle of Moonraker's own work with it, which
-        an exception would end; and four times a second, so what is no news ends here.
-        """
-        if not diff:
-            return  # it was of what others subscribed to
-        try:
-            if self._early is not None:
-                self._early.append(diff)
-            news = self._merge(diff)
-            self._cached = None
-            if news or self._waiters:
-                self._heard(diff, news)
-        except Exception as error:
-            self._notices.log_fault("diff", "A status of Klippy's could not be read", error)
+    def _on_diff(self, diff: Objects) -> None:
+        """Four times a second, so what is no news ends here."""
+        news = self._merge(diff)
+        self._cached = None
+        if news or self._waiters:
+            self._heard(diff, news)
 
     def _merge(self, diff: Objects) -> bool:
         """Whether it holds something that the hub should hear at once."""
         news = False
         for name, fields in diff.items():
             known = self._objects.get(name)
-            if known is not None:
-                known.update(fields)
-                news = news or not self._news[name].isdisjoint(fields)
+            if known is None:
+                continue
+            if not self._news[name].isdisjoint(fields) and any(
+                known.get(field) != value for field, value in fields.items()
+            ):
+                news = self._measure.at_once(name, known, fields) or news
+                self._follow_fan(name, fields)
+            known.update(fields)
         return news
 
     def _heard(self, diff: Objects, news: bool) -> None:
         if "filename" in diff.get("print_stats", {}):
             self._read_facts()
         if news and "webhooks" in diff:
-            self._on_klippy_state()
+            hooks = self._objects["webhooks"]
+            self._set_klippy(as_text(hooks.get("state")), hooks.get("state_message"))
         else:
             self._changed(news)
 
-    async def _answer(self, question: Awaitable[T]) -> T:
-        """Klippy's answer, within `timeouts.moonraker` seconds."""
-        return await asyncio.wait_for(question, self._live.now.timeouts.moonraker)
+    def _on_lost(self, names: Set[str]) -> None:
+        """Nothing is known of these objects any more."""
+        for name in names:
+            if name in self._objects:
+                self._objects[name] = {}
+        self._changed(news=True)
+
+    def _on_doubt(self, reason: str) -> None:
+        if reason != self._doubt:
+            self._doubt = reason
+            self._changed(news=True)
+
+    # The part fan, where its macro leaves open which one it is
+
+    def _on_script(self, script: str) -> None:
+        asked = part_fan.asked_speed(script) if self._machine.part_fan.candidates else None
+        if asked is not None:
+            self._fan_asked = (asked, self._clock.monotonic())
+
+    def _follow_fan(self, name: str, fields: Mapping[str, Any]) -> None:
+        fan = self._machine.part_fan
+        asked, when = self._fan_asked
+        if name not in fan.candidates or self._clock.monotonic() - when > part_fan.LEARN_WITHIN:
+            return
+        speed = part_fan.speed_of({name: fields}, name)
+        if speed is not None:
+            self._machine = self._machine._replace(
+                part_fan=part_fan.learn(fan, asked, {name: speed})
+            )
 
     def _on_metadata(self, *_args: Any) -> None:
         self._read_facts()  # the scan of a fresh upload may end after its print began
@@ -227,9 +207,9 @@ class Printer:
                 self._klippy,
                 self._message,
                 {name: dict(fields) for name, fields in self._objects.items()},
-                self._limits,
-                self._macros,
+                self._machine,
                 self._facts,
+                self._doubt,
             )
         return self._cached
 
@@ -323,18 +303,6 @@ class Printer:
             await getattr(apis, method)(*args)
         except self._server.error as error:
             raise PrinterError(" ".join(str(error).split())[:LONGEST_MESSAGE]) from None
-
-
-class _Subscriber:
-    """What Moonraker's `klippy_connection` needs of an `APITransport` (moonraker/common.py), as its
-    `mqtt` and `simplyprint` are.
-
-    The callback of `klippy_apis.subscribe_objects` would be run in a task of its own for each diff,
-    with whatever any component subscribed to.
-    """
-
-    def __init__(self, send_status: Callable[[Objects, float], None]) -> None:
-        self.send_status = send_status
 
 
 def read_facts(filename: str, metadata: Mapping[str, Any]) -> FileFacts:

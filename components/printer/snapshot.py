@@ -8,16 +8,19 @@ at 100 %.
 
 from __future__ import annotations
 
-import functools
 from enum import Enum
-from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_text
 from ..runtime.records import NamedTuple
+from .machine import HEATER_FAMILIES, Machine, family
+from .part_fan import part_speed
 
 HEATING_BELOW = 3.0  # °C under its target at which a heater counts as heating
 M73_STEP = 0.01  # M73 gives whole percents (Klipper's display_status.py)
 
+FANS = ("fan", "fan_generic", "heater_fan", "controller_fan", "temperature_fan", "multi_fan")
+PINS = ("output_pin", "pwm_tool")
 FILAMENT_SENSORS = ("filament_switch_sensor", "filament_motion_sensor")
 
 Objects = Mapping[str, Mapping[str, Any]]
@@ -32,7 +35,7 @@ SUBSCRIPTION: Dict[str, Tuple[str, ...]] = {
     "virtual_sdcard": ALL,
     "display_status": ALL,
     "gcode_move": ("speed_factor", "extrude_factor", "gcode_position"),
-    "toolhead": ("extruder", "homed_axes"),
+    "toolhead": ("extruder", "homed_axes", "estimated_print_time"),
     "pause_resume": ALL,
     "extruder": ("temperature", "target", "power"),
     "heater_bed": ALL,
@@ -42,25 +45,19 @@ SUBSCRIPTION: Dict[str, Tuple[str, ...]] = {
     "heater_fan": ("speed",),
     "controller_fan": ("speed",),
     "temperature_fan": ("speed", "temperature", "target"),
+    "multi_fan": ("speed",),
+    "output_pin": ("value",),
+    "pwm_tool": ("value",),
+    "toolchanger": ("tool",),
+    "tool": ("fan",),
     "temperature_sensor": ALL,
     "filament_switch_sensor": ("filament_detected", "enabled"),
     "filament_motion_sensor": ("filament_detected", "enabled"),
 }
 
-# Fields whose change is news for the hub at once; everything else waits for the next heartbeat.
-NEWS: Mapping[str, FrozenSet[str]] = {
-    "webhooks": frozenset(("state", "state_message")),
-    "print_stats": frozenset(("state", "filename", "message")),
-    "gcode_move": frozenset(("speed_factor", "extrude_factor")),
-    "extruder": frozenset(("target",)),
-    "heater_bed": frozenset(("target",)),
-    "heater_generic": frozenset(("target",)),
-    "toolhead": frozenset(("extruder",)),
-    "pause_resume": frozenset(("is_paused",)),
-    "fan": frozenset(("speed",)),
-    "filament_switch_sensor": frozenset(("filament_detected",)),
-    "filament_motion_sensor": frozenset(("filament_detected",)),
-}
+# Of heaters and sensors whose kind is none of these: Klipper's `heaters` object names them.
+HEATER = ("temperature", "target", "power")
+SENSOR = ("temperature",)
 
 
 class KlippyState(str, Enum):
@@ -113,7 +110,7 @@ class Snapshot(NamedTuple):
     job: Job = Job()
     heaters: Mapping[str, Heater] = {}
     active_extruder: str = "extruder"
-    fan_speed: Optional[float] = None  # the part fan, 0 to 1; None where there is no [fan]
+    fan_speed: Optional[float] = None  # what M106 sets, 0 to 1; None where there is nothing
     fans: Mapping[str, float] = {}
     sensors: Mapping[str, float] = {}
     filament_sensors: Mapping[str, bool] = {}
@@ -125,6 +122,8 @@ class Snapshot(NamedTuple):
     display_message: str = ""
     objects: Mapping[str, Mapping[str, Any]] = {}
     file: FileFacts = FileFacts()
+    machine: Machine = Machine()
+    doubt: str = ""  # why all this is old, or "": Klippy has fallen silent
 
     @property
     def ready(self) -> bool:
@@ -159,57 +158,27 @@ class Snapshot(NamedTuple):
         )
 
 
-def subscription(available: List[str]) -> Dict[str, Optional[List[str]]]:
+def subscription(available: List[str], machine: Machine) -> Dict[str, Optional[List[str]]]:
     """What to subscribe to, of the objects that Klipper lists."""
     wanted: Dict[str, Optional[List[str]]] = {}
     for name in available:
         fields = SUBSCRIPTION.get(family(name))
+        if fields is None and name in machine.limits:
+            fields = HEATER
+        elif fields is None and name in machine.sensors:
+            fields = SENSOR
         if fields is not None:
             wanted[name] = list(fields) or None
     return wanted
-
-
-@functools.lru_cache(maxsize=256)  # asked for each object of each snapshot
-def family(name: str) -> str:
-    """The kind of an object: "heater_generic chamber" → "heater_generic", "extruder1" →
-    "extruder".
-    """
-    first = name.split(" ", 1)[0]
-    if first.startswith("extruder") and first[8:].isdigit():
-        return "extruder"
-    return first
-
-
-def news_of(objects: Iterable[str]) -> Dict[str, FrozenSet[str]]:
-    """Of each object, by its full name, the fields whose change the hub should hear at once."""
-    return {name: NEWS.get(family(name), frozenset()) for name in objects}
-
-
-def macros_of(available: List[str]) -> FrozenSet[str]:
-    prefix = "gcode_macro "
-    return frozenset(name[len(prefix) :].upper() for name in available if name.startswith(prefix))
-
-
-def heater_limits(settings: Mapping[str, Any]) -> Dict[str, Tuple[float, float]]:
-    """(min_temp, max_temp) in °C by object name, of `configfile.settings`."""
-    limits = {}
-    for section, options in settings.items():
-        if family(section) in ("extruder", "heater_bed", "heater_generic"):
-            known = as_dict(options)
-            limits[section] = (
-                as_float(known.get("min_temp"), 0.0) or 0.0,
-                as_float(known.get("max_temp"), 0.0) or 0.0,
-            )
-    return limits
 
 
 def read_snapshot(
     klippy: KlippyState,
     message: str,
     objects: Objects,
-    limits: Mapping[str, Tuple[float, float]],
-    macros: FrozenSet[str],
+    machine: Machine,
     facts: FileFacts,
+    doubt: str = "",
 ) -> Snapshot:
     """Make a snapshot of merged status objects; whatever is absent, null or not a number is simply
     not there.
@@ -220,8 +189,8 @@ def read_snapshot(
     filament: Dict[str, bool] = {}
     for name, status in objects.items():
         kind = family(name)
-        if kind in ("extruder", "heater_bed", "heater_generic"):
-            low, high = limits.get(name, (0.0, 0.0))
+        if name in machine.limits or kind in HEATER_FAMILIES:
+            low, high = machine.limits.get(name, (0.0, 0.0))
             heaters[name] = Heater(
                 name,
                 as_float(status.get("temperature")),
@@ -230,13 +199,17 @@ def read_snapshot(
                 low,
                 high,
             )
-        elif kind in ("fan", "fan_generic", "heater_fan", "controller_fan", "temperature_fan"):
+        elif kind in FANS:
             speed = as_float(status.get("speed"))
             if speed is not None:
                 fans[name] = speed
+        elif kind in PINS and (is_fan_pin(name) or name in machine.part_fan.names):
+            value = as_float(status.get("value"))
+            if value is not None:
+                fans[name] = value
         elif kind in FILAMENT_SENSORS and status.get("enabled", True):
             filament[name] = as_bool(status.get("filament_detected"))
-        if kind in ("temperature_sensor", "temperature_fan"):
+        if name in machine.sensors or kind in ("temperature_sensor", "temperature_fan"):
             value = as_float(status.get("temperature"))
             if value is not None:
                 sensors[name] = value
@@ -249,7 +222,7 @@ def read_snapshot(
         job=read_job(objects, facts),
         heaters=heaters,
         active_extruder=as_text(toolhead.get("extruder")) or "extruder",
-        fan_speed=fans.get("fan"),
+        fan_speed=part_speed(machine.part_fan, objects),
         fans=fans,
         sensors=sensors,
         filament_sensors=filament,
@@ -257,11 +230,18 @@ def read_snapshot(
         extrude_factor=as_float(move.get("extrude_factor"), 1.0) or 0.0,
         homed_axes=as_text(toolhead.get("homed_axes")),
         position=tuple(as_float(p, 0.0) or 0.0 for p in position),
-        macros=macros,
+        macros=machine.macros,
         display_message=as_text(objects.get("display_status", {}).get("message")),
         objects=objects,
         file=facts,
+        machine=machine,
+        doubt=doubt,
     )
+
+
+def is_fan_pin(name: str) -> bool:
+    """Whether a pin is a fan by its name, as on Creality's printers: "output_pin fan0"."""
+    return name.partition(" ")[2].lower().startswith("fan")
 
 
 def read_job(objects: Objects, facts: FileFacts) -> Job:

@@ -241,6 +241,7 @@ def _build(values: Mapping[str, Any]) -> Settings:
         logging=model.Logging(**parts["logging"]),
         security=model.Security(**security),
         expiry=model.Expiry(**parts["expiry"]),
+        printer=model.PrinterParts(**parts["printer"]),
         printer_data=model.PrinterData(**parts["printer_data"]),
         **top,
     )

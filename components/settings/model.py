@@ -100,6 +100,12 @@ class Security(NamedTuple):
     require_clear_bed: bool = False
 
 
+class PrinterParts(NamedTuple):
+    """What cannot be told from printer.cfg."""
+
+    part_fan: str = ""  # an object of Klipper's: "fan_generic side"; "" follows M106
+
+
 class PrinterData(NamedTuple):
     tags: Tuple[str, ...] = ()
     filament: Mapping[str, Any] = {}  # material, color, remaining
@@ -126,6 +132,7 @@ class Settings(NamedTuple):
     logging: Logging = Logging()
     security: Security = Security()
     expiry: Expiry = Expiry()
+    printer: PrinterParts = PrinterParts()
     printer_data: PrinterData = PrinterData()
 
     def __repr__(self) -> str:

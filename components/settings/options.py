@@ -318,6 +318,14 @@ _TABLE: Tuple[Option, ...] = (
         "The same for heating, homing, G-code and macros; 0: never too old.",
     ),
     _seconds("expiry.print", 0, 604800, "The same for starting a print; 0: never too old."),
+    # Its parts
+    Option(
+        "printer.part_fan",
+        Kind.TEXT,
+        "The fan that cools the print, as printer.cfg names it; empty: [fan], or what M106 sets.",
+        limit=100,
+        example="fan_generic side",
+    ),
     # About the printer
     Option(
         "printer_data.tags",
@@ -379,6 +387,7 @@ SECTIONS: Dict[str, str] = {
     "logging": "Log",
     "security": "Security",
     "expiry": "Age of commands",
+    "printer": "Parts of the printer",
     "printer_data": "About the printer",
 }
 

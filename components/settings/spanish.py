@@ -117,6 +117,10 @@ OPTIONS: Dict[str, str] = {
     ),
     "expiry.gcode": ("Lo mismo para calentar, home, G-code y macros; 0: nunca caduca."),
     "expiry.print": "Lo mismo para empezar una impresión; 0: nunca caduca.",
+    "printer.part_fan": (
+        "El ventilador que enfría la pieza, como lo llama printer.cfg; vacío: [fan], o lo que "
+        "mueva M106."
+    ),
     "printer_data.tags": "Etiquetas con las que el hub agrupa impresoras.",
     "printer_data.filament": (
         "El filamento cargado: material, color, remaining (también se envía cualquier otro nombre)."
@@ -145,6 +149,7 @@ SECTIONS: Dict[str, str] = {
     "logging": "Registro",
     "security": "Seguridad",
     "expiry": "Caducidad de las órdenes",
+    "printer": "Partes de la impresora",
     "printer_data": "Datos de la impresora",
 }
 

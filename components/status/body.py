@@ -48,7 +48,7 @@ def status_word(snapshot: Snapshot) -> str:
     is not "printing". Klippy that is away is an "error", with the reason in `state_message`: at
     "offline" the page takes away every button, the one that would bring it back among them.
     """
-    if not snapshot.ready:
+    if not snapshot.ready or snapshot.doubt:
         return "error"
     state = snapshot.job.state
     return state if state in ("printing", "paused", "error") else "idle"
@@ -260,6 +260,8 @@ def state_message(snapshot: Snapshot) -> str:
     """Why the printer is as it is: Klippy's words when it is not ready, else the job's, else what
     M117 shows.
     """
+    if snapshot.doubt:
+        return snapshot.doubt
     if not snapshot.ready:
         return snapshot.message
     return snapshot.job.message or snapshot.display_message

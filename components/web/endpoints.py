@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Union
 
+from ..printer import moonraker_compat
 from ..runtime.loose import as_bool, as_float, as_int, as_text
 from ..runtime.records import NamedTuple
 from .actions import Actions, Refused
@@ -108,8 +109,8 @@ class Endpoints:
                     "content_type": row.content_type,
                     "auth_required": not row.open,
                 }
-            self._rooms.server.register_endpoint(
-                PREFIX + row.name, row.methods, self._guarded(row), **options
+            moonraker_compat.register_endpoint(
+                self._rooms.server, PREFIX + row.name, row.methods, self._guarded(row), **options
             )
         self._notifier.register()
         self._remote.register()

@@ -79,7 +79,9 @@ class KlippyRig:
     `speed`: how fast heaters heat and cool; 1.0 reaches 210 °C in a few seconds, 0.03 is about
     a real printer. `extra_config`: sections added to ``printer.cfg`` (spare pins: ``spare0`` to
     ``spare23``; a second hot end: ``e1_step``, ``e1_dir``, ``e1_enable``, ``hotend1_heater``,
-    ``hotend1_sensor``; also ``chamber_heater``). An existing ``config/printer.cfg`` is kept.
+    ``hotend1_sensor``; also ``chamber_heater``). `template`: another printer's
+    configuration in place of ``printer.cfg`` beside this file, with the same $-words. An existing
+    ``config/printer.cfg`` is kept.
     """
 
     def __init__(
@@ -88,11 +90,13 @@ class KlippyRig:
         python: Optional[str] = None,
         speed: float = 1.0,
         extra_config: str = "",
+        template: str = "",
     ) -> None:
         self.data_path = Path(data_path).resolve()
         self.python = python or os.environ.get("TECMEDHUB_KLIPPY_PYTHON") or sys.executable
         self.speed = speed
         self.extra_config = extra_config
+        self.template = template
         self.config_file = self.data_path / "config" / "printer.cfg"
         self.gcodes = self.data_path / "gcodes"
         self.log = self.data_path / "logs" / "klippy.log"
@@ -352,7 +356,7 @@ class KlippyRig:
             kp, ki, kd = pid_values(zone, self.speed)
             for name, value in (("kp", kp), ("ki", ki), ("kd", kd)):
                 values["%s_%s" % (zone, name)] = "%.4f" % (value,)
-        template = string.Template(TEMPLATE.read_text(encoding="utf-8"))
+        template = string.Template(self.template or TEMPLATE.read_text(encoding="utf-8"))
         self.config_file.write_text(template.safe_substitute(values), encoding="utf-8")
 
     def _environment(self) -> Dict[str, str]:

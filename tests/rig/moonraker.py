@@ -103,8 +103,9 @@ class MoonrakerRig:
     options of the plugin's section, as a mapping or as text; None leaves the section out of the
     file that install.sh finds, so that install.sh writes it. `sections`: further text for
     moonraker.conf. `plugin`: False runs the bare Moonraker. `updates`: let install.sh add
-    [update_manager tecmedhub] too. `repository`: the checkout whose install.sh is run. An existing
-    moonraker.conf is kept.
+    [update_manager tecmedhub] too. `repository`: the checkout whose install.sh is run.
+    `checkout`: one of Moonraker's own repository, whose Moonraker runs in place of the installed
+    one. An existing moonraker.conf is kept.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class MoonrakerRig:
         repository: Path = ROOT,
         environment: Mapping[str, str] | None = None,
         port: int = 0,
+        checkout: Path | None = None,
     ) -> None:
         self.data_path = Path(data_path).resolve()
         self.python = python or os.environ.get("TECMEDHUB_MOONRAKER_PYTHON") or sys.executable
@@ -130,6 +132,7 @@ class MoonrakerRig:
         self.repository = repository
         self.environment = dict(environment or {})
         self.port = port or reserve_port()
+        self.checkout = checkout
         self.config_folder = self.data_path / "config"
         self.config_file = self.config_folder / "moonraker.conf"
         self.gcodes = self.data_path / "gcodes"
@@ -152,10 +155,15 @@ class MoonrakerRig:
         if not self.config_file.exists():
             self.write_config(self.tecmedhub)
         if not self.source.exists():
-            found = self._run(self.python, "-c", "import moonraker; print(moonraker.__path__[0])")
-            shutil.copytree(found.strip(), self.source / "moonraker", symlinks=True)
+            shutil.copytree(self._installed(), self.source / "moonraker", symlinks=True)
             if self.plugin:
                 self.install()
+
+    def _installed(self) -> Path:
+        if self.checkout is not None:
+            return self.checkout / "moonraker"
+        found = self._run(self.python, "-c", "import moonraker; print(moonraker.__path__[0])")
+        return Path(found.strip())
 
     def write_config(self, tecmedhub: Options | str | None, sections: str | None = None) -> None:
         """Write moonraker.conf anew; takes effect at the next (in-process) restart."""

@@ -33,9 +33,10 @@ class Stack:
 
     `generation` chooses the hub's endpoint, `options` further options of [tecmedhub] (`server_url`,
     `printer_token`, `printer_name` and QUICK are given), `features` what the hub announces,
-    `python` the interpreter that Moonraker runs in, `sections` more text for moonraker.conf,
-    `extra_config` more text for printer.cfg, `speed` that of the heaters (1.0: 210 °C in a few
-    seconds). `connected=False` starts without waiting for the hub to hear of the printer.
+    `python` the interpreter that Moonraker runs in, `checkout` one of Moonraker's repository,
+    `sections` more text for moonraker.conf, `extra_config` more text for printer.cfg, `template`
+    another printer.cfg, `speed` that of the heaters (1.0: 210 °C in a few seconds).
+    `connected=False` starts without waiting for the hub to hear of the printer.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Stack:
         options: dict[str, Any] | None = None,
         features: dict[str, Any] | None = None,
         python: str | None = None,
+        checkout: Path | None = None,
         sections: str = "",
         extra_config: str = "",
+        template: str = "",
         speed: float = 1.0,
         connected: bool = True,
     ) -> None:
@@ -60,10 +63,13 @@ class Stack:
         self.features = features
         self.connected = connected
         self.hub = PhpHub(folder / "hub")
-        self.klippy = KlippyRig(folder / "data", speed=speed, extra_config=extra_config)
+        self.klippy = KlippyRig(
+            folder / "data", speed=speed, extra_config=extra_config, template=template
+        )
         self.moonraker = MoonrakerRig(
             folder / "data",
             python=python,
+            checkout=checkout,
             sections=sections,
             klippy_socket=self.klippy.socket,
         )

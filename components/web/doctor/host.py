@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LOW_DISK = 500 * 1024 * 1024  # bytes; the clean-up begins here
 NO_DISK = 200 * 1024 * 1024  # bytes; no download begins below
-OLDEST_MOONRAKER = (0, 9, 3)
+OLDEST_MOONRAKER = (0, 8, 0)
 OLDEST_PYTHON = (3, 7)
 FFMPEG_WITHIN = 5.0  # seconds
 DISK_WITHIN = 5.0  # seconds; a dying card can take minutes

@@ -339,8 +339,8 @@ TEXTS: Dict[str, Text] = {
         "Moonraker no dice su versión ({version}); Python {python}, plugin {plugin}.",
     ),
     "moonraker_old": Text(
-        "Moonraker {version} is older than 0.9.3.",
-        "Moonraker {version} es anterior a 0.9.3.",
+        "Moonraker {version} is older than 0.8.0.",
+        "Moonraker {version} es anterior a 0.8.0.",
         "Update Moonraker.",
         "Actualiza Moonraker.",
     ),

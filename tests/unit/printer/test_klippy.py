@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from components.printer import subscription
 from components.printer.klippy import Printer, PrinterError
 from components.printer.snapshot import KlippyState, Snapshot
 from components.runtime.supervisor import Supervisor
@@ -41,6 +42,10 @@ class FakeMoonraker:
         self.subscriptions = 0
         self.refusals = 0
         self.hangs = 0
+        self.questions = 0
+        self.silent = False  # Klippy answers nothing any more
+        self.nan: set[str] = set()  # objects that hold a NaN
+        self.raises: Exception | None = None  # in the middle of subscribing
         self.given_up = asyncio.Event()
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.metadata: dict[str, Any] = {}
@@ -73,10 +78,19 @@ class FakeMoonraker:
         return [*self.status, "gcode_macro LOAD"]
 
     async def query_objects(self, objects: Any, default: Any = None) -> dict[str, Any]:
-        assert list(objects) == ["configfile"]
-        return {"configfile": {"settings": {"extruder": {"max_temp": 250.0}}}}
+        """As Klippy answers; what holds a NaN never arrives, where Moonraker has its speed-ups."""
+        self.questions += 1
+        if self.silent or not self.nan.isdisjoint(objects):
+            await asyncio.get_running_loop().create_future()
+        if "configfile" in objects:
+            return {"configfile": {"settings": {"extruder": {"max_temp": 250.0}}}}
+        return {name: dict(fields) for name, fields in self.status.items() if name in objects}
 
     async def subscribe_from_transport(self, objects: Any, transport: Any) -> dict[str, Any]:
+        if self.raises is not None:
+            raise self.raises
+        if not self.nan.isdisjoint(objects):
+            await asyncio.get_running_loop().create_future()
         self.subscriptions += 1
         self.subscribed = transport
         answer = {
@@ -218,6 +232,115 @@ async def test_a_diff_that_overtakes_the_answer_is_not_lost() -> None:
     for _ in range(2):  # also where an older subscription is in place
         await bench.ready()
         assert bench.printer.snapshot.heaters["extruder"].temperature == 31.0
+
+
+SENSOR = "temperature_sensor board"
+
+
+async def quiet(bench: Bench, seconds: float) -> None:
+    """Time goes by without a message of Klippy's; what is asked gets its answers."""
+    for _ in range(int(seconds * 2)):
+        bench.clock.advance(0.5)
+        await settle(40)
+
+
+def watched() -> Bench:
+    """A printer whose Klippy has a clock, and whose questions are given up at once."""
+    bench = Bench()
+    bench.live.replace(Settings(timeouts=Timeouts(moonraker=0.01)))
+    bench.moonraker.status.update({"toolhead": {"estimated_print_time": 1.0}, SENSOR: {}})
+    return bench
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscription, "ANSWER_WITHIN", 0.01)
+
+
+async def soon(condition: Callable[[], Any], bench: Bench) -> None:
+    """Until it holds, while time goes by."""
+    for _ in range(200):
+        if condition():
+            return
+        await quiet(bench, 0.5)
+        await asyncio.sleep(0.005)
+    raise AssertionError("it never came")
+
+
+async def test_a_lost_subscription_is_made_again() -> None:
+    bench = watched()
+    await bench.ready()
+    bench.moonraker.status["extruder"]["target"] = 0.0
+    bench.moonraker.status = {**bench.moonraker.status, "extruder": {"target": 210.0}}
+    await soon(lambda: bench.moonraker.subscriptions == 2, bench)
+    now = bench.printer.snapshot
+    assert now.heaters["extruder"].target == 210.0
+    assert not now.doubt
+    assert bench.board.warnings == {}
+
+
+async def test_while_messages_come_nothing_is_asked() -> None:
+    bench = watched()
+    await bench.ready()
+    asked = bench.moonraker.questions
+    for number in range(60):
+        bench.clock.advance(0.5)
+        bench.moonraker.tell({"toolhead": {"estimated_print_time": float(number)}})
+        await settle()
+    assert bench.moonraker.questions == asked
+
+
+async def test_a_nan_that_moonraker_cannot_read_is_named_and_the_rest_goes_on() -> None:
+    bench = watched()
+    await bench.ready()
+    bench.moonraker.nan = {SENSOR}
+    bench.moonraker.status["extruder"] = {"temperature": 60.0, "target": 60.0}
+    await soon(lambda: bench.board.warnings, bench)
+    (text,) = bench.board.warnings.values()
+    assert SENSOR in text and "NaN" in text
+    assert bench.printer.snapshot.heaters["extruder"].target == 60.0
+    assert not bench.printer.snapshot.doubt
+    bench.moonraker.status["extruder"] = {"temperature": 61.0, "target": 0.0}
+    await soon(lambda: bench.printer.snapshot.heaters["extruder"].target == 0.0, bench)
+    # mended: Klippy's messages come through again
+    bench.moonraker.nan = set()
+    await soon(lambda: bench.moonraker.subscriptions == 2, bench)
+    assert bench.board.warnings == {}
+
+
+async def test_a_nan_from_the_start_does_not_keep_the_printer_offline() -> None:
+    bench = watched()
+    bench.moonraker.nan = {SENSOR}
+    await bench.ready()
+    await soon(lambda: bench.printer.snapshot.ready, bench)
+    assert bench.printer.snapshot.heaters["extruder"].temperature == 25.0
+    assert any(SENSOR in text for text in bench.board.warnings.values())
+
+
+async def test_a_klippy_that_falls_silent_is_doubted_until_it_answers() -> None:
+    bench = watched()
+    await bench.ready()
+    bench.moonraker.silent = True
+    await soon(lambda: bench.printer.snapshot.doubt, bench)
+    assert bench.printer.snapshot.doubt in next(iter(bench.board.warnings.values()))
+    assert bench.heard[-1][1].doubt
+    bench.moonraker.silent = False
+    await soon(lambda: not bench.printer.snapshot.doubt, bench)
+    assert bench.board.warnings == {}
+
+
+@pytest.mark.parametrize("error", [AttributeError("transport_type"), ServerError("busy")])
+async def test_whatever_ends_the_subscribing_is_told_and_tried_again(error: Exception) -> None:
+    bench = watched()
+    bench.moonraker.raises = error
+    await bench.ready()
+    await soon(lambda: bench.board.warnings, bench)
+    assert str(error) in next(iter(bench.board.warnings.values()))
+    assert str(error) in bench.printer.snapshot.doubt
+    bench.moonraker.raises = None
+    await soon(lambda: bench.printer.snapshot.ready, bench)
+    assert bench.board.warnings == {}
+    assert not bench.printer.snapshot.doubt
 
 
 async def test_no_exception_gets_into_moonraker(caplog: pytest.LogCaptureFixture) -> None:

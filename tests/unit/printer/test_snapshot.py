@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.printer.machine import Machine, read_machine
+from components.printer.news import news_of
+from components.printer.part_fan import PartFan
 from components.printer.snapshot import (
     FileFacts,
     KlippyState,
     Snapshot,
-    heater_limits,
-    macros_of,
-    news_of,
     read_progress,
     read_snapshot,
     subscription,
@@ -45,10 +45,10 @@ OBJECTS: dict[str, dict[str, Any]] = {
 
 
 def snapshot(objects: dict[str, dict[str, Any]], **facts: Any) -> Snapshot:
-    limits = {"extruder1": (0.0, 290.0)}
-    return read_snapshot(
-        KlippyState.READY, "", objects, limits, frozenset({"LOAD"}), FileFacts(**facts)
-    )
+    machine = Machine(limits={"extruder1": (0.0, 290.0)}, macros=frozenset({"LOAD"}))
+    fan = PartFan(("fan",)) if "fan" in objects else PartFan()
+    machine = machine._replace(part_fan=fan)
+    return read_snapshot(KlippyState.READY, "", objects, machine, FileFacts(**facts))
 
 
 def test_every_heater_fan_and_sensor_is_there_by_name() -> None:
@@ -112,10 +112,30 @@ def test_progress_when_no_job_runs(state: str, expected: float) -> None:
 
 
 def test_only_what_klipper_has_is_subscribed_to() -> None:
-    wanted = subscription(["extruder", "extruder2", "gcode_macro X", "heater_fan hotend", "mcu"])
+    there = ["extruder", "extruder2", "gcode_macro X", "heater_fan hotend", "mcu"]
+    wanted = subscription(there, Machine())
     assert set(wanted) == {"extruder", "extruder2", "heater_fan hotend"}
     assert wanted["extruder2"] == ["temperature", "target", "power"]
-    assert subscription(["print_stats"]) == {"print_stats": None}  # all of it
+    assert subscription(["print_stats"], Machine()) == {"print_stats": None}  # all of it
+
+
+def test_heaters_and_sensors_are_what_klipper_calls_so() -> None:
+    """Whatever their kind: a vendor's own is no reason to be missing."""
+    there = ["extruder", "vendor_heater box", "vendor_sensor lid", "configfile", "heaters"]
+    heaters = {
+        "available_heaters": ["extruder", "vendor_heater box"],
+        "available_sensors": ["extruder", "vendor_heater box", "vendor_sensor lid"],
+    }
+    settings = {"vendor_heater box": {"min_temp": 0, "max_temp": 60}}
+    machine = read_machine(there, {"heaters": heaters, "configfile": {"settings": settings}})
+    assert set(subscription(there, machine)) == {*there[:3]}
+    status = {
+        "vendor_heater box": {"temperature": 40.0},
+        "vendor_sensor lid": {"temperature": 30.0},
+    }
+    now = read_snapshot(KlippyState.READY, "", status, machine, FileFacts())
+    assert now.heaters["vendor_heater box"].max_temp == 60.0
+    assert now.sensors == {"vendor_sensor lid": 30.0}
 
 
 def test_a_temperature_is_no_news_a_target_is() -> None:
@@ -128,6 +148,23 @@ def test_a_temperature_is_no_news_a_target_is() -> None:
 
 
 def test_names_and_limits_come_from_klipper() -> None:
-    assert macros_of(["gcode_macro Load_Filament", "fan"]) == {"LOAD_FILAMENT"}
-    settings = {"extruder": {"min_temp": 5, "max_temp": "275"}, "heater_bed": None, "mcu": {}}
-    assert heater_limits(settings) == {"extruder": (5.0, 275.0), "heater_bed": (0.0, 0.0)}
+    """Klipper's settings have all names in lower case; a second hot end may share a heater."""
+    there = ["gcode_macro Load_Filament", "extruder", "extruder1", "heater_generic Chamber"]
+    settings = {
+        "extruder": {"min_temp": 5, "max_temp": "275"},
+        "extruder1": {"shared_heater": "extruder"},
+        "heater_generic chamber": {"min_temp": 0, "max_temp": 70},
+        "mcu": {},
+    }
+    machine = read_machine(there, {"configfile": {"settings": settings}})
+    assert machine.macros == {"LOAD_FILAMENT"}
+    assert machine.limits == {
+        "extruder": (5.0, 275.0),
+        "extruder1": (5.0, 275.0),
+        "heater_generic Chamber": (0.0, 70.0),
+    }
+
+
+def test_what_is_old_is_said_to_be() -> None:
+    now = read_snapshot(KlippyState.READY, "", {}, Machine(), FileFacts(), "Klippy is silent")
+    assert now.doubt == "Klippy is silent"

@@ -310,7 +310,7 @@ def test_the_link_and_the_exclude_line(tmp_path: Path) -> None:
 
 async def test_moonrakers_version(house: House) -> None:
     assert (await one(HostChecks(house.rooms).moonraker())).state is State.OK
-    for version, code in (("v0.9.2-44-g1", "moonraker_old"), ("?", "moonraker_unknown")):
+    for version, code in (("v0.7.1-44-g1", "moonraker_old"), ("?", "moonraker_unknown")):
         house.server.get_app_args = lambda v=version: {"software_version": v}  # type: ignore[method-assign]
         assert (await one(HostChecks(house.rooms).moonraker())).code == code
     assert version_of("v0.10.0") == (0, 10, 0)
