@@ -8,7 +8,7 @@ Every way it can end is a message for people: returned when it is done, or raise
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Awaitable, Callable, Dict, Mapping, Optional, Set
+from typing import Any, Awaitable, Callable, Dict, Mapping, Optional, Set, Tuple
 
 from ..printer.klippy import Printer, PrinterError
 from ..printer.snapshot import KlippyState, Snapshot
@@ -28,8 +28,8 @@ SETTLE = 0.5  # seconds until such a shutdown has shown in the state
 GONE_WITHIN = 5.0  # seconds until a restarting Klippy has left
 MACHINE_WITHIN = 60.0  # seconds until a computer that accepted a reboot must have gone
 
-Fetch = Callable[[PrintRequest], Awaitable[str]]
-FindLocal = Callable[[str], Awaitable[bool]]
+Fetch = Callable[[PrintRequest], Awaitable[Any]]
+FindLocal = Callable[[str], Awaitable[str]]
 Hook = Callable[[Command], Awaitable[str]]
 Turn = Callable[[], Awaitable[None]]
 Verb = Callable[["Executor", Command, Epoch], Awaitable[str]]
@@ -41,9 +41,10 @@ class Failed(Exception):
 
 
 class Executor:
-    """`fetch(request)` brings a file onto the printer and returns its path below the gcodes root;
-    `find_local(path)` is true of one that is there; `hooks` carry out the actions that other rooms
-    own; `recheck(command)` is the policy's refusal at this moment, "" if none."""
+    """`fetch(request)` brings a file onto the printer and returns its `path` below the gcodes root
+    and a `note` for people on which copy it is; `find_local(path)` is the sentence on why a file
+    that should be there cannot be printed, "" if it can; `hooks` carry out the actions that other
+    rooms own; `recheck(command)` is the policy's refusal at this moment, "" if none."""
 
     def __init__(
         self,
@@ -163,7 +164,7 @@ class Executor:
 
     async def _print(self, command: Command, since: Epoch, turn: Turn) -> str:
         request = print_request(command)
-        name = await self._get_file(request)
+        name, note = await self._get_file(request)
         await turn()
         struck = self._halts.struck(since)
         if struck:
@@ -173,7 +174,7 @@ class Executor:
             raise Failed(f"{name} is on the printer, but was not started. {refused}")
         if request.queue and self._printer.snapshot.busy:
             await self._printer.queue_print(name)
-            return f"{name} is in the job queue"
+            return f"{name} is in the job queue{note}"
         before = self._printer.snapshot.job
 
         def over(now: Snapshot) -> bool:
@@ -193,17 +194,17 @@ class Executor:
         job = self._printer.snapshot.job
         if job.state == "error":
             raise Failed(f'{name} began and failed: "{job.message}"')
-        return f"printing {name}"
+        return f"printing {name}{note}"
 
-    async def _get_file(self, request: PrintRequest) -> str:
+    async def _get_file(self, request: PrintRequest) -> "Tuple[str, str]":
+        """Its path below the gcodes root, and what the result adds about it."""
         if not request.local and self._fetch is not None:
-            return await self._fetch(request)
-        if not await self._find_local(request.file):
-            raise Refused(
-                f"{request.file} is not among the printer's files: send it with print, which"
-                " fetches it."
-            )
-        return request.file
+            arrived = await self._fetch(request)
+            return arrived.path, f" ({arrived.note})" if arrived.note else ""
+        why_not = await self._find_local(request.file)
+        if why_not:
+            raise Refused(why_not)
+        return request.file, ""
 
     # The machine
 

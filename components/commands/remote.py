@@ -41,8 +41,9 @@ class Commands:
     """`hub_now()` is unix seconds by the hub's clock, `hub_time_known()` whether that is more than
     our own guess.
 
-    `fetch(request)` brings the file of a `print` onto the printer and returns its path there;
-    `find_local(path)` tells whether a file of the gcodes root exists; `hooks` carry out
+    `fetch(request)` brings the file of a `print` onto the printer and returns its `path` there,
+    with a `note` for people; `find_local(path)` says why a file there cannot be printed, "" if it
+    can; `hooks` carry out
     `cancel_download`, `snapshot` and `timelapse_now`. What these raise is told in the result if it
     is one of `told_errors`, and else taken for a fault of the plugin.
     """
@@ -360,8 +361,8 @@ class Commands:
         return f"no-id-{self._hub_now():.0f}-{self._made_ids}"
 
 
-async def _find_none(name: str) -> bool:
-    return False
+async def _find_none(name: str) -> str:
+    return f"{name} is not among the printer's files."
 
 
 _STOPPED = "An emergency stop came with it: send it again if it is still wanted."

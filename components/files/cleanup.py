@@ -8,7 +8,7 @@ user since.
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Optional
+from typing import Awaitable, Callable, Dict, List, Optional, Set, Tuple
 
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
@@ -19,6 +19,7 @@ from ..settings.model import LiveSettings
 from ..store.downloads import DownloadRow
 from .gcode_root import GcodeStore, OnDisk, StoreFailed, look_up_all, walk
 from .inventory import Inventory
+from .placing import Placing
 from .staging_file import RESERVE, FreeSpace, free_space
 
 DAY = 86400.0
@@ -30,19 +31,27 @@ AGE_EVERY = 36  # looks at the free space between two looks at the age: six hour
 MAX_CLOCK_ERROR = DAY  # seconds between our clock and the hub's beyond which ages mean nothing
 
 
+Offered = Callable[[], Awaitable[Set[Tuple[str, str]]]]
+
+
 class Removal(NamedTuple):
     """One file to delete, and why; `age` is the seconds since it was last printed or touched."""
 
     path: str
     reason: str
     age: float
-    size: int  # bytes
+    disk: OnDisk  # the very file that was looked at
     row: Optional[DownloadRow] = None
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.disk.size
 
 
 class Cleanup:
     """`hub_time()` is unix seconds by the hub's clock: a Raspberry Pi's own may be wrong by
-    decades.
+    decades; `offered()` gives name and MD5 of what the hub can give again.
     """
 
     def __init__(
@@ -51,22 +60,26 @@ class Cleanup:
         live: LiveSettings,
         store: GcodeStore,
         inventory: Inventory,
+        placing: Placing,
         worker: Worker,
         supervisor: Supervisor,
         notices: Notices,
         clock: Clock,
         hub_time: Callable[[], float],
         space: FreeSpace = free_space,
+        offered: Optional[Offered] = None,
     ) -> None:
         self._live = live
         self._store = store
         self._inventory = inventory
+        self._placing = placing
         self._worker = worker
         self._supervisor = supervisor
         self._notices = notices
         self._clock = clock
         self._hub_time = hub_time
         self._space = space
+        self._offered = offered or _nothing_offered
         self._looks = 0
 
     async def start(self) -> None:
@@ -124,13 +137,11 @@ class Cleanup:
         if self._live.now.file_management.auto_cleanup:
             now = self._clock.time()
             candidates = [file for file in await self._own() if now - file.last_used > YOUNGEST]
-            missing = wanted - free
-            plan: List[Removal] = []
-            for removal in await self._removable(candidates, now, "the disk is nearly full"):
-                if sum(r.size for r in plan) >= missing:
-                    break
-                plan.append(removal)
-            removed = await self._delete(plan)
+            removable = await self._removable(candidates, now, "the disk is nearly full")
+            removable = await self._regained(removable)
+            goals = (wanted, size + RESERVE) if size else (wanted,)
+            plans = (enough(removable, goal - free) for goal in goals if goal > free)
+            removed = await self._delete(next(filter(None, plans), []))
         self._warn(await self._free(), removed)
         return sum(removal.size for removal in removed)
 
@@ -169,7 +180,7 @@ class Cleanup:
     def _used(self, file: OnDisk, row: Optional[DownloadRow]) -> "_Used":
         fetched = (row.finished or 0.0) if row is not None else 0.0
         last = max(file.mtime_ns / 1e9, fetched, self._store.printed_at(file.path))
-        return _Used(file.path, file.size, last, row)
+        return _Used(file, last, row)
 
     async def _removable(
         self, files: "List[_Used]", now: float, reason: str, changed_too: bool = False
@@ -185,8 +196,20 @@ class Cleanup:
                 file.row is None or await self._inventory.unchanged(file.row) is None
             ):
                 continue
-            removals.append(Removal(file.path, reason, now - file.last_used, file.size, file.row))
+            removals.append(Removal(file.path, reason, now - file.last_used, file.disk, file.row))
         return removals
+
+    async def _regained(self, removals: List[Removal]) -> List[Removal]:
+        """Those that the hub can give again before those that only this printer has; within each,
+        longest unused first.
+        """
+        offered = await self._offered()
+
+        def lost(removal: Removal) -> bool:
+            row = removal.row
+            return row is None or not {(row.hub_name, row.md5), (row.hub_name, "")} & offered
+
+        return sorted(removals, key=lost)  # stable
 
     async def _delete(self, plan: List[Removal]) -> List[Removal]:
         removed = []
@@ -194,7 +217,8 @@ class Cleanup:
             if self._store.why_not_delete(removal.path) or self._inventory.in_hand(removal.path):
                 continue  # things change while we work
             try:
-                await self._store.delete(removal.path)
+                if not await self._placing.remove(removal.disk):
+                    continue
             except StoreFailed as error:
                 self._notices.log_once(
                     f"delete {removal.path} {error}",
@@ -217,6 +241,8 @@ class Cleanup:
         text = f"Only {free // 2**20} MiB are free on the printer's disk"
         if removed:
             text += f", after {len(removed)} files of the hub were deleted ({_mib(removed)} MiB)"
+        elif self._live.now.file_management.auto_cleanup:
+            text += ", and the hub's files are too few to change that"
         if free < LOW_SPACE or removed:
             self._notices.show(
                 "disk_low", f"{text}: delete G-code, timelapses or logs that are no longer needed."
@@ -224,10 +250,30 @@ class Cleanup:
 
 
 class _Used(NamedTuple):
-    path: str
-    size: int
+    disk: OnDisk
     last_used: float  # unix seconds
     row: Optional[DownloadRow]
+
+    @property
+    def path(self) -> str:
+        return self.disk.path
+
+
+def enough(removals: List[Removal], missing: int) -> List[Removal]:
+    """The first of `removals` that together free `missing` bytes; none where all of them would not:
+    files that cannot be had again are not given for nothing.
+    """
+    plan: List[Removal] = []
+    for removal in removals:
+        if missing <= 0:
+            break
+        plan.append(removal)
+        missing -= removal.size
+    return plan if missing <= 0 else []
+
+
+async def _nothing_offered() -> Set[Tuple[str, str]]:
+    return set()
 
 
 def _mib(removals: List[Removal]) -> int:

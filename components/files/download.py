@@ -26,8 +26,8 @@ from .staging_file import (
     DiskFull,
     FreeSpace,
     OpenFile,
+    Sealed,
     StagingFile,
-    Sums,
     free_space,
     open_file,
 )
@@ -39,7 +39,7 @@ FILL_TIME = 1.0  # seconds until a block of MIN_BLOCK goes to disk: slow lines s
 AGAIN_STATUSES = frozenset(
     (408, 425, 429, 500, 502, 503, 504)
 )  # the server's own trouble, which may pass
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)\Z")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})\Z")
 _ETAG = re.compile(
     r'"[\x21\x23-\x7e]{1,120}"\Z'
 )  # strong ones only: a weak one does not promise the same bytes
@@ -100,10 +100,11 @@ class Download:
         self._on_bytes = on_bytes
         self._file = StagingFile(path, bool(wanted.sha256), space, opener)
         self._cut: Optional[StreamFailed] = None
+        self._total: Optional[int] = None  # bytes of the whole, as the server announced it
         self._loop_time = asyncio.get_event_loop().time
 
-    async def attempt(self, resume: bool) -> Sums:
-        """Fetch the file, or the rest of it if `resume`; its sums once it is whole, verified and
+    async def attempt(self, resume: bool) -> Sealed:
+        """Fetch the file, or the rest of it if `resume`; what it is once it is whole, verified and
         safely on disk.
         """
         self._cut = None
@@ -177,7 +178,7 @@ class Download:
             user_agent=self._user_agent,
         )
 
-    async def _take(self, stream: Stream, have: int) -> Sums:
+    async def _take(self, stream: Stream, have: int) -> Sealed:
         head = stream.head
         if head.status == 416 and have:
             raise DownloadFailed(
@@ -193,13 +194,15 @@ class Download:
                 "turn compression off for downloads (zlib.output_compression, mod_deflate)."
             )
         if head.status == 206:
-            self._check_range(head.headers.get("content-range", ""), have)
+            self._check_range(head.headers.get("content-range", ""), have, head.length)
         elif have:  # the server begins anew
             have = 0
             await self._worker.run(self._file.begin, False)
         etag = head.headers.get("etag", "")
         self.etag = etag if _ETAG.match(etag) else ""
         total = None if head.length is None else have + head.length
+        if head.status == 200:
+            self._total = total
         await self._receive(stream, have, total)
         return await self._verify(total is not None or head.chunked)
 
@@ -278,10 +281,15 @@ class Download:
         if total is not None and size is not None and total != size:
             raise self._wrong_size(str(total))
 
-    async def _verify(self, framed: bool) -> Sums:
+    async def _verify(self, framed: bool) -> Sealed:
         wanted, name = self.wanted, show(self.wanted.name)
         if wanted.size is not None and self._file.size != wanted.size:
             raise self._wrong_size(str(self._file.size), again=not framed)
+        if self._total is not None and self._file.size != self._total:
+            raise DownloadFailed(
+                f"{name} came with {self._file.size} of the {self._total} bytes announced.",
+                again=True,
+            )
         checked = wanted.has_checksum and self._limits.verify_checksums
         if not framed and wanted.size is None and not checked:
             raise DownloadFailed(
@@ -301,7 +309,7 @@ class Download:
                         again=True,
                         damaged=True,
                     )
-        return sums
+        return await self._worker.run(self._file.seal)
 
     async def _refused(self, stream: Stream) -> DownloadFailed:
         head, host, name = stream.head, host_of(self.wanted.url), show(self.wanted.name)
@@ -330,20 +338,26 @@ class Download:
             )
         return DownloadFailed(f"{host} answered HTTP {head.status}{said} for {name}.")
 
-    def _check_range(self, content_range: str, have: int) -> None:
+    def _check_range(self, content_range: str, have: int, length: Optional[int]) -> None:
+        """The rest is the rest only if it begins where we stopped and ends where the whole ends,
+        and if the whole is the one that was begun.
+        """
         match = _CONTENT_RANGE.match(content_range)
-        size = self.wanted.size
-        whole = match.group(3) if match else ""
+        first, last, whole = (int(part) for part in match.groups()) if match else (-1, -1, -1)
+        known = [size for size in (self.wanted.size, self._total) if size is not None]
         if (
-            match is None
-            or int(match.group(1)) != have
-            or (size is not None and whole not in ("*", str(size)))
+            not have
+            or first != have
+            or last != whole - 1
+            or any(size != whole for size in known)
+            or (length is not None and length != whole - have)
         ):
             raise DownloadFailed(
                 f"{host_of(self.wanted.url)} sent another part of {show(self.wanted.name)} than "
                 "was asked for.",
                 again=True,
             )
+        self._total = whole
 
     async def _check_space(self, more: int) -> None:
         if await self._worker.run(self._space, self.path.parent) < max(more, 0) + RESERVE:

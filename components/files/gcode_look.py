@@ -2,8 +2,12 @@
 arrive.
 
 It catches what no checksum does: an error page or a JSON reply saved under a G-code name, another
-kind of file, and bytes that would stop Klipper in the middle of a print (it reads the file as UTF-8
-and gives up at the first bad byte).
+kind of file, and what Klipper reads in another way than whoever wrote it meant. Klipper's
+virtual_sdcard decodes the file as UTF-8 and gives up in mid-print at the first bad byte; it splits
+lines at LF alone, so that a CR in the middle of a line glues two commands together; it never runs a
+last line without a line end (an END_PRINT there leaves the heaters on); and it takes a byte order
+mark for a part of the first command, which is then unknown to it. Upper and lower case are the same
+to it.
 """
 
 from __future__ import annotations
@@ -14,13 +18,19 @@ from typing import Optional
 
 from ..hub.json_body import read_json_object
 from ..runtime.loose import as_text
+from ..runtime.records import NamedTuple
 
 HEAD = 64 * 1024  # bytes looked at for what kind of file this is
 SLICE = 32 * 1024  # bytes searched at a time: the regular expression holds the GIL while it runs
 MAX_MESSAGE = 200  # characters of the hub's own words in a sentence
 
-# A command as slicers write it (G1, M104, T0, N10 G1), or a macro's name (START_PRINT).
-_COMMAND = re.compile(rb"(?m)^[ \t]*(?:N\d+[ \t]*)?(?:[GMTgmt]\d|[A-Z]+_[A-Z0-9_]+)")
+# A command as slicers write it (G1, m104, T0, N10 G1), or a macro's name (START_PRINT).
+_COMMAND = re.compile(
+    rb"(?mi)^(?:\xef\xbb\xbf)?[ \t]*(?:N\d+[ \t]*)?(?:[GMT]\d|[A-Z]+_[A-Z0-9_]+(?=[ \t\r\n;]|\Z))"
+)
+_LONE_CR = re.compile(rb"\r(?![\r\n])")
+BOM = b"\xef\xbb\xbf"
+LAST_LINE = 1024  # bytes of the last line that tell whether it holds a command
 _MAGIC = (
     (b"GCDE", "binary G-code (.bgcode), which Klipper cannot print: export plain G-code"),
     (b"PK\x03\x04", "a ZIP archive or 3MF project: slice it and upload the G-code"),
@@ -35,6 +45,16 @@ _MAGIC = (
 
 class NotGcode(Exception):
     """The text says what the bytes are instead, as the end of a sentence: "… is <text>"."""
+
+
+class Mends(NamedTuple):
+    """What must be put right so that Klipper runs every command of an otherwise good file."""
+
+    newline: bool = False  # the last line has a command and no line end
+    bom: bool = False  # a byte order mark stands before a command of the first line
+
+    def __bool__(self) -> bool:
+        return self.newline or self.bom
 
 
 def hub_message(head: bytes) -> Optional[str]:
@@ -72,6 +92,8 @@ class Look:
         self._has_command = False
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._inside_character = False
+        self._last_line = b""  # its first bytes
+        self._ends_in_cr = False
 
     def feed(self, block: bytes) -> None:
         if len(self._head) < HEAD:
@@ -85,12 +107,13 @@ class Look:
                 "no G-code"
             )
         self._check_encoding(block)
+        self._check_line_ends(block)
         if not self._has_command:
             self._search(block)
         self._fed += len(block)
 
-    def finish(self) -> None:
-        """All bytes are there."""
+    def finish(self) -> Mends:
+        """All bytes are there: what Klipper would not run as it stands."""
         if not self._fed:
             raise NotGcode("empty: upload it again")
         if self._inside_character:
@@ -99,6 +122,26 @@ class Look:
             raise NotGcode(
                 "text without a single G-code command: look at what the hub has under this name"
             )
+        first = self._head.split(b"\n", 1)[0]
+        return Mends(
+            newline=bool(self._last_line.split(b";", 1)[0].strip(b"\xef\xbb\xbf \t\r")),
+            bom=first.startswith(BOM) and bool(first[len(BOM) :].split(b";", 1)[0].strip()),
+        )
+
+    def _check_line_ends(self, block: bytes) -> None:
+        if block.count(b"\r") != block.count(b"\r\n") or self._ends_in_cr:
+            text = b"\r" + block if self._ends_in_cr else block
+            found = _LONE_CR.search(text, 0, len(text))
+            if found is not None and found.end() < len(text):
+                raise NotGcode(
+                    "text whose lines end in CR alone (as old Macs wrote, near byte "
+                    f"{self._fed + found.start()}), which Klipper does not take for the end of a "
+                    "line: save it with the line ends LF or CRLF"
+                )
+        self._ends_in_cr = block.endswith(b"\r")
+        begin = block.rfind(b"\n") + 1
+        line = block[begin : begin + LAST_LINE]
+        self._last_line = line if begin else (self._last_line + line)[:LAST_LINE]
 
     def _check_encoding(self, block: bytes) -> None:
         if block.isascii() and not self._inside_character:

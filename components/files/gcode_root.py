@@ -1,10 +1,13 @@
 """The printer's own G-code files, through Moonraker's file manager: the only module here that
 touches Moonraker.
 
-The file manager is duck-typed (`get_directory`, `get_file_metadata`, `finalize_upload`,
-`delete_file`), likewise the job queue (`queued_jobs`) and the history (a `call_method` of
-Moonraker's internal transport). All paths are relative to the gcodes root unless they say
-otherwise.
+The file manager is duck-typed (`get_directory`, `get_file_metadata`), likewise the job queue
+(`queued_jobs`); history and metadata scans are a `call_method` of Moonraker's internal transport.
+All paths are relative to the gcodes root unless they say otherwise.
+
+Moonraker's own upload and deletion wait their turn and then replace or remove whatever has the
+name by then. So both are done here by `moves`, and Moonraker sees them as it sees what other
+programs do in its folders.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence, Set
 
 from ..runtime.loose import as_dict, as_float, as_list, as_text
 from ..runtime.records import NamedTuple
+from .identity import Identity, identity, identity_of
 
 EXTENSIONS = (".gcode", ".g", ".gco", ".ufp", ".nc")  # Moonraker's VALID_GCODE_EXTS
 HISTORY_PAGE = 100  # jobs a call: Moonraker looks for each job's file on the event loop
@@ -44,8 +48,16 @@ class OnDisk(NamedTuple):
     """A plain file of the gcodes root as it is now."""
 
     path: str
-    size: int  # bytes
-    mtime_ns: int
+    identity: Identity
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.identity.size
+
+    @property
+    def mtime_ns(self) -> int:
+        return self.identity.mtime_ns
 
 
 class GcodeStore:
@@ -55,46 +67,75 @@ class GcodeStore:
         job_queue: Any,
         loaded: Callable[[], LoadedFile],
         call_method: Optional[Callable[..., Awaitable[Any]]] = None,
+        send_event: Optional[Callable[..., Any]] = None,
     ) -> None:
-        """`call_method(name, arguments)` is Moonraker's internal transport, for the history."""
+        """`call_method(name, arguments)` is Moonraker's internal transport, for history and
+        metadata; `send_event` is the server's.
+        """
         self._file_manager = file_manager
         self._job_queue = job_queue
         self._loaded = loaded
         self._call_method = call_method
+        self._send_event = send_event
 
     @property
     def root(self) -> Path:
         return Path(self._file_manager.get_directory("gcodes"))
 
-    async def place(self, staged: Path, path: str) -> None:
-        """Move a finished file of the same file system to `path`; returns when Moonraker has read
-        its metadata.
+    def check_writable(self) -> None:
+        """Raises `StoreFailed` while Moonraker lets nobody write into its folders."""
+        check = getattr(self._file_manager, "check_write_enabled", None)
+        if check is None:
+            return
+        try:
+            check()
+        except Exception as error:
+            raise StoreFailed(_words(error)) from None
 
-        On failure the staged file is gone (Moonraker removes it). Raises `StoreFailed`.
+    async def scan(self, path: str) -> None:
+        """Let Moonraker read the metadata of a file that has just come; returns when it has. Raises
+        `StoreFailed`; the file is in place all the same.
         """
-        folder, name = os.path.split(path)
-        form = {
-            "root": "gcodes",
-            "path": folder,
-            "filename": name,
-            "tmp_file_path": str(staged),
-            "print": "false",
-        }
+        self._announce("create_file", path)
+        if self._call_method is None:
+            return
         try:
-            await self._file_manager.finalize_upload(form)
+            await self._call_method("server.files.metascan", {"filename": path})
         except asyncio.CancelledError:
             raise
         except Exception as error:
             raise StoreFailed(_words(error)) from None
 
-    async def delete(self, path: str) -> None:
-        """Delete a file with its metadata and thumbnails. Raises `StoreFailed`."""
+    @property
+    def rewrites(self) -> bool:
+        """Whether Moonraker writes into new files (`enable_object_processing`, processors)."""
         try:
-            await self._file_manager.delete_file(f"gcodes/{path}")
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            raise StoreFailed(_words(error)) from None
+            metadata = self._file_manager.get_metadata_storage()
+        except AttributeError:
+            return False
+        return bool(
+            getattr(metadata, "enable_object_proc", False) or getattr(metadata, "processors", None)
+        )
+
+    def removed(self, path: str) -> None:
+        """A file has gone: where Moonraker watches its folders, it sees that within a second, and
+        forgets metadata and thumbnails.
+        """
+        self._announce("delete_file", path)
+
+    def _announce(self, action: str, path: str) -> None:
+        """Tell the web interfaces where Moonraker does not watch its folders
+        (`[file_manager] file_system_observer: none`).
+        """
+        observer = getattr(self._file_manager, "fs_observer", None)
+        if self._send_event is None or getattr(observer, "has_fast_observe", True):
+            return
+        item: Dict[str, Any] = {"root": "gcodes", "path": path, "size": 0, "modified": 0.0}
+        disk = look_up(self.root, path)
+        if disk is not None:
+            item.update(size=disk.size, modified=disk.mtime_ns / 1e9)
+        item["permissions"] = "rw" if disk is not None else ""
+        self._send_event("file_manager:filelist_changed", {"action": action, "item": item})
 
     def why_not_replace(self, path: str) -> str:
         """Why other bytes must not appear under this name now; "" if they may."""
@@ -116,7 +157,7 @@ class GcodeStore:
 
     def queued(self) -> Set[str]:
         jobs = getattr(self._job_queue, "queued_jobs", None) or {}
-        return {_relative(str(job)) for job in jobs.values()}
+        return {_relative(str(job)) for job in list(jobs.values())}  # a copy: threads ask, too
 
     def printed_at(self, path: str) -> float:
         """Unix seconds of its last print as its metadata has it; 0 if never."""
@@ -163,14 +204,8 @@ class GcodeStore:
 
 def look_up(root: Path, path: str) -> Optional[OnDisk]:
     """The file at `path`, or None; links, folders and devices are none of ours."""
-    full = root / path
-    try:
-        stat = full.lstat()
-    except (OSError, ValueError):
-        return None
-    if not full.is_file() or full.is_symlink():
-        return None
-    return OnDisk(path, stat.st_size, stat.st_mtime_ns)
+    found = identity_of(root / path)
+    return None if found is None else OnDisk(path, found)
 
 
 def look_up_all(root: Path, paths: Sequence[str]) -> Dict[str, OnDisk]:
@@ -208,7 +243,7 @@ def walk(root: Path) -> List[OnDisk]:
                         EXTENSIONS
                     ):
                         stat = entry.stat(follow_symlinks=False)
-                        found.append(OnDisk(path, stat.st_size, stat.st_mtime_ns))
+                        found.append(OnDisk(path, identity(stat)))
         except OSError:
             continue
     return found

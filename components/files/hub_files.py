@@ -5,20 +5,57 @@ has arrived.
 from __future__ import annotations
 
 import random
-from typing import Any, Callable, Optional, Tuple
+from enum import Enum
+from typing import Any, Callable, Optional, Sequence, Set, Tuple
 
 from ..hub.backoff import Backoff
 from ..hub.outcomes import Failure
-from ..hub.protocol import HubFile
+from ..hub.protocol import MAX_FILES_LISTED, HubFile
 from ..runtime.clock import Clock
+from ..runtime.loose import as_list
 from ..settings.model import LiveSettings
 from .inventory import Inventory
-from .names import Refused, show
+from .names import Refused, composed, show
 from .wanted import Wanted
 
 MARK_EVERY = 300.0  # seconds between attempts to tell the hub what it has not heard yet
 
 _MAY_PASS = (Failure.DNS, Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BUSY)
+
+
+class Listing(Enum):
+    """What the hub's list says of a file."""
+
+    OFFERED = "offered"
+    GONE = "gone"  # the whole list was read, and it is not there
+    AMBIGUOUS = "ambiguous"  # several files of that name, and nothing tells which is meant
+    UNKNOWN = "unknown"  # the hub shows no list, or only the beginning of a long one
+
+
+def look_in(
+    files: Sequence[HubFile], asked: Wanted, whole: bool
+) -> "Tuple[Listing, Optional[HubFile]]":
+    """Find the file asked for in the hub's list, by the name it is stored under or else by the one
+    it was uploaded with; `whole` unless the list was cut.
+    """
+    name = composed(asked.name)
+    found = [entry for entry in files if composed(entry.name) == name] or [
+        entry for entry in files if composed(entry.original_name) == name
+    ]
+    if len(found) > 1:
+        found = [entry for entry in found if _fits(entry, asked)] if asked.tells_apart else found
+    if len({(entry.size, entry.md5 or entry.name) for entry in found}) > 1:
+        return Listing.AMBIGUOUS, None
+    if found:
+        return Listing.OFFERED, found[0]
+    return (Listing.GONE if whole else Listing.UNKNOWN), None
+
+
+def _fits(entry: HubFile, asked: Wanted) -> bool:
+    pairs = ((entry.md5, asked.md5), (entry.sha256, asked.sha256))
+    return (asked.size is None or entry.size in (None, asked.size)) and all(
+        not (has and wants) or has == wants for has, wants in pairs
+    )
 
 
 class HubFiles:
@@ -39,8 +76,8 @@ class HubFiles:
         self._clock = clock
         self._rng = rng
 
-    async def find(self, name: str) -> Tuple[bool, Optional[HubFile]]:
-        """Whether the hub shows its list, and its entry for the file there.
+    async def find(self, asked: Wanted) -> "Tuple[Listing, Optional[HubFile]]":
+        """What the hub's list says of the file, and its entry there if it is offered.
 
         Raises `Refused` when the hub stays out of reach for as many attempts as `retries` has.
         """
@@ -48,17 +85,19 @@ class HubFiles:
         while True:
             reply, files = await self._hub.list_files()
             if reply.ok:
-                named = [entry for entry in files if entry.name == name]
-                originals = [entry for entry in files if entry.original_name == name]
-                if named or len(originals) == 1:
-                    return True, (named or originals)[0]
-                return True, None
+                whole = len(as_list(reply.data.get("files"))) <= MAX_FILES_LISTED
+                return look_in(files, asked, whole)
             if reply.failure not in _MAY_PASS and reply.status < 500:
-                return False, None  # the download itself will tell better
+                return Listing.UNKNOWN, None  # the download itself will tell better
             delay = backoff.failed()
             if backoff.failures >= self._live.now.retries.max_attempts:
-                raise Refused(f"{show(name)} cannot be fetched: {reply.sentence}")
+                raise Refused(f"{show(asked.name)} cannot be fetched: {reply.sentence}")
             await self._clock.sleep(delay)
+
+    async def offered(self) -> Set[Tuple[str, str]]:
+        """Name and MD5 of what the hub can give again now; nothing while it is out of reach."""
+        reply, files = await self._hub.list_files()
+        return {(entry.name, entry.md5) for entry in files} if reply.ok else set()
 
     def wanted(self, asked: Wanted, listed: Optional[HubFile]) -> Wanted:
         """What to fetch from the hub's own download; what the command says of the bytes outweighs

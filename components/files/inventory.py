@@ -8,14 +8,18 @@ deletes.
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Awaitable, Dict, List, Optional, TypeVar
 
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
+from ..runtime.records import NamedTuple
 from ..runtime.worker import Worker
-from ..store.downloads import DownloadRow, Downloads, DownloadState
-from .gcode_root import GcodeStore, OnDisk, look_up
-from .staging_file import Sums, sums_of
+from ..store.downloads import KEPT_ROWS, DownloadRow, Downloads, DownloadState
+from .gcode_root import GcodeStore, OnDisk, look_up, walk
+from .local_look import why_unfit
+from .names import composed
+from .staging_file import Sums, holds_what_was_sent, sums_of
 from .staging_folder import StagingFolder
 from .wanted import Wanted
 
@@ -23,6 +27,13 @@ T = TypeVar("T")
 
 IN_HAND_FOR = 3600.0  # seconds
 RESUMABLE_FOR = 86400.0  # seconds that the beginning of an interrupted file is kept
+
+
+class Origin(NamedTuple):
+    """Where a file of the printer comes from."""
+
+    hub_file: str = ""  # as the hub's list calls it
+    command_id: str = ""  # of the command that had it fetched
 
 
 class Inventory:
@@ -41,6 +52,8 @@ class Inventory:
         self._notices = notices
         self._clock = clock
         self._in_hand: Dict[str, float] = {}  # path → monotonic seconds
+        self._begun: Dict[int, Origin] = {}  # of downloads under way
+        self._origins: Dict[str, Origin] = {}  # by path
 
     # Records
 
@@ -48,14 +61,18 @@ class Inventory:
         self, wanted: Wanted, hub_name: str, source: str, command_id: str
     ) -> Optional[int]:
         """Record that a download starts; None where that failed."""
-        return await self._try(
+        ident = await self._try(
             self._downloads.begin(
                 wanted.name, hub_name, source, command_id, wanted.size, wanted.md5, wanted.sha256
             )
         )
+        if ident is not None:
+            self._begun[ident] = Origin(hub_name, command_id)
+        return ident
 
     async def failed(self, ident: Optional[int], reason: str) -> None:
         if ident is not None:
+            self._begun.pop(ident, None)
             await self._try(self._downloads.ended(ident, DownloadState.FAILED, reason))
 
     async def marked(self, ident: Optional[int]) -> None:
@@ -66,11 +83,21 @@ class Inventory:
         if ident is not None:
             await self._try(self._downloads.placing(ident, path, *sums))
 
-    async def placed(self, ident: Optional[int], path: str, to_mark: bool) -> None:
-        """`path` holds the file now, as Moonraker left it."""
-        disk = await self._worker.run(look_up, self._store.root, path)
-        if ident is not None and disk is not None:
-            await self._try(self._downloads.done(ident, path, disk.size, disk.mtime_ns, to_mark))
+    async def placed(self, ident: Optional[int], disk: OnDisk, to_mark: bool) -> None:
+        """The file is in place, and is `disk`."""
+        if ident is not None:
+            begun = self._begun.pop(ident, None)
+            if begun is not None:
+                self._origins[disk.path] = begun
+            await self._try(
+                self._downloads.done(ident, disk.path, disk.size, disk.mtime_ns, to_mark)
+            )
+
+    async def rewritten(self, ident: Optional[int], before: OnDisk) -> None:
+        """Moonraker may have put more into the file that was `before`: it is still ours then."""
+        now = await self._worker.run(look_up, self._store.root, before.path)
+        if ident is not None and now is not None and now.size > before.size:
+            await self._try(self._downloads.touched(ident, now.size, now.mtime_ns))
 
     async def not_needed(self, ident: Optional[int]) -> None:
         if ident is not None:
@@ -104,6 +131,20 @@ class Inventory:
         since = self._in_hand.get(path)
         return since is not None and self._clock.monotonic() - since < IN_HAND_FOR
 
+    # Where a file comes from
+
+    def origin(self, path: str) -> Origin:
+        """What the hub calls the file at `path`, and the command that brought it; both "" for a
+        file that never came from the hub. Of files deleted lately, too.
+        """
+        return self._origins.get(path, Origin())
+
+    async def own_named(self, name: str) -> List[str]:
+        """Paths of the G-code files of that name, in whichever folder."""
+        wanted = composed(name)
+        files = await self._worker.run(walk, self._store.root)
+        return [file.path for file in files if composed(os.path.basename(file.path)) == wanted]
+
     # What is here
 
     async def already_here(self, wanted: Wanted, source: str, path: str) -> Optional[str]:
@@ -124,7 +165,11 @@ class Inventory:
         if disk is None or (wanted.size is not None and disk.size != wanted.size):
             return None
         sums = await self.sums(path, bool(wanted.sha256))
-        return path if sums is not None and _same_bytes(*sums, wanted) else None
+        if sums is None or not _same_bytes(*sums, wanted):
+            return None
+        # The same bytes may be what Klipper would not run to the end: ours is put right.
+        fault = await why_unfit(self._store.root / path, self._worker)
+        return None if fault else path
 
     async def newest_of(self, wanted: Wanted, source: str) -> Optional[DownloadRow]:
         """The file fetched last under this name, if it is still what it was and nothing wanted
@@ -138,6 +183,10 @@ class Inventory:
                 return row
         return None
 
+    async def had(self, wanted: Wanted, source: str) -> bool:
+        """Whether a file of that name has come from there, whatever became of it since."""
+        return bool(await self._try(self._downloads.named(wanted.name, source)))
+
     async def owner_of(self, path: str) -> Optional[DownloadRow]:
         return await self._try(self._downloads.owner_of(path))
 
@@ -150,8 +199,9 @@ class Inventory:
             return None
         if disk.mtime_ns == row.disk_mtime_ns:
             return disk
-        sums = await self.sums(row.path, False)
-        return disk if sums is not None and sums.md5 == row.md5 else None
+        if not row.size or not row.md5:
+            return None
+        return disk if await self._holds_what_was_sent(row) else None
 
     async def sums(self, path: str, want_sha256: bool) -> Optional[Sums]:
         try:
@@ -167,11 +217,16 @@ class Inventory:
 
         Returns what can be: by the name the hub uses.
         """
+        for row in reversed(await self._try(self._downloads.recent(KEPT_ROWS)) or []):
+            if row.path and row.state in (DownloadState.DONE, DownloadState.GONE):
+                self._origins[row.path] = Origin(row.hub_name, row.command_id)
         resumable: Dict[str, DownloadRow] = {}
         keep = set()
         for row in await self._try(self._downloads.unfinished()) or []:
-            if row.state is DownloadState.PLACING and await self._is_in_place(row):
-                await self.placed(row.id, row.path, to_mark=row.hub_name != "")
+            disk = await self._in_place(row) if row.state is DownloadState.PLACING else None
+            if disk is not None:
+                self._begun[row.id] = Origin(row.hub_name, row.command_id)
+                await self.placed(row.id, disk, to_mark=row.hub_name != "")
                 self._notices.logger.info("%s was put in place just before the restart.", row.path)
                 continue
             part = await staging.left_of(row.name)
@@ -187,12 +242,16 @@ class Inventory:
         await staging.empty(keep)
         return resumable
 
-    async def _is_in_place(self, row: DownloadRow) -> bool:
+    async def _in_place(self, row: DownloadRow) -> Optional[OnDisk]:
         disk = await self._worker.run(look_up, self._store.root, row.path)
-        if disk is None or disk.size != row.size:
+        return disk if disk is not None and await self._holds_what_was_sent(row) else None
+
+    async def _holds_what_was_sent(self, row: DownloadRow) -> bool:
+        path = self._store.root / row.path
+        try:
+            return await self._worker.run(holds_what_was_sent, path, row.size or 0, row.md5)
+        except OSError:
             return False
-        sums = await self.sums(row.path, False)
-        return sums is not None and sums.md5 == row.md5
 
     async def _try(self, work: Awaitable[T]) -> Optional[T]:
         try:

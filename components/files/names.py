@@ -33,11 +33,12 @@ class Refused(Exception):
 
 def plain_gcode_name(text: str) -> str:
     """The name under which a file called `text` by the hub is stored: the same, but for the case of
-    its extension.
+    its extension, and with letters and accents in one (Unicode NFC, as all but some Macs write).
 
     >>> plain_gcode_name("🦄 Ana's piñón #2.GCODE")
     "🦄 Ana's piñón #2.gcode"
     """
+    text = composed(text)
     shown = show(text)
     _check_component(text, f"The file name {shown}")
     stem, dot, extension = text.rpartition(".")
@@ -53,6 +54,17 @@ def plain_gcode_name(text: str) -> str:
     return stem + EXTENSION
 
 
+def composed(text: str) -> str:
+    r"""Letters together with their accents (Unicode NFC): the form in which names are compared.
+
+    >>> composed("pin\u0303o\u0301n") == "piñón"
+    True
+    """
+    if text.isascii() or len(text) > MAX_NAME_BYTES * 4:
+        return text
+    return unicodedata.normalize("NFC", text)
+
+
 def plain_folder(text: str) -> str:
     """`file_management.folder` as a path relative to the gcodes root; "" is the root itself.
 
@@ -62,6 +74,7 @@ def plain_folder(text: str) -> str:
     path = text.strip("/")
     if not path:
         return ""
+    path = composed(path)
     for part in path.split("/"):
         _check_component(part, f"file_management.folder {show(text)}")
     return path
@@ -102,11 +115,6 @@ def _check_component(text: str, what: str) -> None:
         raise Refused(f"{what} begins with a dot: such files are hidden; rename it.")
     if text != text.strip():
         raise Refused(f"{what} begins or ends with a space: rename it.")
-    if unicodedata.normalize("NFC", text) != text:
-        raise Refused(
-            f"{what} has letters apart from their accents (as some Macs write them, Unicode NFD): "
-            "rename it on the hub by typing the name anew."
-        )
 
 
 def _check_character(character: str, what: str) -> None:

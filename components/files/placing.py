@@ -1,5 +1,8 @@
-"""Where a verified file goes, and how it gets there: never over a file that is not ours, or that is
-in use.
+"""Where a verified file goes, and how it gets there and away again: never over a file that is not
+ours, or that is in use.
+
+Each deed looks again at the very file it does something to: what was true before an `await` is no
+word on what is true behind it.
 """
 
 from __future__ import annotations
@@ -8,72 +11,178 @@ import os
 from pathlib import Path
 from typing import Optional
 
+from ..runtime.clock import Clock
+from ..runtime.notices import Notices
 from ..runtime.worker import Worker
-from .gcode_root import GcodeStore, StoreFailed, is_taken, look_up
+from . import moves
+from .gcode_root import GcodeStore, OnDisk, StoreFailed, is_taken, look_up
+from .identity import Identity, identity_of
 from .inventory import Inventory
+from .moves import CannotPlace
 from .names import Refused, alternatives, show
-from .staging_file import Sums, remove, sync_folder
+from .staging_file import Sums, discard, sync_folder
+from .staging_folder import StagingFolder
+
+# Moonraker waits 1 s for the other half of a move before it forgets a file that has left its
+# folder, and would then forget the metadata of whatever has the name by that time.
+FORGOTTEN_WITHIN = 1.5  # seconds
+
+
+class Staged(Refused):
+    """The staged file is not what was verified any more."""
 
 
 class Placing:
-    def __init__(self, store: GcodeStore, inventory: Inventory, worker: Worker) -> None:
+    def __init__(
+        self,
+        *,
+        store: GcodeStore,
+        inventory: Inventory,
+        staging: StagingFolder,
+        worker: Worker,
+        notices: Notices,
+        clock: Clock,
+    ) -> None:
         self._store = store
         self._inventory = inventory
+        self._staging = staging
         self._worker = worker
+        self._notices = notices
+        self._clock = clock
 
     async def put(
-        self, part: Path, folder: str, name: str, sums: Sums, ident: Optional[int], to_mark: bool
+        self,
+        part: Path,
+        folder: str,
+        name: str,
+        *,
+        sent: Sums,
+        stored: Sums,
+        verified: Identity,
+        ident: Optional[int],
+        to_mark: bool,
     ) -> str:
         """Make the staged file `part` a file of the printer; its path. The staged file is gone in
         every case.
 
-        Raises `Refused` with a sentence.
+        `sent` are the sums of the hub's bytes, `stored` those of what lies in `part` (a newline may
+        have been added), `verified` is the file that they were taken of. Raises `Refused`.
         """
         try:
-            path, same = await self._choose(folder, name, sums)
-            if same:
-                await self._inventory.not_needed(ident)
+            self._store.check_writable()
+            for candidate in alternatives(name):
+                path = os.path.join(folder, candidate)
+                if await self._has(path, stored):
+                    await self._inventory.not_needed(ident)
+                    return path
+                if await self._worker.run(
+                    is_taken, self._store.root, path
+                ) and not await self._make_way(path):
+                    continue
+                await self._inventory.placing(ident, path, sent)
+                try:
+                    await self._worker.run(_place, part, self._store.root / path, verified, name)
+                except FileExistsError:
+                    continue  # somebody was quicker: the name is theirs
+                except CannotPlace as error:
+                    raise Refused(
+                        f"{show(name)} was fetched, but the disk of the gcodes folder can store "
+                        f"it only at the risk of replacing another file ({error.strerror}): use "
+                        "a disk formatted as ext4 or exFAT."
+                    ) from None
+                except OSError as error:
+                    raise Refused(
+                        f"{show(name)} was fetched, but cannot be stored "
+                        f"({error.strerror or type(error).__name__}): check the disk."
+                    ) from None
+                await self._inventory.placed(ident, OnDisk(path, verified), to_mark)
+                await self._noticed(path)
+                if self._store.rewrites:
+                    await self._inventory.rewritten(ident, OnDisk(path, verified))
                 return path
-            await self._inventory.placing(ident, path, sums)
-            reason = self._store.why_not_replace(path)
-            if reason and is_taken(self._store.root, path):
-                raise Refused(
-                    f"{show(name)} was fetched, but cannot be stored: {reason}. Send it again "
-                    "later."
-                )
-            try:
-                await self._store.place(part, path)
-            except StoreFailed as error:
-                raise Refused(
-                    f"{show(name)} was fetched, but Moonraker did not take it: {error}."
-                ) from None
-            await self._worker.run(sync_folder, (self._store.root / path).parent)
-            await self._inventory.placed(ident, path, to_mark)
-            return path
+            raise Refused(
+                f"There are too many files called {show(name)} on the printer: delete some."
+            )
+        except StoreFailed as error:
+            raise Refused(
+                f"{show(name)} was fetched, but Moonraker does not take it: {error}."
+            ) from None
         finally:
-            await self._worker.run(remove, part)
+            await self._worker.run(discard, part)
 
-    async def _choose(self, folder: str, name: str, sums: Sums) -> "tuple[str, bool]":
-        """A path that may be written, and whether the same bytes are there already."""
+    async def remove(self, disk: OnDisk) -> bool:
+        """Delete a file if it still is what `disk` says and nothing speaks for it; whether it was.
+
+        Its metadata and thumbnails go with it. Raises `StoreFailed`.
+        """
+        self._store.check_writable()
         root = self._store.root
-        for candidate in alternatives(name):
-            path = os.path.join(folder, candidate)
-            if not await self._worker.run(is_taken, root, path):
-                return path, False
-            disk = await self._worker.run(look_up, root, path)
-            if disk is None:
-                continue
-            if disk.size == sums.size:
-                found = await self._inventory.sums(path, False)
-                if found is not None and found.md5 == sums.md5:
-                    return path, True
-            if await self._may_replace(path):
-                return path, False
-        raise Refused(f"There are too many files called {show(name)} on the printer: delete some.")
+        folder = os.path.dirname(disk.path)
 
-    async def _may_replace(self, path: str) -> bool:
-        """Only a file from the hub that nobody has changed since and that nothing uses."""
+        def keep() -> bool:
+            return bool(self._store.why_not_delete(disk.path)) or self._inventory.in_hand(disk.path)
+
+        try:
+            aside = await self._staging.folder_for(folder)
+            gone = await self._worker.run(
+                moves.take_away, root / disk.path, disk.identity, aside, keep
+            )
+        except OSError as error:
+            raise StoreFailed(error.strerror or type(error).__name__) from None
+        if gone:
+            self._store.removed(disk.path)
+        return gone
+
+    async def _noticed(self, path: str) -> None:
+        try:
+            await self._store.scan(path)
+        except StoreFailed as error:
+            self._notices.log_once(
+                f"metascan {error}", f"Moonraker could not read the metadata of {path}: {error}"
+            )
+
+    async def _has(self, path: str, sums: Sums) -> bool:
+        """Whether the same bytes are there already."""
+        disk = await self._worker.run(look_up, self._store.root, path)
+        if disk is None or disk.size != sums.size:
+            return False
+        found = await self._inventory.sums(path, False)
+        return found is not None and found.md5 == sums.md5
+
+    async def _make_way(self, path: str) -> bool:
+        """Remove a file from the hub that nobody has changed since and that nothing uses; whether
+        the name is free now.
+        """
         if self._store.why_not_replace(path):
             return False
         row = await self._inventory.owner_of(path)
-        return row is not None and await self._inventory.unchanged(row) is not None
+        disk = None if row is None else await self._inventory.unchanged(row)
+        if row is None or disk is None:
+            return False
+        try:
+            aside = await self._staging.folder_for(os.path.dirname(path))
+            gone = await self._worker.run(
+                moves.take_away,
+                self._store.root / path,
+                disk.identity,
+                aside,
+                lambda: bool(self._store.why_not_replace(path)),
+            )
+        except OSError:
+            return False
+        if gone:
+            await self._inventory.gone(row, "replaced by a newer version")
+            self._store.removed(path)
+            await self._clock.sleep(FORGOTTEN_WITHIN)
+        return gone
+
+
+def _place(part: Path, target: Path, verified: Identity, name: str) -> None:
+    if identity_of(part) != verified:
+        raise Staged(
+            f"{show(name)} was changed by another program after it had been verified: send it "
+            "again."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    moves.place(part, target)
+    sync_folder(target.parent)

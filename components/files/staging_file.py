@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable
 
 from ..runtime.records import NamedTuple
-from .gcode_look import Look
+from .gcode_look import BOM, Look, Mends
+from .identity import Identity, identity
 
 BLOCK = 512 * 1024  # bytes a write; 64 KiB to 1 MiB suit both the disk and the memory of a Pi
 RESERVE = 200 * 1024 * 1024  # bytes that stay free: a full disk stops Moonraker and Klipper's log
@@ -32,6 +33,15 @@ class Sums(NamedTuple):
     size: int  # bytes
     md5: str
     sha256: str  # "" where nobody asked for it
+
+
+class Sealed(NamedTuple):
+    """A verified file as it lies in the staging folder, ready to be placed."""
+
+    sent: Sums  # of the hub's bytes
+    stored: Sums  # of what lies here: the same, but for what was put right
+    identity: Identity
+    mends: Mends
 
 
 def free_space(folder: Path) -> int:
@@ -59,6 +69,7 @@ class StagingFile:
         self._opener = opener
         self._file: Any = None
         self._unchecked = 0
+        self._mends = Mends()
         self._reset()
 
     def begin(self, keep: bool) -> int:
@@ -90,16 +101,32 @@ class StagingFile:
         self._take(block)
 
     def finish(self) -> Sums:
-        """Everything has been written: put it safely on disk. Raises `NotGcode` if that is not what
-        it is.
-        """
-        self._look.finish()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.close()
+        """Everything has been written: what it is. Raises `NotGcode` if that is not what it is."""
+        self._mends = self._look.finish()
         return Sums(
             self.size, self._md5.hexdigest(), self._sha256.hexdigest() if self._want_sha256 else ""
         )
+
+    def seal(self) -> Sealed:
+        """The sums are right: put right what Klipper would not run, and put it safely on disk."""
+        sent = stored = self.finish()
+        if self._mends.newline:
+            self._append(b"\n")
+            stored = Sums(self.size + 1, self._md5.hexdigest(), sent.sha256)
+        if self._mends.bom:
+            self._file.seek(0)
+            self._file.write(b" " * len(BOM))  # as many blanks, which Klipper strips
+            stored = sums_of(self.path, False)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        found = identity(os.fstat(self._file.fileno()))
+        self.close()
+        return Sealed(sent, stored, found, self._mends)
+
+    def _append(self, data: bytes) -> None:
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(data)
+        self._md5.update(data)
 
     def close(self) -> None:
         if self._file is not None:
@@ -134,6 +161,29 @@ def sums_of(path: Path, want_sha256: bool) -> Sums:
             md5.update(block)
             if want_sha256:
                 sha256.update(block)
+
+
+def holds_what_was_sent(path: Path, size: int, md5: str) -> bool:
+    """Whether the file on disk is the `size` bytes with this MD5 that the hub sent, but for what
+    `StagingFile.seal` puts right. OSError where it cannot be read.
+    """
+    sums = hashlib.md5()  # noqa: S324
+    patched: Any = None  # as it was before its byte order mark was blanked
+    left = size
+    with open(path, "rb") as file:
+        while left:
+            block = file.read(min(BLOCK, left))
+            if not block:
+                return False
+            if left == size and block.startswith(b" " * len(BOM)):
+                patched = hashlib.md5(BOM + block[len(BOM) :])  # noqa: S324
+            elif patched is not None:
+                patched.update(block)
+            sums.update(block)
+            left -= len(block)
+        if file.read(2) not in (b"", b"\n"):
+            return False
+    return md5 in (sums.hexdigest(), patched and patched.hexdigest())
 
 
 def remove(path: Path) -> None:

@@ -1,19 +1,24 @@
 """Where files lie until they are whole: a folder of ours, unseen by Moonraker, on the file system
 of the gcodes root.
 
-Moonraker moves a file into its root on the event loop; only a rename is quick enough there. So
-where the root is on another disk (a USB stick, say), the folder is beside the root instead, or
-hidden in it as the last resort.
+A file gets its place by a rename, which no half of it can survive and nothing else is as quick as.
+So where the root is on another disk (a USB stick, say), the folder is beside the root instead, or
+hidden in it as the last resort. Several Moonrakers may share that disk: such a folder is called
+after the data folder and the computer that it serves.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
-from typing import List, Optional, Set
+from typing import Callable, List, Optional, Set, Tuple
 
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
-from .gcode_root import GcodeStore, same_file_system
+from .gcode_root import same_file_system
+from .moves import SUFFIX as ASIDE
+from .moves import put_back
 from .names import EXTENSION
 from .staging_file import remove
 
@@ -23,13 +28,22 @@ SUFFIX = ".part"
 
 
 class StagingFolder:
-    """`data_folder` is `<data_path>/tecmedhub`."""
+    """`data_folder` is `<data_path>/tecmedhub`, `root()` the gcodes root, `host` this computer's
+    name.
+    """
 
     def __init__(
-        self, data_folder: Path, store: GcodeStore, worker: Worker, notices: Notices
+        self,
+        data_folder: Path,
+        root: Callable[[], Path],
+        worker: Worker,
+        notices: Notices,
+        host: str = os.uname().nodename,
     ) -> None:
         self._usual = data_folder / FOLDER
-        self._store = store
+        self._root = root
+        mark = hashlib.sha256(f"{host}:{os.path.realpath(str(data_folder))}".encode("utf-8"))
+        self._hidden = f"{HIDDEN_FOLDER}-{mark.hexdigest()[:10]}"
         self._worker = worker
         self._notices = notices
 
@@ -37,28 +51,34 @@ class StagingFolder:
         """The staging file of a file that will be called `name` in the sub-folder `folder`; its
         folder exists.
         """
-        place = await self._worker.run(_choose, self._candidates(), self._store.root / folder)
+        return await self.folder_for(folder) / f"{name}{SUFFIX}"
+
+    async def folder_for(self, folder: str) -> Path:
+        """A folder of ours on the file system of the sub-folder `folder`; it exists."""
+        place = await self._worker.run(_choose, self._candidates(), self._root() / folder)
         if place != self._usual:
             self._notices.log_once(
                 f"staging {place}",
                 f"G-code files are on another disk: downloads are staged in {place}.",
                 level=20,
             )
-        return place / f"{name}{SUFFIX}"
+        return place
 
     async def left_of(self, name: str) -> Optional[Path]:
         """What an earlier run left of the file that the hub calls `name`."""
         return await self._worker.run(_left_of, self._candidates(), name)
 
     async def empty(self, keep: Set[Path]) -> None:
-        """Remove whatever is here but `keep`."""
-        removed = await self._worker.run(_empty, self._candidates(), keep)
+        """Remove whatever is here but `keep`; what a crash left moved aside gets its name back."""
+        removed, returned = await self._worker.run(_empty, self._candidates(), keep, self._root())
         if removed:
             self._notices.logger.info("Removed %d unfinished downloads of the last run.", removed)
+        for name in returned:
+            self._notices.console(f"{name} was moved aside when the last run ended: it is back.")
 
     def _candidates(self) -> List[Path]:
-        root = self._store.root
-        return [self._usual, root.parent / HIDDEN_FOLDER, root / HIDDEN_FOLDER]
+        root = self._root()
+        return [self._usual, root.parent / self._hidden, root / self._hidden]
 
 
 def _choose(candidates: List[Path], destination: Path) -> Path:
@@ -89,18 +109,22 @@ def _left_of(candidates: List[Path], name: str) -> Optional[Path]:
     return None
 
 
-def _empty(candidates: List[Path], keep: Set[Path]) -> int:
+def _empty(candidates: List[Path], keep: Set[Path], root: Path) -> "Tuple[int, List[str]]":
     removed = 0
+    returned: List[str] = []
     for place in candidates:
         try:
             found = list(place.iterdir())
         except OSError:
             continue
         for part in found:
-            if part.name.endswith(SUFFIX) and part not in keep:
-                try:
+            try:
+                if part.name.endswith(ASIDE):
+                    name = part.name[: -len(ASIDE)].partition("-")[2]
+                    returned.append(put_back(part, (root / name,)).name)
+                elif part.name.endswith(SUFFIX) and part not in keep:
                     remove(part)
                     removed += 1
-                except OSError:
-                    continue
-    return removed
+            except OSError:
+                continue
+    return removed, returned

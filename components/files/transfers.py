@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import os
 import random
 import ssl
+import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Deque, Dict, List, Optional
+from typing import Any, Awaitable, Callable, Deque, Dict, List, Optional, Set, Tuple
 
 from ..hub.backoff import Backoff
 from ..hub.outcomes import redact_query
+from ..hub.protocol import HubFile
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
 from ..runtime.records import NamedTuple
@@ -28,9 +31,11 @@ from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
 from ..store.downloads import DownloadRow
 from .addresses import check_url
+from .gcode_look import Mends
 from .gcode_root import GcodeStore
-from .hub_files import HubFiles
+from .hub_files import HubFiles, Listing
 from .inventory import Inventory
+from .local_look import why_unfit
 from .names import Refused, plain_folder, plain_gcode_name, show
 from .placing import Placing
 from .progress import Listener, Progress
@@ -59,10 +64,17 @@ class FetchRequest(NamedTuple):
     command_id: str = ""
 
 
+class Arrived(NamedTuple):
+    """A file that may be printed."""
+
+    path: str  # below the gcodes root
+    note: str = ""  # for people: which copy this is, or what was put right, where that is news
+
+
 @dataclass
 class _Job:
     file: str  # as the hub calls it
-    name: str  # as it is stored
+    name: str  # as it is stored, unless the hub knows a better one
     folder: str
     url: str
     md5: str
@@ -73,7 +85,7 @@ class _Job:
     hub_name: str = ""  # as the hub's list calls it; "" when there is an address
     cancelled: bool = False
     placing: bool = False
-    task: "Optional[asyncio.Future[str]]" = None
+    task: "Optional[asyncio.Future[Arrived]]" = None
 
     @property
     def source(self) -> str:
@@ -81,8 +93,7 @@ class _Job:
 
 
 class Transfers:
-    """`hub` is a `HubClient` (`list_files`, `file_request`, `mark_downloaded`); `data_folder` is
-    `<data_path>/tecmedhub`.
+    """`hub` is a `HubClient` (`list_files`, `file_request`, `mark_downloaded`).
 
     `make_room(bytes)` is asked to delete what may go when the disk is too full, and says how many
     bytes it freed.
@@ -95,7 +106,8 @@ class Transfers:
         hub: Any,
         store: GcodeStore,
         inventory: Inventory,
-        data_folder: Path,
+        staging: StagingFolder,
+        placing: Placing,
         worker: Worker,
         supervisor: Supervisor,
         notices: Notices,
@@ -117,9 +129,10 @@ class Transfers:
         self._make_room = make_room
         self._space = space
         self._opener = opener
-        self._staging = StagingFolder(data_folder, store, worker, notices)
+        self._store = store
+        self._staging = staging
         self._inventory = inventory
-        self._placing = Placing(store, self._inventory, worker)
+        self._placing = placing
         self._progress = Progress(clock.monotonic, notices.console)
         self._jobs: Deque[_Job] = deque()  # the first one runs
         self._turn: Optional[asyncio.Lock] = None
@@ -182,12 +195,15 @@ class Transfers:
                 return True
         return False
 
-    async def fetch(self, request: Any, progress: Optional[Listener] = None) -> str:
-        """See that `request` (a `FetchRequest` or alike) is among the printer's files; its path
-        there.
+    async def offered(self) -> Set[Tuple[str, str]]:
+        """Name and MD5 of what the hub can give again now."""
+        return await self._hub_files.offered()
 
-        The path differs from the name asked for when other bytes had that name. Raises
-        `TransferError`.
+    async def fetch(self, request: Any, progress: Optional[Listener] = None) -> Arrived:
+        """See that `request` (a `FetchRequest` or alike) is among the printer's files; where it is.
+
+        The path differs from the name asked for when other bytes had that name, or when the hub
+        stores the file under another one than it was uploaded with. Raises `TransferError`.
         """
         try:
             job = self._accept(request, progress)
@@ -203,9 +219,9 @@ class Transfers:
         self._jobs.append(job)
         job.task = asyncio.ensure_future(self._in_turn(job))
         try:
-            path = await job.task
-            self._inventory.take_in_hand(path)
-            return path
+            arrived = await job.task
+            self._inventory.take_in_hand(arrived.path)
+            return arrived
         except asyncio.CancelledError:
             if job.cancelled:
                 raise TransferError(f"The download of {show(job.file)} was cancelled.") from None
@@ -235,7 +251,7 @@ class Transfers:
             progress=progress,
         )
 
-    async def _in_turn(self, job: _Job) -> str:
+    async def _in_turn(self, job: _Job) -> Arrived:
         if self._turn is None:
             self._turn = asyncio.Lock()
         async with self._turn:
@@ -246,32 +262,36 @@ class Transfers:
             finally:
                 self._progress.end()
 
-    async def _run(self, job: _Job) -> str:
+    async def _run(self, job: _Job) -> Arrived:
         wanted = Wanted(job.file, job.url, {}, job.size, job.md5, job.sha256)
         listed = None
+        name = job.name
         if not job.url:
-            shown, listed = await self._hub_files.find(job.file)
-            if shown and listed is None:
-                old = await self._inventory.newest_of(wanted, HUB)
-                if old is not None:
-                    self._notices.console(
-                        f"The hub no longer offers {job.file}: the copy fetched before is used."
-                    )
-                    return old.path
+            listing, listed = await self._hub_files.find(wanted)
+            if listing is Listing.AMBIGUOUS:
+                raise Refused(
+                    f"Several files of the hub are called {show(job.file)}: send the name that the "
+                    "hub stores the wanted one under, or its checksum."
+                )
+            if listing is Listing.GONE:
+                kept = await self._kept(wanted)
+                if kept is not None:
+                    return kept
             wanted = self._hub_files.wanted(wanted, listed)
             job.hub_name = job.file if listed is None else listed.name
-        path = os.path.join(job.folder, job.name)
+            name = name if listed is None else self._own_name(listed, name)
+        path = os.path.join(job.folder, name)
         here = await self._inventory.already_here(wanted, job.source, path)
         if here is not None:
             self._notices.logger.info(
                 "%s is on the printer already as %s: nothing to fetch.", job.file, here
             )
-            if listed is not None and listed.md5 in ("", wanted.md5):
+            if listed is not None and _is(listed, wanted):
                 await self._hub_files.tell(job.hub_name, None)
-            return here
+            return Arrived(here)
         ident = await self._inventory.begin(wanted, job.hub_name, job.source, job.command_id)
         try:
-            return await self._fetch(job, wanted, ident)
+            return await self._fetch(job, name, wanted, ident)
         except (TransferError, Refused) as error:
             await self._inventory.failed(ident, str(error))
             self._notices.log_once(f"download {error}", str(error))
@@ -283,37 +303,101 @@ class Transfers:
                 await self._inventory.failed(ident, "cancelled")
             raise
 
-    async def _fetch(self, job: _Job, wanted: Wanted, ident: Optional[int]) -> str:
+    async def _kept(self, wanted: Wanted) -> Optional[Arrived]:
+        """What the printer has of a file that the hub certainly has not: the copy fetched before,
+        or the only file here of that name.
+        """
+        old = await self._inventory.newest_of(wanted, HUB)
+        if old is not None:
+            day = time.strftime("%Y-%m-%d %H:%M", time.localtime(old.finished or old.started))
+            return self._told(
+                Arrived(
+                    old.path,
+                    "the hub no longer offers it: the copy fetched on {day} is used".format(
+                        day=day
+                    ),
+                )
+            )
+        if wanted.tells_apart or await self._inventory.had(wanted, HUB):
+            return None  # which bytes are meant is known, and those are not here
+        own = await self._inventory.own_named(wanted.name)
+        if len(own) > 1:
+            raise Refused(
+                "The hub does not have {file}, and the printer has several files of that name: "
+                "send print_local with the folder.".format(file=show(wanted.name))
+            )
+        if not own:
+            return None
+        fault = await why_unfit(self._store.root / own[0], self._worker)
+        if fault:
+            raise Refused(f"{show(own[0])} is {fault}.")
+        return self._told(
+            Arrived(
+                own[0], "the hub does not have it: the printer's own {path} is used".format(
+                    path=show(own[0])
+                )
+            )
+        )  # fmt: skip
+
+    def _told(self, arrived: Arrived) -> Arrived:
+        self._notices.console(f"{arrived.path}: {arrived.note}.")
+        return arrived
+
+    def _own_name(self, listed: HubFile, name: str) -> str:
+        """The name it was uploaded with, where that can be one here; else the hub's."""
+        if not listed.original_name or listed.original_name == listed.name:
+            return name
+        try:
+            return plain_gcode_name(listed.original_name)
+        except Refused as error:
+            self._notices.log_once(
+                f"original name {error}",
+                f"{listed.name} keeps the hub's name on the printer: {error}",
+                level=logging.INFO,
+            )
+            return name
+
+    async def _fetch(self, job: _Job, name: str, wanted: Wanted, ident: Optional[int]) -> Arrived:
         started = self._clock.monotonic()
         part = await self._staging.file_for(job.folder, job.name)
         self._progress.begin(job.file, wanted.size, job.progress)
         try:
-            sums = await self._attempts(wanted, part, self._resumes(job, wanted))
+            sealed = await self._attempts(wanted, part, self._resumes(job, wanted))
         except TransferError:
             await self._worker.run(discard, part)
             raise
         job.placing = True
         settling = asyncio.ensure_future(
-            self._placing.put(part, job.folder, job.name, sums, ident, to_mark=not job.url)
+            self._placing.put(
+                part,
+                job.folder,
+                name,
+                sent=sealed.sent,
+                stored=sealed.stored,
+                verified=sealed.identity,
+                ident=ident,
+                to_mark=not job.url,
+            )
         )
         settling.add_done_callback(lambda future: future.cancelled() or future.exception())
-        path = await asyncio.shield(settling)  # Moonraker is not interrupted in the middle of it
+        path = await asyncio.shield(settling)  # nothing interrupts it half-way
         seconds = self._clock.monotonic() - started
         self._notices.logger.info(
             "%s: %.1f MiB in %.1f s, verified, stored as %s.",
             job.file,
-            sums.size / 2**20,
+            sealed.sent.size / 2**20,
             seconds,
             path,
         )
         self.fetched += 1
-        if os.path.basename(path) != job.name:
+        if os.path.basename(path) != name:
             self._notices.console(
-                f"{job.name} is another file on this printer: the hub's is stored as {path}."
+                f"{name} is another file on this printer: the hub's is stored as {path}."
             )
         if job.hub_name:
             await self._hub_files.tell(job.hub_name, ident)
-        return path
+        arrived = Arrived(path, mended(sealed.mends))
+        return self._told(arrived) if arrived.note else arrived
 
     async def _attempts(self, wanted: Wanted, part: Path, resume: bool) -> Any:
         """Try until the file is there, by `retries`; what is worth keeping between attempts is
@@ -380,6 +464,24 @@ class Transfers:
         if self._tls is None:  # reading the system's certificates takes a Pi some 50 ms
             self._tls = await self._worker.run(ssl.create_default_context)
         return self._tls
+
+
+def mended(mends: Mends) -> str:
+    """What was put right in a file, for people; "" if nothing was."""
+    told = []
+    if mends.newline:
+        told.append("its last line had no line end, without which Klipper would not run it: added")
+    if mends.bom:
+        told.append("a byte order mark before its first command was blanked, for Klipper's sake")
+    return "; ".join(told)
+
+
+def _is(listed: HubFile, wanted: Wanted) -> bool:
+    """Whether a checksum says that the hub's file is the wanted one."""
+    return bool(
+        (listed.md5 and listed.md5 == wanted.md5)
+        or (listed.sha256 and listed.sha256 == wanted.sha256)
+    )
 
 
 def _checksum(text: Any, length: int, kind: str) -> str:

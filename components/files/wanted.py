@@ -20,3 +20,8 @@ class Wanted(NamedTuple):
     @property
     def has_checksum(self) -> bool:
         return bool(self.md5 or self.sha256)
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether two files of one name can be told apart by what is known."""
+        return self.has_checksum or self.size is not None

@@ -121,7 +121,8 @@ def test_files_of_the_user_stay_and_those_of_the_hub_are_kept_current(stack: Sta
     stack.klippy.wait_print("complete", 60)
     assert (stack.gcodes / "a.gcode").read_bytes() == before
     # The hub deleted its copy: what was fetched before serves again.
-    assert result_of(stack, order_print(stack, "a.gcode")).message == "printing a (2).gcode"
+    message = result_of(stack, order_print(stack, "a.gcode")).message
+    assert message.startswith("printing a (2).gcode (the hub no longer offers it: the copy fetched")
     stack.klippy.wait_print("complete", 60)
     assert asked_for(stack, "download_file") == 1
     # A new version replaces the hub's own file, not the user's.
@@ -322,7 +323,6 @@ NAMES = [
     "x\u0000.gcode",
     "x\u2028.gcode",
     "x\u202eedocg.gcode",
-    "pin\u0303on.gcode",
     " x.gcode",
     "x.gcode ",
     "x.sh",

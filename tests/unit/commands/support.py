@@ -209,7 +209,7 @@ class Lab:
         )
         self.printer = FakePrinter(self.clock)
         self.results: list[dict[str, Any]] = []
-        self.fetch: Callable[[Any], Awaitable[str]] | None = None
+        self.fetch: Callable[[Any], Awaitable[Any]] | None = None
         self.local: set[str] = set()
         self.hooks: dict[str, Any] = {}
         self.hub_time_known = True
@@ -221,8 +221,8 @@ class Lab:
         await self.make().start()
         return self
 
-    async def find_local(self, name: str) -> bool:
-        return name in self.local
+    async def find_local(self, name: str) -> str:
+        return "" if name in self.local else f"{name} is not among the printer's files: …"
 
     def make(self) -> Commands:
         """The room, not started."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -177,9 +178,9 @@ async def test_a_refused_command_costs_no_time(lab: Lab) -> None:
 
 
 async def test_no_lane_waits_for_a_long_command_of_another(lab: Lab) -> None:
-    async def fetch(request: Any) -> str:
+    async def fetch(request: Any) -> Any:
         await forever.wait()
-        return str(request.file)
+        return SimpleNamespace(path=request.file, note="")
 
     async def snapshot(command: Any) -> str:
         return "taken"
@@ -522,9 +523,9 @@ async def test_a_shutdown_of_klippys_own_drops_what_waited(lab: Lab) -> None:
 
 
 async def test_print_fetches_and_starts(lab: Lab) -> None:
-    async def fetch(request: Any) -> str:
+    async def fetch(request: Any) -> Any:
         seen.append(request)
-        return "tecmedhub/part.gcode"
+        return SimpleNamespace(path="tecmedhub/part.gcode", note="")
 
     seen: list[Any] = []
     lab.fetch = fetch
@@ -546,9 +547,9 @@ async def test_a_print_begins_behind_the_gcode_sent_before_it_its_download_does_
 ) -> None:
     fetched: list[Any] = []
 
-    async def fetch(request: Any) -> str:
+    async def fetch(request: Any) -> Any:
         fetched.append(request)
-        return str(request.file)
+        return SimpleNamespace(path=request.file, note="")
 
     lab.fetch = fetch
     await lab.restart()
@@ -593,7 +594,7 @@ async def test_print_local(lab: Lab) -> None:
 
 
 async def test_a_failed_transfer_says_why(lab: Lab) -> None:
-    async def fetch(request: Any) -> str:
+    async def fetch(request: Any) -> Any:
         raise TransferError("The checksum of part.gcode is wrong.")
 
     lab.fetch = fetch
@@ -607,10 +608,10 @@ async def test_a_failed_transfer_says_why(lab: Lab) -> None:
 
 @pytest.mark.parametrize("meanwhile", ["busy", "switched off", "stopped"])
 async def test_after_a_long_download_it_is_judged_anew(lab: Lab, meanwhile: str) -> None:
-    async def fetch(request: Any) -> str:
+    async def fetch(request: Any) -> Any:
         started.set()
         await arrived.wait()
-        return str(request.file)
+        return SimpleNamespace(path=request.file, note="")
 
     lab.fetch = fetch
     await lab.restart()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import random
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +14,9 @@ from typing import Any
 
 from components.files.gcode_root import GcodeStore, LoadedFile
 from components.files.inventory import Inventory
-from components.files.transfers import FetchRequest, Transfers
+from components.files.placing import Placing
+from components.files.staging_folder import StagingFolder
+from components.files.transfers import Arrived, FetchRequest, Transfers
 from components.hub.client import Reply
 from components.hub.outcomes import Failure
 from components.hub.protocol import HubFile
@@ -129,15 +129,19 @@ class FileServer:
 
 
 class FakeFileManager:
-    """What Moonraker's does with a finished upload and a deletion, without the scan."""
+    """What Moonraker's knows of a file, without reading it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.metadata: dict[str, dict[str, Any]] = {}
         self.uploads: list[str] = []
-        self.deleted: list[str] = []
         self.error: Exception | None = None
+        self.locked = False
         self.hold: asyncio.Event | None = None
+        self.storage = SimpleNamespace(enable_object_proc=False)
+
+    def get_metadata_storage(self) -> Any:
+        return self.storage
 
     def get_directory(self, root: str) -> str:
         assert root == "gcodes"
@@ -146,25 +150,19 @@ class FakeFileManager:
     def get_file_metadata(self, filename: str) -> dict[str, Any]:
         return dict(self.metadata.get(filename, {}))
 
-    async def finalize_upload(self, form: dict[str, Any]) -> dict[str, Any]:
-        assert form["root"] == "gcodes" and form["print"] == "false"
+    def check_write_enabled(self) -> None:
+        if self.locked:
+            raise RuntimeError("Write access is currently disabled")
+
+    async def metascan(self, path: str) -> dict[str, Any]:
+        """Moonraker's `server.files.metascan`."""
+        assert (self.root / path).is_file()
         if self.error is not None:
-            os.remove(form["tmp_file_path"])
             raise self.error
-        folder = self.root / form["path"]
-        folder.mkdir(exist_ok=True)
-        shutil.move(form["tmp_file_path"], folder / form["filename"])
         if self.hold is not None:
             await self.hold.wait()
-        path = os.path.join(form["path"], form["filename"])
         self.metadata[path] = {"size": (self.root / path).stat().st_size}
         self.uploads.append(path)
-        return {}
-
-    async def delete_file(self, path: str) -> dict[str, Any]:
-        assert path.startswith("gcodes/")
-        (self.root / path.removeprefix("gcodes/")).unlink()
-        self.deleted.append(path.removeprefix("gcodes/"))
         return {}
 
 
@@ -208,6 +206,13 @@ UNREACHABLE = Reply(False, "The hub cannot be reached.", failure=Failure.UNREACH
 REFUSED = Reply(False, 'The hub refuses: "Token no válido".', failure=Failure.REFUSED)
 
 
+class ShortClock(Clock):
+    """No test waits until Moonraker would have forgotten a file."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
 class Bench:
     def __init__(self, folder: Path, server: FileServer, **options: Any) -> None:
         self.folder = folder
@@ -236,7 +241,7 @@ class Bench:
             )
         )
         self.store = GcodeStore(
-            self.file_manager, self.job_queue, lambda: self.loaded, options.pop("call_method", None)
+            self.file_manager, self.job_queue, lambda: self.loaded, self.call_method
         )
         self.inventory = Inventory(
             downloads=self.downloads,
@@ -245,13 +250,25 @@ class Bench:
             notices=self.board.notices,
             clock=self.clock,
         )
+        self.staging_folder = StagingFolder(
+            self.data, lambda: self.store.root, self.worker, self.board.notices
+        )
+        self.placing = Placing(
+            store=self.store,
+            inventory=self.inventory,
+            staging=self.staging_folder,
+            worker=self.worker,
+            notices=self.board.notices,
+            clock=ShortClock(),
+        )
         self.told: list[Any] = []
         self.transfers = Transfers(
             live=self.live,
             hub=self.hub,
             store=self.store,
             inventory=self.inventory,
-            data_folder=self.data,
+            staging=self.staging_folder,
+            placing=self.placing,
             worker=self.worker,
             supervisor=self.supervisor,
             notices=self.board.notices,
@@ -273,7 +290,15 @@ class Bench:
         await self.database.close()
         self.worker.close()
 
+    async def call_method(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Moonraker's internal transport."""
+        assert name == "server.files.metascan"
+        return await self.file_manager.metascan(arguments["filename"])
+
     async def fetch(self, file: str, **fields: Any) -> str:
+        return (await self.arrived(file, **fields)).path
+
+    async def arrived(self, file: str, **fields: Any) -> Arrived:
         return await self.transfers.fetch(FetchRequest(file, **fields))
 
     @property

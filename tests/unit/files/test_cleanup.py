@@ -24,7 +24,7 @@ class CleanBench(Bench):
     def __init__(self, folder: Path, server: FileServer, **options: Any) -> None:
         self.history: list[dict[str, Any]] = []
         self.history_error: Exception | None = None
-        super().__init__(folder, server, call_method=self.call_method, **options)
+        super().__init__(folder, server, **options)
         self.free = 10**12
         self.hub_ahead = 0.0
         self.turned = FakeClock(self.clock.time())
@@ -32,16 +32,19 @@ class CleanBench(Bench):
             live=self.live,
             store=self.store,
             inventory=self.inventory,
+            placing=self.placing,
             worker=self.worker,
             supervisor=self.supervisor,
             notices=self.board.notices,
             clock=self.turned,
             hub_time=lambda: self.turned.time() + self.hub_ahead,
             space=lambda folder: self.free,
+            offered=self.transfers.offered,
         )
 
-    async def call_method(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        assert name == "server.history.list"
+    async def call_method(self, name: str, arguments: dict[str, Any]) -> Any:
+        if name != "server.history.list":
+            return await super().call_method(name, arguments)
         if self.history_error is not None:
             raise self.history_error
         jobs = [job for job in self.history if job["start_time"] > arguments["since"]]
@@ -49,10 +52,7 @@ class CleanBench(Bench):
 
     def settings(self, **changes: Any) -> None:
         now = self.live.now
-        self.live.replace(
-            now._replace(file_management=now.file_management._replace(**changes)
-            )
-        )
+        self.live.replace(now._replace(file_management=now.file_management._replace(**changes)))
 
     async def fetched(self, name: str, size: int = 1000, seed: int = 1) -> str:
         self.hub.offer(name, gcode(size, seed))
@@ -88,9 +88,7 @@ async def test_only_old_files_of_the_hub_go(bench: CleanBench) -> None:
     assert set(bench.gcodes) == {"old.gcode", "mine.gcode"}, "a plan deletes nothing"
     assert [removal.path for removal in await bench.cleanup.run()] == ["old.gcode"]
     assert set(bench.gcodes) == {"mine.gcode"}
-    assert bench.file_manager.deleted == ["old.gcode"], (
-        "through Moonraker, with its metadata and thumbnails"
-    )
+    assert bench.staged == []
     assert await bench.downloads.owned() == []
     assert any("deleted" in line for line in bench.board.console)
 
@@ -234,12 +232,9 @@ async def test_full_disk_spares_what_came_just_now(bench: CleanBench) -> None:
 async def test_deletion_that_moonraker_refuses_is_told_once(bench: CleanBench) -> None:
     await bench.fetched("a.gcode")
     bench.turned.advance(31 * DAY)
-
-    async def refuse(path: str) -> dict[str, Any]:
-        raise RuntimeError("Write access is currently disabled")
-
-    bench.file_manager.delete_file = refuse  # type: ignore[method-assign]
+    bench.file_manager.locked = True
     assert await bench.cleanup.run() == []
+    assert set(bench.gcodes) == {"a.gcode"}
     assert len(await bench.downloads.owned()) == 1
 
 
@@ -258,3 +253,36 @@ async def test_it_runs_by_itself(bench: CleanBench) -> None:
     await settle()
     bench.turned.advance(600)
     await until(lambda: not bench.gcodes)
+
+
+async def test_low_space_deletes_nothing_where_that_would_not_help(bench: CleanBench) -> None:
+    await bench.fetched("a.gcode", size=MIB)
+    bench.turned.advance(DAY)
+    bench.free = 400 * MIB  # 100 MiB are missing, and all we have is one
+    assert await bench.cleanup.make_room() == 0
+    assert set(bench.gcodes) == {"a.gcode"}
+    (notice,) = bench.board.notices.standing
+    assert notice.key == "disk_low" and "too few to change that" in notice.text
+    bench.free = 500 * MIB - 1000
+    assert await bench.cleanup.make_room() == MIB
+
+
+async def test_low_space_makes_room_for_the_file_wanted_even_if_no_more_can_be_had(
+    bench: CleanBench,
+) -> None:
+    await bench.fetched("a.gcode", size=2 * MIB)
+    bench.turned.advance(DAY)
+    bench.free = 200 * MIB
+    assert await bench.cleanup.make_room(MIB) == 2 * MIB
+
+
+async def test_what_the_hub_can_give_again_goes_first(bench: CleanBench) -> None:
+    await bench.fetched("older.gcode", size=MIB, seed=1)
+    bench.turned.advance(DAY)
+    await bench.fetched("newer.gcode", size=MIB, seed=2)
+    os.utime(bench.root / "older.gcode", (1, 1))
+    bench.hub.files = [entry for entry in bench.hub.files if entry.name == "newer.gcode"]
+    bench.turned.advance(DAY)
+    bench.free = 500 * MIB - 1000
+    assert await bench.cleanup.make_room() == MIB
+    assert set(bench.gcodes) == {"older.gcode"}, "the hub has deleted its copy of that one"

@@ -67,7 +67,6 @@ HOSTILE_NAMES = [
     "\u202egpj.gcode",
     "a\u200b.gcode",
     "a\ufeff.gcode",
-    "pin\u0303on.gcode",
     "moonraker.conf",
     "a.gcode/",
 ]

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from components.files.gcode_root import GcodeStore, LoadedFile
 from components.files.staging_folder import StagingFolder
 from components.runtime.worker import Worker
 from tests.unit.fakes import Board
-from tests.unit.files.bench import FakeFileManager
 
 
 @pytest.fixture
@@ -22,8 +20,8 @@ def other_disk() -> Iterator[Path]:
 
 
 def staging(data: Path, gcodes: Path) -> StagingFolder:
-    store = GcodeStore(FakeFileManager(gcodes), None, LoadedFile)
-    return StagingFolder(data / "tecmedhub", store, Worker("test-staging"), Board().notices)
+    worker = Worker("test-staging")
+    return StagingFolder(data / "tecmedhub", lambda: gcodes, worker, Board().notices)
 
 
 async def test_usually_in_our_own_folder(tmp_path: Path) -> None:
@@ -42,7 +40,7 @@ async def test_beside_the_gcodes_when_they_are_on_another_disk(
     assert other_disk.stat().st_dev != tmp_path.stat().st_dev
     folder = staging(tmp_path, gcodes)
     part = await folder.file_for("", "a.gcode")
-    assert part.parent == other_disk / ".tecmedhub-staging"
+    assert part.parent.parent == other_disk and part.parent.name.startswith(".tecmedhub-staging-")
     part.write_bytes(b"G28\n")
     assert await folder.left_of("A.GCODE") is None
     assert await folder.left_of("a.gcode") == part
@@ -53,11 +51,39 @@ async def test_beside_the_gcodes_when_they_are_on_another_disk(
 async def test_hidden_in_the_gcodes_when_nothing_else_will_do(
     tmp_path: Path, other_disk: Path
 ) -> None:
-    (other_disk / ".tecmedhub-staging").write_text("a file stands in the way")
     gcodes = other_disk / "gcodes"
     gcodes.mkdir()
+    beside = (await staging(tmp_path, gcodes).file_for("", "a.gcode")).parent
+    beside.rmdir()
+    beside.write_text("a file stands in the way")
     part = await staging(tmp_path, gcodes).file_for("", "a.gcode")
-    assert part.parent == gcodes / ".tecmedhub-staging"
+    assert part.parent == gcodes / beside.name
+
+
+async def test_each_moonraker_has_its_own_on_a_shared_disk(
+    tmp_path: Path, other_disk: Path
+) -> None:
+    gcodes = other_disk / "gcodes"
+    gcodes.mkdir()
+    parts = [await staging(tmp_path / printer, gcodes).file_for("", "a.gcode") for printer in "ab"]
+    assert parts[0] != parts[1]
+    for part in parts:
+        part.write_bytes(b"half of it")
+    await staging(tmp_path / "a", gcodes).empty(set())
+    assert [part.exists() for part in parts] == [False, True]
+
+
+async def test_what_a_crash_left_moved_aside_gets_its_name_back(tmp_path: Path) -> None:
+    gcodes = tmp_path / "gcodes"
+    gcodes.mkdir()
+    folder = staging(tmp_path, gcodes)
+    aside = await folder.folder_for("")
+    (aside / "0011aabb-pieza 1-2.gcode.aside").write_text("the user's")
+    (aside / "0011aabc-b.gcode.aside").write_text("older")
+    (gcodes / "b.gcode").write_text("newer")
+    await folder.empty(set())
+    found = {path.name: path.read_text() for path in gcodes.iterdir()}
+    assert found == {"pieza 1-2.gcode": "the user's", "b.gcode": "newer", "b (2).gcode": "older"}
 
 
 async def test_only_our_own_files_are_removed(tmp_path: Path) -> None:

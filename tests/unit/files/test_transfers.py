@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from components.files import moves
 from components.files.gcode_root import LoadedFile
 from components.files.hub_files import HubFiles
 from components.files.transfers import TransferError
@@ -632,14 +633,21 @@ async def test_disk_fails_while_writing(
         assert bench.nothing_arrived()
 
 
-async def test_moonraker_refuses_the_file(bench: Bench) -> None:
+async def test_moonraker_lets_nobody_write(bench: Bench) -> None:
     bench.hub.offer("a.gcode", BODY)
-    bench.file_manager.error = RuntimeError("File is loaded, upload not permitted")
-    with pytest.raises(TransferError, match="File is loaded"):
+    bench.file_manager.locked = True
+    with pytest.raises(TransferError, match="Write access is currently disabled"):
         await bench.fetch("a.gcode")
     assert bench.nothing_arrived()
-    bench.file_manager.error = None
+    bench.file_manager.locked = False
     assert await bench.fetch("a.gcode") == "a.gcode"
+
+
+async def test_metadata_that_cannot_be_read_cost_no_print(bench: Bench) -> None:
+    bench.hub.offer("a.gcode", BODY)
+    bench.file_manager.error = RuntimeError("Failed to parse metadata")
+    assert await bench.fetch("a.gcode") == "a.gcode"
+    assert bench.gcodes == {"a.gcode": BODY} and bench.hub.marked == ["a.gcode"]
 
 
 # The queue
@@ -874,22 +882,22 @@ async def test_nothing_is_told_before_the_disk_has_it(
 ) -> None:
     """File to the platter, then its new name, then the folder to the platter, then the hub."""
     steps: list[str] = []
-    fsync, upload = os.fsync, bench.file_manager.finalize_upload
+    fsync, place = os.fsync, moves.place
 
     def recorded_fsync(descriptor: int) -> None:
         steps.append("sync " + Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
         fsync(descriptor)
 
-    async def recorded_upload(form: dict[str, Any]) -> dict[str, Any]:
-        steps.append("upload")
-        return await upload(form)
+    def recorded_place(source: Path, target: Path) -> None:
+        steps.append("place")
+        place(source, target)
 
     monkeypatch.setattr("os.fsync", recorded_fsync)
-    bench.file_manager.finalize_upload = recorded_upload  # type: ignore[method-assign]
+    monkeypatch.setattr(moves, "place", recorded_place)
     bench.hub.on_mark = lambda name: steps.append("mark")
     bench.hub.offer("a.gcode", BODY)
     await bench.fetch("a.gcode")
-    assert steps == ["sync a.gcode.part", "upload", "sync gcodes", "mark"]
+    assert steps == ["sync a.gcode.part", "place", "sync gcodes", "mark"]
 
 
 async def test_a_slow_disk_slows_the_server_down(tmp_path: Path, server: FileServer) -> None:

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from components.files.cleanup import Removal
+from components.files.gcode_root import OnDisk
+from components.files.identity import Identity
 from components.hub.client import Reply
 from components.hub.link import Link
 from components.hub.outcomes import Failure
@@ -180,7 +182,8 @@ class FakeTransfers:
 
 class FakeCleanup:
     def __init__(self) -> None:
-        self.old = [Removal("old.gcode", "not printed or touched for 40 days", 40 * 86400.0, 5000)]
+        disk = OnDisk("old.gcode", Identity(1, 2, 5000, 3))
+        self.old = [Removal(disk.path, "not printed or touched for 40 days", 40 * 86400.0, disk)]
         self.deleted = False
 
     async def plan(self) -> list[Removal]:

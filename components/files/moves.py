@@ -1,0 +1,110 @@
+"""Moves on disk that cannot destroy what another program writes into the same folders. Blocking:
+for a thread.
+
+Between a look at a name and a plain rename onto it anybody may have put a file there, which the
+rename would destroy. So a new file takes its name only if nobody has it at that very moment
+(`renameat2` with RENAME_NOREPLACE, Linux 3.15; where a file system does not know it, a hard link),
+and a file goes only by being moved aside first and looked at there: what turns out to be another
+one goes back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import secrets
+from pathlib import Path
+from typing import Any, Callable, Iterable, Optional
+
+from .identity import Identity, identity_of
+from .staging_file import remove
+
+_AT_FDCWD = -100  # <fcntl.h>
+_RENAME_NOREPLACE = 1  # <linux/fs.h>
+_UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # to this kernel or file system
+SUFFIX = ".aside"
+
+
+class CannotPlace(OSError):
+    """The file system can give a name to a file only by taking it from another."""
+
+
+def place(source: Path, target: Path) -> None:
+    """Give `source` the name `target`, on the same file system; FileExistsError if anything at all
+    has it.
+    """
+    try:
+        _rename_no_replace(os.fsencode(source), os.fsencode(target))
+        return
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+    try:
+        os.link(str(source), str(target), follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise CannotPlace(error.errno, error.strerror) from None
+    remove(source)
+
+
+def take_away(path: Path, expected: Identity, aside: Path, keep: Callable[[], bool]) -> bool:
+    """Remove `path` if it is `expected` at the moment of removal; whether it was.
+
+    `aside` is a folder of ours on the same file system. `keep()` is asked once the file has left
+    its name: true puts it back. OSError where the disk says so; the file is back then.
+    """
+    away = aside / f"{secrets.token_hex(4)}-{path.name}{SUFFIX}"  # a crash leaves its name, too
+    try:
+        os.rename(str(path), str(away))
+    except FileNotFoundError:
+        return False
+    try:
+        if identity_of(away) == expected and not keep() and identity_of(away) == expected:
+            remove(away)
+            return True
+    except BaseException:
+        put_back(away, (path,))
+        raise
+    put_back(away, (path,))
+    return False
+
+
+def put_back(away: Path, names: Iterable[Path]) -> Path:
+    """Give what was moved aside its name again, or the first of `names` that is free, or one beside
+    the first; where it is now.
+    """
+    tried = list(names)
+    first = tried[0]
+    for number in range(2, 1000):
+        tried.append(first.with_name(f"{first.stem} ({number}){first.suffix}"))
+    for name in tried:
+        try:
+            place(away, name)
+            return name
+        except FileExistsError:
+            continue
+    return away  # a thousand files of that name: it stays where it is, unharmed
+
+
+def _find_renameat2() -> Optional[Any]:
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2  # glibc 2.28 and newer, musl
+    except (OSError, AttributeError):
+        return None
+    call.argtypes = (
+        ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint,
+    )  # fmt: skip
+    call.restype = ctypes.c_int
+    return call
+
+
+def _rename_no_replace(source: bytes, target: bytes) -> None:
+    call = _find_renameat2()
+    if call is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if call(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE) != 0:
+        code = ctypes.get_errno()
+        # the constructor chooses FileExistsError and the like by the number
+        raise OSError(code, os.strerror(code), os.fsdecode(target))
