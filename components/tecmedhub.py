@@ -40,6 +40,7 @@ from .runtime.loose import as_text
 from .runtime.messages import in_language, spoken
 from .runtime.notices import Notices
 from .runtime.supervisor import Supervisor
+from .settings import memory
 from .settings.conf import read_conf
 from .settings.loader import merge, missing
 from .settings.model import LiveSettings
@@ -109,6 +110,7 @@ class TecMedHub:
             live=self.live,
             conf=conf,
             folder=Path(config_root) if config_root else None,
+            memory=self.folder / memory.FILE,
             notices=self.notices,
             worker=self.worker,
             supervisor=self.supervisor,

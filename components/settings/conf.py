@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..runtime.records import NamedTuple
+from .caution import GUARDED
 from .model import Origin
 from .options import BY_PATH, CONFIG_FILE, OPTIONS, SECTION
-from .problems import MAX_PROBLEMS, Problem, no_longer_needed, unknown
+from .problems import MAX_PROBLEMS, Problem, doubtful, no_longer_needed, unknown
 from .values import BadValue, Kind, Option, is_secrets_template, read
 
 FILAMENT = BY_PATH["printer_data.filament"]
@@ -27,6 +28,7 @@ class ConfValues(NamedTuple):
 
     values: Mapping[str, Any]
     problems: Tuple[Problem, ...] = ()
+    doubtful: Tuple[str, ...] = ()  # guarded options that somebody tried to set
 
     @property
     def config_file(self) -> str:
@@ -47,13 +49,20 @@ def read_conf(config: Any) -> ConfValues:
     values: Dict[str, Any] = {}
     filament: Dict[str, Any] = {}
     problems: List[Problem] = []
+    unclear: Dict[str, None] = {}
     names = {option.name: option for option in OPTIONS if option.kind is not Kind.MAP}
     prefix = FILAMENT.name + "_"
     place = f"moonraker.conf [{SECTION}]"
-    for name in _written(config, problems):
+    written = _written(config)
+    if written is None:
+        unclear.update(dict.fromkeys(GUARDED))
+        unread = f"moonraker.conf [{SECTION}] cannot be read"
+        problems.append(Problem("", Origin.MOONRAKER_CONF, unread))
+    for name in written or ():
         raw = _get(config, name)
         option = names.get(name)
         if raw is None:
+            unclear.update(dict.fromkeys([option.path] if option is not None else []))
             continue
         if option is not None:
             text = _rendered(config, option, raw, problems)
@@ -64,18 +73,18 @@ def read_conf(config: Any) -> ConfValues:
         else:
             problem = no_longer_needed(name, Origin.MOONRAKER_CONF, place)
             problems.append(problem or unknown(name, Origin.MOONRAKER_CONF, place))
+            if problem is None:
+                unclear.update(dict.fromkeys(doubtful(name, Origin.MOONRAKER_CONF)))
     if filament:
         values[FILAMENT.path] = filament
-    return ConfValues(values, tuple(problems[:MAX_PROBLEMS]))
+    return ConfValues(values, tuple(problems[:MAX_PROBLEMS]), tuple(unclear))
 
 
-def _written(config: Any, problems: List[Problem]) -> List[str]:
+def _written(config: Any) -> Optional[List[str]]:
     try:
         return [str(name) for name in config.get_options()]
-    except Exception as error:
-        text = f"moonraker.conf [{SECTION}] cannot be read ({type(error).__name__})"
-        problems.append(Problem("", Origin.MOONRAKER_CONF, text))
-        return []
+    except Exception:
+        return None
 
 
 def _get(config: Any, name: str) -> Optional[str]:

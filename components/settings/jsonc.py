@@ -1,7 +1,9 @@
-"""JSON as people write it, with comments, trailing commas, a BOM; and errors they can act on.
+"""JSON as people write it, with comments, trailing commas, any usual encoding; and errors they can
+act on.
 
-A reader of our own rather than comment stripping before `json.loads`: it never mistakes the `//` of
-a URL, knows the line of every name, and tells what is given twice. Time and memory are linear.
+Comments are blanked, so that every position stays, then the standard library reads it. Each name is
+handed to it with its line, which `object_pairs_hook` takes off again: thus the place of every name
+is known, and what is given twice is seen.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import bisect
 import codecs
 import json
 import re
-from typing import Any, Dict, List, Match, NoReturn, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Match, Sequence, Tuple
 
 from ..runtime.loose import printable
 from ..runtime.records import NamedTuple
@@ -20,17 +22,34 @@ MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
 MAX_DIGITS = 40
 
+_STRING = r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"'
 # Every alternative ends by itself: an unclosed quote costs one pass, not one for each character.
-_TOKEN = re.compile(
-    r"(?P<blank>[\s\ufeff]+|//[^\n]*)"
-    r"|(?P<comment>/\*(?s:.*?)(?P<comment_end>\*/|\Z))"
-    r'|(?P<string>"[^"\\\n]*(?:\\.[^"\\\n]*)*)(?P<string_end>"?)'
-    r"|(?P<mark>[{}\[\]:,])"
-    r'|(?P<word>[^\s"{}\[\]:,/]+|/)'
+_REMARK = re.compile(_STRING + r"?|//[^\n]*|/\*(?s:.*?)\*/|\ufeff")
+_LAST_COMMA = re.compile(
+    r"(?P<item>%s|[^\s\"{\[:,])(?P<gap>\s*),(?=\s*[}\]])|%s?" % (_STRING, _STRING)
 )
+_TOKEN = re.compile(r"(?P<token>%s|/\*|[^\s\"{}\[\]:,]+|[\"{}\[\]:,])(?P<named>\s*:)?" % _STRING)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
-_WORDS = {"true": True, "false": False, "null": None}
-_END = ""
+_WORDS = ("true", "false", "null")
+_CLOSING = {"{": "}", "[": "]"}
+_STRAY = re.compile("[\udc80-\udcff]")
+_WIDE = (
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (b"{\0", "utf-16-le"),
+    (b"\0{", "utf-16-be"),
+)
+_OURS = "\x00"  # before a reason of ours
+# What the standard library says, what to do about it, and whether it belongs before the position.
+_ADVICE = (
+    ("Expecting ',' delimiter", "a comma is missing here", True),
+    ("Expecting ':' delimiter", 'a colon is missing after this name in "…"', True),
+    ("Expecting property name", 'a name in double quotes is expected here: "name": value', False),
+    ("Expecting value", "a value is missing here", True),
+    ("Extra data", "there is something after the closing }", False),
+    ("Invalid control character", "a text holds a character that must not stand there", False),
+    ("Invalid", r"a backslash stands alone: write \\ for it", False),
+)
 
 
 class JsoncError(ValueError):
@@ -44,195 +63,186 @@ class JsoncError(ValueError):
 
 
 class Document(NamedTuple):
-    tree: Dict[str, Any]
-    lines: Dict[str, int]  # 1-based, by dotted path, of every name
-    repeated: Tuple[str, ...] = ()  # a sentence for each name given twice; the last one counts
+    """Of a name that is given more than once, objects are merged in `tree`; of all else the last
+    one stands there, and `repeated` has them all.
+    """
+
+    tree: Mapping[str, Any] = {}
+    lines: Mapping[str, int] = {}  # 1-based, by dotted path: where the name stands last
+    repeated: Mapping[str, Sequence[Tuple[int, Any]]] = {}  # by path: line and value, in order
+    remark: str = ""  # on its encoding
 
 
-def decode(data: bytes) -> str:
-    """The text of a file of at most `MAX_BYTES`; raises `JsoncError`."""
+def read_bytes(data: bytes) -> Document:
+    """The object in a file of at most `MAX_BYTES`; raises `JsoncError`.
+
+    A file without anything in it is what a power cut leaves, and no decision of anybody's.
+    """
+    if not data.strip(b"\0 \t\r\n"):
+        raise JsoncError(1, 1, "the file is empty; write {} into it if nothing shall be set here")
+    text, remark = decode(data)
+    return parse(text)._replace(remark=remark)
+
+
+def decode(data: bytes) -> Tuple[str, str]:
+    """The text of a file, and what is to be said about its encoding or ""; raises `JsoncError`.
+
+    Bytes that are no UTF-8 were saved by a Windows editor as "ANSI" (code page 1252). Each is read
+    by itself: whatever letter it is, the rest of the file means the same.
+    """
     if len(data) > MAX_BYTES:
         raise JsoncError(1, 1, f"the file is larger than {MAX_BYTES // 1024} KiB")
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"  # Windows' Notepad, on request
-    else:
-        encoding = "utf-8-sig"
+    wide = next((name for start, name in _WIDE if data.startswith(start)), "")
     try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise JsoncError(line, 1, "this line is not UTF-8 text; save the file as UTF-8") from None
+        text = data.decode(wide or "utf-8-sig", "strict" if wide else "surrogateescape")
+    except UnicodeDecodeError:
+        raise JsoncError(1, 1, "this is no readable text; save the file as UTF-8") from None
+    stray = _STRAY.search(text)
+    if stray is None:
+        return text, ""
+    line = text.count("\n", 0, stray.start()) + 1
+    return _STRAY.sub(_ansi, text), f"line {line} is not UTF-8; it was read as Windows' ANSI"
+
+
+def _ansi(match: Match[str]) -> str:
+    return bytes([ord(match.group()) - 0xDC00]).decode("cp1252", "replace")
 
 
 def parse(text: str) -> Document:
-    """The object in `text`; comments alone are an empty one. Raises `JsoncError` only.
+    """The object in `text`; comments alone are an empty one. Raises `JsoncError` only."""
+    text = _LAST_COMMA.sub(_without_comma, _REMARK.sub(_blank, text))
+    if not text.strip():
+        return Document()
+    starts = [0] + [match.end() for match in re.finditer("\n", text)]
+    try:
+        marked = _marked(text, starts)
+        json.loads(text)  # for the position of what is wrong
+    except json.JSONDecodeError as error:
+        at, reason = _explained(text, error)
+        line = bisect.bisect_right(starts, at)
+        raise JsoncError(line, at - starts[line - 1] + 1, reason) from None
+    unfolding = _Unfolding()
+    tree = unfolding.value(json.loads(marked, object_pairs_hook=_Pairs), "")
+    return Document(tree, unfolding.lines, unfolding.repeated)
 
-    For a thread: a file of the largest size takes some tenths of a second.
-    """
-    return _Parser(text).document()
+
+def _blank(match: Match[str]) -> str:
+    found = match.group()
+    return found if found.startswith('"') else re.sub(r"[^\n]", " ", found)
 
 
-class _Parser:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.starts = [0] + [match.end() for match in re.finditer("\n", text)]
-        self.position = 0  # of the present token
-        self.end = 0  # of the present token
-        self.tokens = 0  # so far
-        self.before = 0  # the end of the token before it
-        self.kind = ""  # string, mark or word; _END after the last
-        self.lexeme = ""
+def _without_comma(match: Match[str]) -> str:
+    item = match.group("item")
+    return match.group() if item is None else f"{item}{match.group('gap')} "
+
+
+def _marked(text: str, starts: Sequence[int]) -> str:
+    """`text` with its line in every name, once its words and brackets are found to be right."""
+    if not text.lstrip().startswith("{"):
+        raise _fault("the file must hold one object: { at the beginning, } at the end", text, 0)
+    pieces: List[str] = []
+    done = 0
+    opened: List[int] = []
+    for index, match in enumerate(_TOKEN.finditer(text)):
+        breathe(index, 200)
+        at, token, reason = match.start(), match.group("token"), ""
+        if token[0] == '"' and len(token) > 1:
+            if match.group("named"):
+                end = match.end("token")
+                pieces += [text[done : end - 1], "\\u0000", str(_line(starts, at)), '"']
+                done = end
+        elif token in ("{", "["):
+            opened.append(at)
+            if len(opened) > MAX_DEPTH:
+                reason = f"more than {MAX_DEPTH} brackets within each other"
+        elif token in ("}", "]"):
+            closing = _CLOSING[text[opened.pop()]] if opened else token
+            if token != closing:
+                reason = f"this {token} should be {closing}"
+        elif token not in (",", ":"):
+            reason = _wrong(token, named=match.group("named") is not None)
+        if reason:
+            raise _fault(reason, text, at)
+    if opened:
+        bracket, line = text[opened[-1]], _line(starts, opened[-1])
+        reason = f"the {bracket} of line {line} is not closed by {_CLOSING[bracket]}"
+        raise _fault(f"the file ends, but {reason}", text, len(text.rstrip()))
+    return "".join([*pieces, text[done:]])
+
+
+def _line(starts: Sequence[int], position: int) -> int:
+    return bisect.bisect_right(starts, position)
+
+
+def _fault(reason: str, text: str, position: int) -> json.JSONDecodeError:
+    return json.JSONDecodeError(_OURS + reason, text, position)
+
+
+def _explained(text: str, error: json.JSONDecodeError) -> Tuple[int, str]:
+    """Where it is, and what to do about it."""
+    at, said = error.pos, error.msg
+    if said.startswith(_OURS):
+        return at, said[len(_OURS) :]
+    if text[at : at + 1] == ",":
+        return at, "there is a comma too many"
+    for known, reason, before in _ADVICE:
+        if said.startswith(known):
+            return (len(text[:at].rstrip()) if before else at), reason
+    return at, said
+
+
+class _Pairs(List[Tuple[str, Any]]):
+    """An object as it is written: every name with its line, repeated ones too."""
+
+
+class _Unfolding:
+    """Takes the lines off the names again."""
+
+    def __init__(self) -> None:
         self.lines: Dict[str, int] = {}
-        self.repeated: List[str] = []
-        self.step()
+        self.repeated: Dict[str, List[Tuple[int, Any]]] = {}
 
-    def document(self) -> Document:
-        if self.kind == _END:
-            return Document({}, {})
-        if self.lexeme != "{":
-            self.fail("the file must hold one object: { at the beginning, } at the end")
-        tree = self.object("", 1)
-        if self.kind != _END:
-            self.fail("there is something after the closing }")
-        return Document(tree, self.lines, tuple(self.repeated))
-
-    def step(self) -> None:
-        """Go to the next token."""
-        self.tokens += 1
-        breathe(self.tokens, 200)
-        self.before = self.end
-        while self.end < len(self.text):
-            match = _TOKEN.match(self.text, self.end)
-            assert match is not None  # the alternatives leave no character out
-            self.position, self.end = match.span()
-            if match.group("comment") is not None and not match.group("comment_end"):
-                self.fail("this comment /* is not closed by */")
-            if match.group("blank") is None and match.group("comment") is None:
-                self.set(match)
-                return
-        self.position, self.kind, self.lexeme = self.end, _END, ""
-
-    def set(self, match: Match[str]) -> None:
-        self.lexeme = match.group()
-        if match.group("string") is not None:
-            self.kind = "string"
-            if not match.group("string_end"):
-                self.fail('this text is not closed by "')
-        else:
-            self.kind = "mark" if match.group("mark") is not None else "word"
-
-    def object(self, path: str, depth: int) -> Dict[str, Any]:
-        opened = self.open(depth)
-        result: Dict[str, Any] = {}
-        while self.lexeme != "}" or self.kind != "mark":
-            if self.kind != "string":
-                self.fail_at_name(opened)
-            name, line = self.string(), self.line(self.position)
-            inner = f"{path}.{name}" if path else name
-            if name in result and len(self.repeated) < MAX_DEPTH:
-                first = self.lines.get(inner, 0)
-                self.repeated.append(f'line {line}: "{inner[:60]}" stands in line {first} already')
-            self.lines[inner] = line
-            self.step()
-            if self.lexeme != ":" or self.kind != "mark":
-                self.fail('a colon is missing after this name in "…"', self.before)
-            self.step()
-            result[name] = self.value(inner, depth)
-            self.comma("}", opened)
-        self.step()
-        return result
-
-    def array(self, path: str, depth: int) -> List[Any]:
-        opened = self.open(depth)
-        result: List[Any] = []
-        while self.lexeme != "]" or self.kind != "mark":
-            if self.kind == _END:
-                self.fail_open(opened)
-            result.append(self.value(path, depth))
-            self.comma("]", opened)
-        self.step()
-        return result
-
-    def open(self, depth: int) -> int:
-        opened = self.position
-        if depth > MAX_DEPTH:
-            self.fail(f"more than {MAX_DEPTH} brackets within each other")
-        self.step()
-        return opened
-
-    def comma(self, closing: str, opened: int) -> None:
-        """After a value: a comma (also a trailing one), or the closing bracket."""
-        if self.kind == "mark" and self.lexeme == closing:
-            return
-        if self.kind == _END:
-            self.fail_open(opened)
-        if self.kind != "mark" or self.lexeme != ",":
-            if self.kind == "mark" and self.lexeme in "}]":
-                self.fail(f"this {self.lexeme} should be {closing}")
-            self.fail("a comma is missing here", self.before)
-        self.step()
-
-    def value(self, path: str, depth: int) -> Any:
-        if self.kind == "string":
-            value: Any = self.string()
-        elif self.lexeme == "{":
-            return self.object(path, depth + 1)
-        elif self.lexeme == "[":
-            return self.array(path, depth + 1)
-        elif self.kind == "word":
-            value = self.word()
-        else:
-            self.fail("a value is missing here", self.before)
-        self.step()
+    def value(self, value: Any, path: str) -> Any:
+        if isinstance(value, _Pairs):
+            return self.object(value, path, {})
+        if isinstance(value, list):
+            return [self.value(item, f"{path}.") for item in value]
         return value
 
-    def string(self) -> str:
-        try:
-            return str(json.loads(self.lexeme, strict=False))
-        except ValueError:
-            self.fail("a backslash in this text must be written twice: \\\\")
-
-    def word(self) -> Any:
-        word = self.lexeme
-        if word in _WORDS:
-            return _WORDS[word]
-        number = _NUMBER.match(word)
-        if number is None:
-            self.fail(_advice(word))
-        if len(word) > MAX_DIGITS:
-            self.fail("this number has too many digits")
-        return float(word) if number.group(1) or number.group(2) else int(word)
-
-    def line(self, position: int) -> int:
-        return bisect.bisect_right(self.starts, position)
-
-    def fail_at_name(self, opened: int) -> NoReturn:
-        if self.kind == _END:
-            self.fail_open(opened)
-        if self.lexeme == ",":
-            self.fail("there is a comma too many")
-        if self.lexeme == "]":
-            self.fail("this ] should be }")
-        if self.lexeme.startswith("#"):
-            self.fail(_advice(self.lexeme))
-        self.fail('a name in double quotes is expected here, as in "name": value')
-
-    def fail_open(self, opened: int) -> NoReturn:
-        closing = "}" if self.text[opened] == "{" else "]"
-        line = self.line(opened)
-        reason = (
-            f"the file ends, but the {self.text[opened]} of line {line} is not closed by {closing}"
-        )
-        self.fail(reason, self.before)
-
-    def fail(self, reason: str, position: Optional[int] = None) -> NoReturn:
-        at = self.position if position is None else position
-        line = self.line(at)
-        raise JsoncError(line, at - self.starts[line - 1] + 1, reason)
+    def object(self, pairs: _Pairs, path: str, tree: Dict[str, Any]) -> Dict[str, Any]:
+        """`tree` with the names of `pairs` in it."""
+        for marked, inner in pairs:
+            name, _, line = marked.rpartition("\x00")
+            place = f"{path}.{name}" if path else name
+            known = tree.get(name)
+            if name in tree:
+                self.repeated.setdefault(place, [(self.lines[place], known)])
+            if isinstance(known, dict) and isinstance(inner, _Pairs):
+                value: Any = self.object(inner, place, known)
+            else:
+                value = self.value(inner, place)
+            if name in tree:
+                self.repeated[place].append((int(line), value))
+            if not isinstance(known, dict):
+                tree[name] = value
+            self.lines[place] = int(line)
+        return tree
 
 
-def _advice(word: str) -> str:
+def _wrong(word: str, *, named: bool) -> str:
+    """Why `word`, which is no text, is no value either; "" if it is one."""
     shown = printable(word, 30)
+    number = _NUMBER.match(word)
+    if named:
+        return 'a name in double quotes is expected here: "name": value'
+    if word == "/*":
+        return "this comment /* is not closed by */"
+    if word == '"':
+        return 'this text is not closed by "'
+    if number is not None:
+        return "this number has too many digits" if len(word) > MAX_DIGITS else ""
+    if word in _WORDS:
+        return ""
     if word.lower() in _WORDS or word == "None":
         return f"write {word.lower().replace('none', 'null')} instead of {shown}"
     if word.startswith(("'", "’", "“", "”", "‘")):

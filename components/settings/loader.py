@@ -1,27 +1,33 @@
 """From what is written to what is in force: pure, and for any input at all, never an exception.
 
-Two layers: the strings of `[tecmedhub]` in moonraker.conf, and above them the JSON file. Each value
-is checked alone. A wrong one yields a `Problem` and leaves what was in force before it: the last
-good value of the JSON file, else what moonraker.conf says, else the default. Where that default
-would let the hub do more than the operator may have meant, the table's cautious value is taken.
+Layers, lowest first: the strings of `[tecmedhub]` in moonraker.conf, client v4's JSON file, ours.
+Each value is checked alone. A wrong one yields a `Problem` and leaves the last good value of its
+file, else what the layer below says, but no more than the table's cautious value allows.
+
+No accident widens: a guarded option (`caution`) that a JSON file has narrowed stays so until a file
+says something else about it, in so many words.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..runtime.records import NamedTuple
 from ..runtime.redaction import Redactor
 from ..runtime.steps import breathe
 from . import model
+from .caution import GUARDED, cautious, narrower, wider
 from .conf import ConfValues, read_conf
+from .jsonc import Document
+from .memory import NOTHING, Memory
 from .model import Origin, Origins, RemoteControl, Settings
 from .options import BY_PATH, CONFIG_FILE, OPTIONS, SECTION, SECTIONS
-from .problems import MAX_PROBLEMS, Problem, no_longer_needed, unknown
-from .values import BadValue, Kind, Option, figure, read, shown
+from .problems import MAX_PROBLEMS, Problem, doubtful, no_longer_needed, unknown
+from .values import BadValue, Kind, Option, Reading, figure, read, shown
 
 __all__ = [
     "ConfValues",
+    "Layer",
     "Loaded",
     "Problem",
     "describe_value",
@@ -31,167 +37,306 @@ __all__ = [
     "value_of",
 ]
 
+MAX_LOOKED_AT = 50  # names below one that is not known
+
+
+class Layer(NamedTuple):
+    """A JSON file that is there; `document` is None where it cannot be understood."""
+
+    name: str
+    document: Optional[Document]
+    origin: Origin = Origin.JSON
+
 
 class Loaded(NamedTuple):
     settings: Settings
     origins: Origins  # by path, for every option
     problems: Tuple[Problem, ...]
+    memory: Memory = NOTHING  # to be given to the next `merge`
 
 
-def merge(
-    conf: ConfValues,
-    tree: Optional[Mapping[str, Any]] = None,
-    *,
-    file_name: str = CONFIG_FILE,
-    lines: Optional[Mapping[str, int]] = None,
-    last: Optional[Loaded] = None,
-) -> Loaded:
-    """What is in force, given moonraker.conf and the JSON file's `tree`.
-
-    `lines` gives the line of each path in the file. With `last`, a wrong value in the file leaves
-    what `last` had from it. With a `tree`, for a thread: thousands of unknown names take long.
+def merge(conf: ConfValues, layers: Sequence[Layer] = (), memory: Memory = NOTHING) -> Loaded:
+    """What is in force, given moonraker.conf, the JSON files, lowest first, and what they said when
+    they were last understood. With layers, for a thread: thousands of unknown names take long.
     """
-    return _Merge(conf, tree or {}, file_name, lines or {}, last).run()
+    return _Merge(conf, memory).run(layers)
 
 
 class _Merge:
-    def __init__(
-        self,
-        conf: ConfValues,
-        tree: Mapping[str, Any],
-        file_name: str,
-        lines: Mapping[str, int],
-        last: Optional[Loaded],
-    ) -> None:
+    def __init__(self, conf: ConfValues, memory: Memory) -> None:
         self.conf = conf
-        self.file_name = file_name
-        self.lines = lines
-        self.last = last
+        self.memory = memory
         self.values: Dict[str, Any] = {option.path: option.default for option in OPTIONS}
         self.origins: Origins = {option.path: Origin.DEFAULT for option in OPTIONS}
         self.problems: List[Problem] = list(conf.problems)
         self.untold = 0
-        self.leaves = 0
-        self.json: Dict[str, Any] = {}
-        for key, value in tree.items():
-            self._sort(key, value)
+        self.news: Dict[str, bool] = {}  # by path: the value differs from what its file said before
+        self.tokens: List[Any] = [conf.values.get("printer_token")]
+        self.remembered: Dict[str, Mapping[str, Any]] = {}
 
-    def run(self) -> Loaded:
-        for origin, written in (
-            (Origin.MOONRAKER_CONF, self.conf.values),
-            (Origin.JSON, self.json),
-        ):
-            for option in OPTIONS:
-                if option.path in written:
-                    if origin is Origin.JSON:
-                        breathe(0, every=1)  # a list may have taken some milliseconds
-                    self._take(option, written[option.path], origin)
+    def run(self, layers: Sequence[Layer]) -> Loaded:
+        for option in OPTIONS:
+            if option.path in self.conf.values:
+                self.take_conf(option, self.conf.values[option.path])
+        for path in self.conf.doubtful:
+            if path not in self.conf.values:
+                self.doubt(BY_PATH[path])
+        for layer in layers:
+            _JsonLayer(self, layer).apply()
+        self.guard(layers[-1].name if layers else self.conf.config_file)
         if self.origins["intervals.status_idle"] is Origin.DEFAULT:
             self.values["intervals.status_idle"] = self.values["intervals.status_update"]
         if self.untold:
-            text = f"{self.file_name}: and {self.untold} more problems like these"
+            text = f"and {self.untold} more problems like these"
             self.problems.append(Problem("", Origin.JSON, text))
-        return Loaded(_build(self.values), self.origins, self._without_secrets())
+        problems = self.without_secrets()
+        return Loaded(_build(self.values), self.origins, problems, self.new_memory())
 
-    def _sort(self, key: str, value: Any) -> None:
-        """One key of the top level: an option, a section, a remark, or something else."""
-        if _is_remark(key) or value is None:
-            return
-        if not key or key not in SECTIONS:
-            self._leaf(key, value)
-        elif isinstance(value, Mapping):
-            for name, inner in value.items():
-                if not _is_remark(name) and inner is not None:
-                    self._leaf(f"{key}.{name}", inner)
-        elif value != []:  # PHP's empty array
-            text = f'{self._where(key)}: "{key}" must be an object {{…}}, not {shown(value)}'
-            self._tell(Problem(key, Origin.JSON, f"{text}; what was in force stays"))
-            self._keep_last(key)
-
-    def _keep_last(self, section: str) -> None:
-        for option in OPTIONS:
-            if option.path.startswith(section + ".") and self._was_json(option.path):
-                assert self.last is not None
-                self.json[option.path] = value_of(self.last.settings, option.path)
-
-    def _was_json(self, path: str) -> bool:
-        return self.last is not None and self.last.origins.get(path) is Origin.JSON
-
-    def _leaf(self, path: str, value: Any) -> None:
-        self.leaves += 1
-        breathe(self.leaves, 200)
-        option = BY_PATH.get(path)
-        if option is not None and option.in_json:
-            self.json[path] = value
-        elif option is not None:
-            text = f"{self._where(path)}: {path} can be set in moonraker.conf only"
-            self._tell(Problem(path, Origin.JSON, text))
-        elif len(self.problems) >= MAX_PROBLEMS:
-            self.untold += 1  # and not compared with every known name, which takes its time
-        else:
-            breathe(len(self.problems), 4)
-            where = self._where(path)
-            problem = no_longer_needed(path, Origin.JSON, where)
-            self._tell(problem or unknown(path, Origin.JSON, where))
-
-    def _take(self, option: Option, raw: Any, origin: Origin) -> None:
-        path = option.path
-        if origin is Origin.MOONRAKER_CONF and option.kind is Kind.TOKEN and not raw.strip():
+    def take_conf(self, option: Option, raw: Any) -> None:
+        path, origin = option.path, Origin.MOONRAKER_CONF
+        if option.kind is Kind.TOKEN and not raw.strip():
             return  # left empty: not given
+        called = f"moonraker.conf [{SECTION}]: {option.name}"
         try:
             reading = read(option, raw)
         except BadValue as error:
-            self._refuse(option, raw, origin, error)
+            self.refused(option, called, raw, str(error), self.doubt(option), origin)
             return
-        value = reading.value
+        self.put(option, self.taken(option, reading, called, origin), origin)
+        self.news[path] = raw != self.memory.conf.get(path)
+
+    def taken(
+        self, option: Option, reading: Reading, called: str, origin: Origin, known: Any = None
+    ) -> Any:
+        """The value of what could be read only in parts: whatever was to be denied besides, is."""
+        value, told = reading.value, list(reading.left_out)
+        if told and option.path == "security.denied_actions":
+            value = narrower(option, value, option.cautious if known is None else known)
+            told.append(f"until this is mended, denied are {', '.join(value)}")
+        for sentence in told:
+            self.tell(Problem(option.path, origin, f"{called}: {sentence}"))
+        return value
+
+    def put(self, option: Option, value: Any, origin: Origin) -> None:
         if option.kind is Kind.MAP:
-            value = {**self.values[path], **value}
-        self.values[path] = value
-        self.origins[path] = origin
-        for sentence in reading.left_out:
-            self._tell(Problem(path, origin, f"{self._called(option, origin)}: {sentence}"))
+            value = {**self.values[option.path], **value}
+        self.values[option.path] = value
+        self.origins[option.path] = origin
 
-    def _refuse(self, option: Option, raw: Any, origin: Origin, error: BadValue) -> None:
-        path = option.path
-        if origin is Origin.JSON and self.last is not None and self._was_json(path):
-            self.values[path] = value_of(self.last.settings, path)
-            self.origins[path] = Origin.JSON
-            instead = f"{describe_value(option, self.values[path])} stays in force"
-        elif self.origins[path] is Origin.DEFAULT and option.cautious is not None:
-            self.values[path] = option.cautious
-            instead = f"to be safe, {describe_value(option, option.cautious)} is in force"
-        else:
-            default = " (the default)" if self.origins[path] is Origin.DEFAULT else ""
-            instead = f"{describe_value(option, self.values[path])}{default} is in force"
+    def doubt(self, option: Option) -> str:
+        """Nobody can tell what was meant; what is in force instead, for a sentence."""
+        value = self.values[option.path]
+        safe = cautious(option, value)
+        if safe != value:
+            self.put(option, safe, Origin.CAUTIOUS)
+            return f"to be safe, {describe_value(option, safe)} is in force"
+        default = " (the default)" if self.origins[option.path] is Origin.DEFAULT else ""
+        return f"{describe_value(option, value)}{default} is in force"
+
+    def refused(
+        self, option: Option, called: str, raw: Any, error: str, instead: str, origin: Origin
+    ) -> None:
         value = "" if option.secret else f" {shown(raw)} is not valid, it"
-        text = f"{self._called(option, origin)}:{value} must be {error}; {instead}"
-        self._tell(Problem(path, origin, text))
+        text = f"{called}:{value} must be {error}; {instead}"
+        self.tell(Problem(option.path, origin, text))
 
-    def _tell(self, problem: Problem) -> None:
+    def guard(self, file_name: str) -> None:
+        """What a JSON file has narrowed stays so, unless what is wider now was written since."""
+        for path, old in self.memory.held.items():
+            option, value = BY_PATH[path], self.values[path]
+            if self.news.get(path) or not wider(path, value, old):
+                continue
+            held = narrower(option, value, old)
+            self.put(option, held, Origin.KEPT)
+            text = (
+                f"{path} is no longer written in {file_name}; {describe_value(option, held)} stays "
+                f"in force, since this may not be loosened by accident. If it is meant, write "
+                f"the value that shall count there (the default is "
+                f"{describe_value(option, option.default)})"
+            )
+            self.tell(Problem(path, Origin.KEPT, text))
+
+    def new_memory(self) -> Memory:
+        json = (Origin.V4, Origin.JSON, Origin.KEPT)
+        held = {path: self.values[path] for path in GUARDED if self.origins[path] in json}
+        for path, old in self.memory.held.items():
+            if self.origins[path] is Origin.CAUTIOUS:
+                held[path] = old
+        conf: Dict[str, str] = {}
+        for path in held:
+            kept = self.origins[path] in (Origin.KEPT, Origin.CAUTIOUS)
+            written = (self.memory.conf if kept else self.conf.values).get(path)
+            if written is not None:
+                conf[path] = str(written)
+        return Memory(self.remembered, held, conf)
+
+    def tell(self, problem: Problem) -> None:
         if len(self.problems) < MAX_PROBLEMS:
             if problem not in self.problems:
                 self.problems.append(problem)
         else:
             self.untold += 1
 
-    def _called(self, option: Option, origin: Origin) -> str:
-        if origin is Origin.JSON:
-            return f"{self._where(option.path)}: {option.path}"
-        return f"moonraker.conf [{SECTION}]: {option.name}"
-
-    def _where(self, path: str) -> str:
-        line = self.lines.get(path)
-        return f"{self.file_name}, line {line}" if line else self.file_name
-
-    def _without_secrets(self) -> Tuple[Problem, ...]:
+    def without_secrets(self) -> Tuple[Problem, ...]:
         """The token may stand in the wrong place, too."""
         redactor = Redactor()
         path = "printer_token"
         longest = 4 * BY_PATH[path].limit  # no sentence holds a longer one whole
-        for raw in (self.conf.values.get(path), self.json.get(path), self.values[path]):
+        for raw in (*self.tokens, self.values[path]):
             if isinstance(raw, str) and len(raw) <= longest:
                 redactor.add(raw.strip())
         return tuple(p._replace(text=redactor.known(p.text)) for p in self.problems)
+
+
+class _JsonLayer:
+    """One JSON file, laid over what is there."""
+
+    def __init__(self, merge: _Merge, layer: Layer) -> None:
+        self.merge = merge
+        self.layer = layer
+        self.document = layer.document or Document()
+        self.before = merge.memory.layers.get(layer.name)  # None: never understood
+        self.written: Dict[str, Any] = {}
+        self.unclear: Dict[str, None] = {}  # options that somebody may have meant to set
+        self.leaves = 0
+
+    def apply(self) -> None:
+        merge, origin, before = self.merge, self.layer.origin, self.before
+        values: Dict[str, Any] = dict(before or {})
+        if self.layer.document is not None:
+            values = {}
+            for key, value in self.document.tree.items():
+                self.sort(key, value)
+            if self.document.remark:
+                text = f"{self.layer.name}: {self.document.remark}; save it as UTF-8"
+                merge.tell(Problem("", origin, text, explained=True))
+        elif before is None:
+            self.unclear.update(dict.fromkeys(GUARDED))
+        safe: List[str] = []
+        for option in OPTIONS:
+            path = option.path
+            if path in self.written:
+                breathe(0, every=1)  # a list may have taken some milliseconds
+                self.take(option, self.written[path], values)
+            elif path in self.unclear:
+                if before is not None and path in before:
+                    values[path] = before[path]
+                elif merge.doubt(option).startswith("to be safe"):
+                    safe.append(f"{path}: {describe_value(option, merge.values[path])}")
+            if path in values:
+                merge.put(option, values[path], origin)
+                merge.news[path] = before is None or values[path] != before.get(path)
+        if safe and self.layer.document is not None:
+            text = f"{self.layer.name}: to be safe, in force are {'; '.join(safe)}"
+            merge.problems.append(Problem("security", origin, text))  # however many there are
+        if self.layer.document is not None or before is not None:
+            merge.remembered[self.layer.name] = values
+
+    def take(self, option: Option, raw: Any, values: Dict[str, Any]) -> None:
+        path, origin = option.path, self.layer.origin
+        if path == "printer_token":
+            self.merge.tokens.append(raw)
+        called = f"{self.where(path)}: {path}"
+        pieces = self.document.repeated.get(path, ())
+        if pieces and option.kind is not Kind.MAP:
+            raw = self.one_of(option, pieces)
+        if raw is None:
+            return
+        known = (self.before or {}).get(path)
+        try:
+            reading = read(option, raw)
+        except BadValue as error:
+            if known is not None:
+                values[path] = known
+                instead = f"{describe_value(option, known)} stays in force"
+            else:
+                instead = self.merge.doubt(option)
+            self.merge.refused(option, called, raw, str(error), instead, origin)
+            return
+        values[path] = self.merge.taken(option, reading, called, origin, known)
+
+    def one_of(self, option: Option, pieces: Sequence[Tuple[int, Any]]) -> Any:
+        """Which of several values counts: of a guarded option what all of them allow, or one that
+        cannot be read and is thus refused; else the last.
+        """
+        path = option.path
+        line, best = pieces[-1]
+        if path in GUARDED:
+            pieces = [piece for piece in pieces if piece[1] is not None] or pieces
+            try:
+                best = read(option, pieces[0][1]).value
+                for _, raw in pieces[:MAX_LOOKED_AT]:
+                    best = narrower(option, read(option, raw).value, best)
+                alike = [line for line, raw in pieces if read(option, raw).value == best]
+                line = alike[-1] if alike else 0
+            except BadValue:
+                line, best = next(piece for piece in pieces if not _readable(option, piece[1]))
+        counts = f"line {line} counts" if line else "what all of them allow counts"
+        lines = ", ".join(str(line) for line, _ in pieces[:MAX_PROBLEMS])
+        text = f"{self.layer.name}: {path} stands in lines {lines}; {counts}"
+        self.merge.tell(Problem(path, self.layer.origin, text))
+        return best
+
+    def sort(self, key: str, value: Any) -> None:
+        """One key of the top level: an option, a section, a remark, or something else."""
+        if _is_remark(key) or (value is None and key not in self.document.repeated):
+            return
+        if not key or key not in SECTIONS:
+            self.leaf(key, value)
+            return
+        for line, piece in self.document.repeated.get(key, ((0, value),)):
+            if not isinstance(piece, Mapping) and piece not in ([], None):  # PHP's empty array
+                self.wrong_kind(key, line, piece)
+        if isinstance(value, Mapping):
+            for name, inner in value.items():
+                path = f"{key}.{name}"
+                if not _is_remark(name) and (inner is not None or path in self.document.repeated):
+                    self.leaf(path, inner)
+
+    def wrong_kind(self, section: str, line: int, value: Any) -> None:
+        place = f"{self.layer.name}, line {line}" if line else self.where(section)
+        text = f'{place}: "{section}" must be an object {{…}}, not {shown(value)}'
+        inside = [option.path for option in OPTIONS if option.path.startswith(section + ".")]
+        self.unclear.update(dict.fromkeys(inside))
+        if self.before is not None:
+            text += "; what was in force stays"
+        self.merge.tell(Problem(section, self.layer.origin, text))
+
+    def leaf(self, path: str, value: Any) -> None:
+        self.leaves += 1
+        breathe(self.leaves, 200)
+        merge, origin = self.merge, self.layer.origin
+        option = BY_PATH.get(path)
+        if option is not None and option.in_json:
+            self.written[path] = value
+        elif option is not None:
+            text = f"{self.where(path)}: {path} can be set in moonraker.conf only"
+            merge.tell(Problem(path, origin, text))
+        elif len(merge.problems) >= MAX_PROBLEMS:
+            merge.untold += 1  # and not compared with every known name, which takes its time
+            self.unclear.update(dict.fromkeys(GUARDED))
+        else:
+            breathe(len(merge.problems), 4)
+            where = self.where(path)
+            problem = no_longer_needed(path, Origin.JSON, where)
+            if problem is None:
+                inside = list(value)[:MAX_LOOKED_AT] if isinstance(value, Mapping) else []
+                meant = {path for name in (path, *inside) for path in doubtful(name, Origin.JSON)}
+                self.unclear.update(dict.fromkeys(meant))
+                problem = unknown(path, Origin.JSON, where)
+            merge.tell(problem._replace(origin=origin))
+
+    def where(self, path: str) -> str:
+        line = self.document.lines.get(path)
+        return f"{self.layer.name}, line {line}" if line else self.layer.name
+
+
+def _readable(option: Option, raw: Any) -> bool:
+    try:
+        read(option, raw)
+    except BadValue:
+        return False
+    return True
 
 
 def _is_remark(key: str) -> bool:

@@ -18,7 +18,10 @@ class Origin(str, Enum):
 
     DEFAULT = "default"
     MOONRAKER_CONF = "moonraker.conf"
+    V4 = "printer_config.json"  # client v4's file, below our own
     JSON = "json"
+    KEPT = "kept"  # was written in a JSON file before; what is now would allow more
+    CAUTIOUS = "cautious"  # nobody can tell what was meant
 
 
 class RemoteControl(str, Enum):

@@ -23,11 +23,13 @@ _ACTIONS = (
     *("toggle_fan", "set_fan", "fan_off", "gcode", "macro", "firmware_restart"),
     *("print", "print_local", "snapshot", "timelapse_now", "reboot", "shutdown"),
 )
+# Those that a hub of which nobody knows what it may do can still ask for.
+_HARMLESS = ("emergency_stop", "pause", "cancel", "cancel_download", "snapshot")
 _HEARTBEAT = 55.0  # the hub lists a printer as offline after 60 s without a status
 
 
-def _seconds(path: str, low: float, high: float, text: str) -> Option:
-    return Option(path, Kind.NUMBER, text, unit=_S, low=low, high=high)
+def _seconds(path: str, low: float, high: float, text: str, **more: Any) -> Option:
+    return Option(path, Kind.NUMBER, text, unit=_S, low=low, high=high, **more)
 
 
 def _default(path: str) -> Any:
@@ -182,7 +184,12 @@ _TABLE: Tuple[Option, ...] = (
     Option("retries.exponential_backoff", Kind.BOOLEAN, "Double the pause after each failure."),
     _seconds("retries.base_delay", 0.1, 60, "The first pause."),
     # Files
-    Option("file_management.auto_cleanup", Kind.BOOLEAN, "Delete old G-code files."),
+    Option(
+        "file_management.auto_cleanup",
+        Kind.BOOLEAN,
+        "Delete old G-code files.",
+        cautious=False,
+    ),
     Option(
         "file_management.max_age_days",
         Kind.NUMBER,
@@ -203,6 +210,7 @@ _TABLE: Tuple[Option, ...] = (
         "file_management.verify_checksums",
         Kind.BOOLEAN,
         "Refuse a download whose checksum differs from the hub's.",
+        cautious=True,
     ),
     Option(
         "file_management.max_size_mb",
@@ -266,6 +274,7 @@ _TABLE: Tuple[Option, ...] = (
         0,
         60,
         "Least time between two commands; an emergency stop never waits.",
+        cautious=10.0,
     ),
     Option(
         "security.allowed_gcode_patterns",
@@ -291,6 +300,7 @@ _TABLE: Tuple[Option, ...] = (
         limit=60,
         items=64,
         example="reboot, shutdown",
+        cautious=tuple(action for action in _ACTIONS if action not in _HARMLESS),
     ),
     Option(
         "security.require_clear_bed",

@@ -1,9 +1,9 @@
-"""The JSON file in Moonraker's config folder, live: in force within two seconds of being saved.
+"""The JSON files in Moonraker's config folder, live: in force within two seconds of being saved.
 
 Moonraker's file events tell of every edit, by a web interface or over SSH; a look at the file's
 status every `POLL` seconds stands in where its file observer is off. Whatever changed is read when
-it stands still, since some editors write a file in pieces. A broken file changes nothing, and a
-notice says where it is broken.
+it stands still, since some editors write a file in pieces. A file that cannot be understood goes on
+meaning what it said before, across a restart too, and a notice says where it is broken.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
 from .conf import ConfValues
 from .effective import changes, describe
-from .jsonc import MAX_BYTES, Document, JsoncError, decode, parse
-from .loader import Loaded, merge
-from .model import LiveSettings
+from .jsonc import MAX_BYTES, Document, JsoncError, read_bytes
+from .loader import Layer, Loaded, merge
+from .memory import Memory, load, save
+from .model import LiveSettings, Origin
 from .options import V4_CONFIG_FILE
 
 # Seconds between two looks. Moonraker's file observer tells of every edit, over SSH too; this is
@@ -39,11 +40,8 @@ class _Found(NamedTuple):
     """What the folder holds now."""
 
     signature: _Signature
-    name: str  # of the file that counts
-    document: Optional[Document] = None  # None: it is broken, see `error`
-    error: str = ""
-    present: bool = False
-    ignored: str = ""  # the other file, if that sets options too
+    layers: Tuple[Layer, ...]  # the files that are there, lowest first
+    errors: Mapping[str, str] = {}  # by file: why it cannot be understood
 
 
 class Override:
@@ -55,22 +53,27 @@ class Override:
         live: LiveSettings,
         conf: ConfValues,
         folder: Optional[Path],
+        memory: Path,
         notices: Notices,
         worker: Worker,
         supervisor: Supervisor,
         clock: Clock,
     ) -> None:
-        """`folder` is Moonraker's config root; None: moonraker.conf alone counts."""
+        """`folder` is Moonraker's config root; None: moonraker.conf alone counts. `memory` is the
+        file of our own that remembers what was understood last.
+        """
         self._live = live
         self._conf = conf
         self._folder = folder
+        self._memory_file = memory
+        self._memory: Optional[Memory] = None  # not read yet
         self._notices = notices
         self._worker = worker
         self._supervisor = supervisor
         self._clock = clock
         self.loaded: Loaded = merge(conf)
         self.file_name = conf.config_file
-        self.error = ""  # what is wrong with the file as a whole
+        self.error = ""  # what is wrong with a file as a whole
         self._own_name = conf.config_file
         self._signature: Optional[_Signature] = None
         self._shown: Set[str] = set()
@@ -79,7 +82,7 @@ class Override:
         self._stopped = False
 
     async def start(self) -> None:
-        """Read the file, lay down a commented one where there is none, and watch it from now on."""
+        """Read the files, lay down an explained one where there is none, and watch from now on."""
         await self.look()
         if self._folder is not None and self._signature is not None and not any(self._signature):
             await self._lay_down(self._folder)
@@ -119,8 +122,10 @@ class Override:
 
     async def _look_once(self) -> None:
         folder = self._folder
+        if self._memory is None:
+            self._memory = await self._worker.run(load, self._memory_file)
         if folder is None:
-            await self._apply(Document({}, {}))
+            await self._apply(_Found((), ()), self._memory)
             return
         found = await self._worker.run(_find, folder, self._own_name, self._signature)
         if found is None:
@@ -128,14 +133,7 @@ class Override:
         if self._signature is not None:  # not at the start, when nobody is editing
             found = await self._when_still(folder, found)
         self._signature = found.signature
-        self.file_name = found.name
-        if found.document is None:
-            self._refuse(found)
-            return
-        await self._apply(found.document)
-        if found.ignored:
-            text = f"{found.ignored} is not read, since {found.name} sets options"
-            self._notices.log_once(f"settings: {text}", text, level=logging.INFO)
+        await self._apply(found, self._memory)
 
     async def _when_still(self, folder: Path, found: _Found) -> _Found:
         for _ in range(MAX_SETTLES):
@@ -146,35 +144,55 @@ class Override:
             found = later
         return found
 
-    def _refuse(self, found: _Found) -> None:
-        self.error = found.error
-        text = f"{found.name} is not applied: {found.error}. The settings before it stay in force."
-        self._notices.show("config", text)
-        self._tell(())
-
-    async def _apply(self, document: Document) -> None:
+    async def _apply(self, found: _Found, memory: Memory) -> None:
         old = self.loaded
-        loaded = await self._worker.run(
-            merge,
-            self._conf,
-            document.tree,
-            file_name=self.file_name,
-            lines=document.lines,
-            last=old,
-        )
+        loaded = await self._worker.run(merge, self._conf, found.layers, memory)
         if self._stopped:
             return
         self.loaded = loaded
-        self.error = ""
-        self._notices.clear("config", f"{self.file_name} is in order again")
-        self._tell(document.repeated)
+        self._memory = loaded.memory
+        names = [layer.name for layer in found.layers]
+        self.file_name = names[-1] if names else self._own_name
+        self._tell_errors(found.errors, memory)
+        self._tell()
         changed = changes(old, self.loaded)
         if changed:
-            text = f"Settings from {self.file_name}: {'; '.join(changed)}"
+            text = f"Settings from {' and '.join(reversed(names))}: {'; '.join(changed)}"
             self._notices.logger.info("%s", text)
         self._live.replace(self.loaded.settings)
+        if loaded.memory != memory:
+            await self._remember(loaded.memory)
 
-    def _tell(self, repeated: Tuple[str, ...]) -> None:
+    async def _remember(self, memory: Memory) -> None:
+        try:
+            await self._worker.run(save, self._memory_file, memory)
+        except OSError as error:
+            text = (
+                f"What was read last could not be kept in {self._memory_file} "
+                f"({error.strerror or error}): if {self.file_name} is broken at the next start, "
+                "the cautious values will be in force"
+            )
+            self._notices.log_once("settings memory", text)
+
+    def _tell_errors(self, errors: Mapping[str, str], memory: Memory) -> None:
+        self.error = "; ".join(f"{name}: {error}" for name, error in errors.items())
+        told = []
+        for name, error in errors.items():
+            if name in memory.layers:
+                after = "What it said before stays in force"
+            else:
+                control = self.loaded.settings.security.remote_control.value
+                after = (
+                    "Since nothing is known of what it said before, the cautious values are in "
+                    f"force (security.remote_control is {control})"
+                )
+            told.append(f"{name} is not applied: {error}. {after}.")
+        if told:
+            self._notices.show("config", " ".join(told))
+        else:
+            self._notices.clear("config", f"{self.file_name} is in order again")
+
+    def _tell(self) -> None:
         """One notice an option, taken back when it is mended; explanations go to the log only."""
         standing: Dict[str, List[str]] = {}
         for problem in self.loaded.problems:
@@ -182,8 +200,6 @@ class Override:
                 self._notices.log_once(problem.text, problem.text, level=logging.INFO)
             else:
                 standing.setdefault(f"config.{problem.path}", []).append(problem.text)
-        if repeated:
-            standing["config.repeated"] = [f"{self.file_name}: {text}" for text in repeated]
         for key in self._shown - set(standing):
             self._notices.clear(key)
         self._shown = set(standing)
@@ -220,33 +236,29 @@ def _find(folder: Path, own: str, known: Optional[_Signature]) -> Optional[_Foun
     signature = tuple(_signature(folder / name) for name in names)
     if signature == known:
         return None
-    documents: Dict[str, Document] = {}
-    for name, present in zip(names, signature):
-        if present:
-            try:
-                documents[name] = parse(decode(_read(folder / name)))
-            except (JsoncError, OSError) as error:
-                reason = str(error)
-                if isinstance(error, OSError):
-                    reason = f"it cannot be read ({error.strerror or error})"
-                if name == own or own not in documents or not _sets(documents[own].tree):
-                    return _Found(signature, name, error=reason, present=True)
-    setting = [name for name in names if name in documents and _sets(documents[name].tree)]
-    chosen = setting[0] if setting else own
-    return _Found(
-        signature,
-        chosen,
-        documents.get(chosen, Document({}, {})),
-        present=chosen in documents,
-        ignored=setting[1] if len(setting) > 1 else "",
-    )
+    layers: List[Layer] = []
+    errors: Dict[str, str] = {}
+    for name, origin, present in zip(names, (Origin.JSON, Origin.V4), signature):
+        if not present:
+            continue
+        document: Optional[Document] = None
+        try:
+            document = read_bytes(_read(folder / name))
+        except JsoncError as error:
+            errors[name] = str(error)
+        except OSError as error:
+            errors[name] = f"it cannot be read ({error.strerror or error})"
+        layers.append(Layer(name, document, origin))
+    return _Found(signature, tuple(reversed(layers)), errors)
 
 
 def _signature(path: Path) -> Tuple[int, ...]:
     try:
         status = path.stat()
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError):
         return ()
+    except (OSError, ValueError) as error:  # it may be there: the reading will say why not
+        return (getattr(error, "errno", None) or -1,)
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
 
 
@@ -257,15 +269,6 @@ def _read(path: Path) -> bytes:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError("it is not a regular file")
         return file.read(MAX_BYTES + 1)
-
-
-def _sets(tree: Mapping[str, Any]) -> bool:
-    """Whether the tree says anything: a file with all in comments leaves empty sections."""
-    for key, value in tree.items():
-        remark = key.startswith("_") or value is None
-        if not remark and (not isinstance(value, Mapping) or _sets(value)):
-            return True
-    return False
 
 
 def _create(path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Tuple
 
 from ..runtime.loose import printable
 from ..runtime.records import NamedTuple
+from .caution import GUARDED
 from .model import Origin
-from .options import NO_LONGER_NEEDED, OPTIONS
+from .options import NO_LONGER_NEEDED, OPTIONS, SECTIONS
 from .values import Option, closest
 
 MAX_PROBLEMS = 20  # sentences for one reading; a file of rubbish must not flood the log
@@ -34,10 +35,28 @@ def no_longer_needed(path: str, origin: Origin, place: str) -> Optional[Problem]
 
 
 def unknown(path: str, origin: Origin, place: str) -> Problem:
-    near = nearest(path, origin)
+    near = nearest(path, origin) or (_section(path) if origin is Origin.JSON else "")
     hint = f"did you mean {near}?" if near else "it is ignored"
     text = f'{place}: there is no option "{printable(path, MAX_NAME)}"; {hint}'
     return Problem(path[:MAX_NAME], origin, text)
+
+
+def doubtful(path: str, origin: Origin) -> Tuple[str, ...]:
+    """The guarded options that whoever wrote the unknown `path` may have meant.
+
+    >>> doubtful("remote_control", Origin.JSON)
+    ('security.remote_control',)
+    """
+    section = _section(path) if origin is Origin.JSON else ""
+    if section:
+        return tuple(known for known in GUARDED if known.startswith(section + "."))
+    near = nearest(path, Origin.JSON)
+    return (near,) if near in GUARDED else ()
+
+
+def _section(path: str) -> str:
+    """The section that the unknown `path` most resembles, or ""."""
+    return closest(path[:MAX_NAME].lower().rpartition(".")[2], [name for name in SECTIONS if name])
 
 
 def nearest(path: str, origin: Origin = Origin.JSON) -> str:

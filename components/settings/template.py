@@ -1,7 +1,8 @@
 """The JSON file as it is laid down at the first start: every option explained, and nothing set.
 
-All values stand in comments, so that the new file changes nothing that moonraker.conf says. It is
-in two languages, since whoever opens it in Mainsail or Fluidd reads it.
+It is valid JSON, so that no editor marks anything in it. Names that begin with `_` are remarks:
+each option stands there as an example, to be set by deleting that sign, below what is to be said
+about it in two languages, since whoever opens it in Mainsail or Fluidd reads it.
 """
 
 from __future__ import annotations
@@ -19,42 +20,44 @@ _EXAMPLES = {
     "printer_data.filament": {"material": "PLA", "color": "Negro", "remaining": 100},
 }
 
-_HEAD = """\
-// TecMedHub. What is set here applies within two seconds, without a restart, and wins over
-// moonraker.conf. To set an option, delete the // before its name. A comma too many does no harm.
-//
-// TecMedHub. Lo que se escriba aquí se aplica en dos segundos, sin reiniciar, y prevalece sobre
-// moonraker.conf. Para activar una opción, borre las // delante de su nombre. Una coma de más no
-// molesta.
-"""
+_HEAD = {
+    "__en": "TecMedHub. To set an option, delete the _ before its name and write the value. It "
+    "applies within two seconds, without a restart, and wins over moonraker.conf.",
+    "__es": "TecMedHub. Para activar una opción, borra el _ delante de su nombre y escribe el "
+    "valor. Se aplica en dos segundos, sin reiniciar, y prevalece sobre moonraker.conf.",
+}
 
 
 def json_template() -> str:
     """The text of a new `tecmedhub.json`."""
-    lines: List[str] = [_HEAD + "{"]
+    top: List[str] = [_entry(name, text) for name, text in _HEAD.items()]
+    parts: List[str] = []
     for section, headline in SECTIONS.items():
-        indent = "    " if section else "  "
-        lines.append(f"  // ---- {headline} · {spanish.SECTIONS[section]} ----")
-        if section:
-            lines.append(f'  "{section}": {{')
         inside = [o for o in OPTIONS if o.in_json and section_of(o) == section]
-        for index, option in enumerate(inside):
-            lines.extend([""] if index else [])
-            lines.extend(f"{indent}{line}" for line in _entry(option))
-        lines.append("  },\n" if section else "")
-    lines.append("}")
-    return "\n".join(lines) + "\n"
+        blocks = [_block(option) for option in inside]
+        if not section:
+            parts.extend(",\n".join(f"  {entry}" for entry in block) for block in (top, *blocks))
+            continue
+        title = [_entry("__", f"{headline} · {spanish.SECTIONS[section]}")]
+        entries = ",\n\n".join(
+            ",\n".join(f"    {entry}" for entry in block) for block in (title, *blocks)
+        )
+        parts.append(f'  "{section}": {{\n{entries}\n  }}')
+    return "{\n" + ",\n\n".join(parts) + "\n}\n"
 
 
-def _entry(option: Option) -> List[str]:
+def _block(option: Option) -> List[str]:
     name = option.path.rpartition(".")[2]
-    value = json.dumps(json_example(option), ensure_ascii=False)
     bounds = f" ({allowed(option)})" if option.kind in _BOUNDED else ""
     return [
-        f"// {option.text}{bounds}",
-        f"// {spanish.OPTIONS[option.path]}",
-        f'// "{name}": {value},',
+        _entry(f"__en {name}", option.text + bounds),
+        _entry(f"__es {name}", spanish.OPTIONS[option.path]),
+        _entry(f"_{name}", json_example(option)),
     ]
+
+
+def _entry(name: str, value: Any) -> str:
+    return f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
 
 
 _BOUNDED = (Kind.NUMBER, Kind.INTEGER, Kind.CHOICE, Kind.BOOLEAN)

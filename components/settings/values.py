@@ -73,7 +73,7 @@ class Option(NamedTuple):
     items: int = 0  # at most so many in a list
     keys: Tuple[str, ...] = ()  # the documented ones of a map; others are kept too
     example: str = ""  # as written in moonraker.conf, where the default explains nothing
-    cautious: Any = None  # replaces the default where what is written cannot be read; None: none
+    cautious: Any = None  # at most this where nobody can tell what was meant; None: anything
     in_json: bool = True
 
     @property

@@ -246,6 +246,9 @@ def test_the_token_is_found_nowhere_after_every_fault(
     stack.configure()
     stack.wait_connected()
 
+    # Where the operator wrote it, and the copy of the JSON file that nobody else may read.
+    copy = moonraker.state_folder / "last_good_settings.json"
+    written = {secrets, stack.override, copy}
     search = Search()
     with moonraker.websocket() as ws, CameraServer(3) as cameras:
         hub_faults(stack)
@@ -265,10 +268,10 @@ def test_the_token_is_found_nowhere_after_every_fault(
         asked_again(stack, "status")
         for method, params in list(ws.messages):
             search.look(method, json.dumps(params, ensure_ascii=False))
-        search_files(stack.moonraker, search, {secrets, stack.override})
+        search_files(stack.moonraker, search, written)
         assert search.looked_at > 60
     stack.moonraker.stop()
-    search_files(stack.moonraker, search, {secrets, stack.override})
+    search_files(stack.moonraker, search, written)
 
     # The accidents did happen, and what is looked through is what they wrote.
     theirs = moonraker.log_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def test_a_save_in_mid_print_changes_the_interval(make_stack: Callable[..., Stac
 
 
 def test_an_edit_over_ssh_applies_too(stack: Stack) -> None:
-    assert stack.override.is_file()  # laid down at the first start, all in comments
+    assert stack.override.is_file()  # laid down at the first start, sets nothing
     stack.override.write_text('{"printer_data": {"location": "Lab 2"}}', encoding="utf-8")
     stack.hub.wait_for(lambda: stack.hub.status(stack.token)["location"] == "Lab 2", 10)
     replacement = stack.override.with_suffix(".new")
@@ -179,3 +180,80 @@ def test_the_log_follows_its_options_and_outlives_a_restart(stack: Stack) -> Non
     # Neither log has a line twice: no handler of the first life is left.
     for text in (own_log(stack), stack.moonraker.log_text()):
         assert starts(text) == before + 1
+
+
+STRICT = {"security": {"remote_control": "off", "require_clear_bed": True}, "printer_name": "Ñ"}
+
+
+def security(stack: Stack, name: str) -> Any:
+    return option(stack, f"security.{name}")["value"]
+
+
+def test_a_broken_file_loosens_nothing_when_moonraker_starts_anew(
+    make_stack: Callable[..., Stack],
+) -> None:
+    stack = make_stack()
+    text = json.dumps(STRICT, ensure_ascii=False, indent=1)
+    save(stack, text)
+    stack.moonraker.wait(lambda: security(stack, "remote_control") == "off", 10, "off")
+    save(stack, text.replace(",", ""))
+    warning(stack, "tecmedhub.json is not applied", "What it said before stays in force")
+    stack.moonraker.stop()
+    stack.moonraker.start()
+    stack.moonraker.wait_klippy()
+    warning(stack, "tecmedhub.json is not applied", "What it said before stays in force")
+    assert security(stack, "remote_control") == "off"
+    assert security(stack, "require_clear_bed") is True
+    stack.hub.wait_for(lambda: stack.hub.status(stack.token)["name"] == "Ñ", 10)
+    assert stack.do("home").status == "refused"
+
+    stack.override.write_bytes(text.encode("cp1252"))  # as Notepad saves it as "ANSI"
+    stack.moonraker.restart_in_process()
+    no_warning(stack)
+    assert security(stack, "remote_control") == "off"
+
+    stack.override.unlink()
+    stack.moonraker.restart_in_process()
+    warning(stack, "security.remote_control is no longer written", "off stays in force")
+    save(stack, {"security": {"remote_control": "full", "require_clear_bed": False}})
+    no_warning(stack)
+    assert stack.do("home").status == "done"
+
+
+def test_broken_from_the_first_day_on_is_cautious(make_stack: Callable[..., Stack]) -> None:
+    stack = make_stack(connected=False)
+    stack.moonraker.stop()
+    shutil.rmtree(stack.moonraker.state_folder)
+    stack.override.write_text('{"security": {"remote_control": "off"', encoding="utf-8")
+    stack.moonraker.start()
+    warning(stack, "is not applied", "cautious", "monitor")
+    assert security(stack, "remote_control") == "monitor"
+    assert security(stack, "require_clear_bed") is True
+
+
+def test_v4_s_file_stays_in_force_when_one_option_is_set_in_ours(
+    stack: Stack, v4_file: Path
+) -> None:
+    save(stack, {**STRICT, "printer_data": {"location": "Aula 1"}}, v4_file.name)
+    stack.hub.wait_for(lambda: stack.hub.status(stack.token)["location"] == "Aula 1", 10)
+    save(stack, {"camera": {"capture_interval": 20}})
+    stack.moonraker.wait(
+        lambda: option(stack, "camera.capture_interval")["value"] == 20, 10, "the other file"
+    )
+    assert security(stack, "remote_control") == "off"
+    assert option(stack, "security.remote_control")["origin"] == "printer_config.json"
+    assert stack.hub.status(stack.token)["location"] == "Aula 1"
+    no_warning(stack)
+
+
+def test_a_section_pasted_above_the_file_that_was_laid_down_counts(stack: Stack) -> None:
+    laid_down = stack.override.read_text(encoding="utf-8")
+    json.loads(laid_down)  # plain JSON: no editor marks anything
+    pasted = '{\n"security": {"remote_control": "monitor"},'
+    save(stack, laid_down.replace("{", pasted, 1))
+    stack.moonraker.wait(lambda: security(stack, "remote_control") == "monitor", 10, "monitor")
+    save(stack, laid_down.replace("{", '{\n"security": "monitor",', 1))
+    warning(stack, '"security" must be an object', "line 2")
+    assert security(stack, "remote_control") == "monitor"
+    save(stack, laid_down.replace('"_location": "Lab Principal"', '"location": "Aula 9"'))
+    stack.hub.wait_for(lambda: stack.hub.status(stack.token)["location"] == "Aula 9", 10)

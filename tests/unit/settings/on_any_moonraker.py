@@ -110,6 +110,7 @@ async def main(folder):
         live=live,
         conf=conf,
         folder=folder / "config",
+        memory=folder / "memory.json",
         notices=notices,
         worker=worker,
         supervisor=supervisor,

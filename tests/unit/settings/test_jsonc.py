@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.settings.jsonc import MAX_BYTES, MAX_DEPTH, JsoncError, decode, parse
+from components.settings.jsonc import MAX_BYTES, MAX_DEPTH, JsoncError, decode, parse, read_bytes
 
 VALUES = st.recursive(
     st.none()
@@ -85,7 +85,7 @@ def test_no_bytes_raise_anything_but_its_own_error(data) -> None:
         ('{"a": NaN}', 1, 7, "NaN"),
         ('{"a": 5s}', 1, 7, "not a number"),
         ('{"a": 010}', 1, 7, "not a number"),
-        ('{"a": "C:\\path"}', 1, 7, "backslash"),
+        ('{"a": "C:\\path"}', 1, 10, "backslash"),
         ("{ # x\n}", 1, 3, "begins with //"),
         ("[1]", 1, 1, "one object"),
         ("printer: 1", 1, 1, "one object"),
@@ -101,15 +101,20 @@ def test_errors_say_where_and_what(text, line, column, words) -> None:
 
 def test_lines_of_names_are_known() -> None:
     lines = parse('{\n// x\n"a": {"b": 1,\n "c": [\n{"d": 1}]}}').lines
-    assert lines == {"a": 3, "a.b": 3, "a.c": 4, "a.c.d": 5}
+    assert lines == {"a": 3, "a.b": 3, "a.c": 4, "a.c..d": 5}
 
 
-def test_what_is_given_twice_is_named_and_the_last_counts() -> None:
+def test_what_is_given_twice_is_kept_with_its_lines_and_the_last_one_stands() -> None:
     document = parse('{"a": {"b": 1,\n"b": 2}}')
     assert document.tree == {"a": {"b": 2}}
-    assert len(document.repeated) == 1
-    assert '"a.b"' in document.repeated[0]
-    assert "line 2" in document.repeated[0]
+    assert document.repeated == {"a.b": [(1, 1), (2, 2)]}
+
+
+def test_objects_given_twice_are_merged_and_no_other_value_takes_their_place() -> None:
+    document = parse('{"a": {"b": 1},\n"a": {"c": 2},\n"a": "x",\n"a": {"b": 3}}')
+    assert document.tree == {"a": {"b": 3, "c": 2}}
+    assert [line for line, value in document.repeated["a"]] == [1, 2, 3, 4]
+    assert document.repeated["a.b"] == [(1, 1), (4, 3)]
 
 
 @pytest.mark.parametrize("text", ["", " \n", "// only\n/* comments */", "\ufeff"])
@@ -117,14 +122,21 @@ def test_nothing_is_an_empty_object(text) -> None:
     assert parse(text).tree == {}
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_encodings_that_editors_write(encoding) -> None:
-    assert parse(decode('{"a": "ñ🦄"}'.encode(encoding))).tree == {"a": "ñ🦄"}
+    assert read_bytes('{"a": "ñ🦄"}'.encode(encoding)).tree == {"a": "ñ🦄"}
 
 
-def test_other_encodings_and_sizes_are_refused() -> None:
-    with pytest.raises(JsoncError, match=r"line 2, .*UTF-8"):
-        decode('{\n"a": "ñ"}'.encode("latin-1"))
+def test_what_an_editor_saved_as_ansi_is_read_and_said() -> None:
+    document = read_bytes('{\n"a": "AÑO",\n"b": "🦄"}'.encode().replace("Ñ".encode(), b"\xd1"))
+    assert document.tree == {"a": "AÑO", "b": "🦄"}
+    assert "line 2 is not UTF-8" in document.remark
+    assert read_bytes('{"a": "ñ"}'.encode("latin-1")).tree == {"a": "ñ"}
+
+
+def test_no_text_and_too_much_of_it_are_refused() -> None:
+    with pytest.raises(JsoncError, match="save the file as UTF-8"):
+        decode('{"a": 1}'.encode("utf-16")[:-1])
     with pytest.raises(JsoncError, match="256 KiB"):
         decode(b" " * (MAX_BYTES + 1))
     assert decode(b" " * MAX_BYTES)

@@ -1,5 +1,6 @@
 """The table, the model, the example, the JSON template and the documents say the same."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from components.commands.actions import ACTIONS
 from components.settings import spanish
 from components.settings.jsonc import parse
-from components.settings.loader import ConfValues, merge, value_of
+from components.settings.loader import ConfValues, Layer, merge, value_of
 from components.settings.model import Origin, Settings
 from components.settings.options import BY_PATH, NO_LONGER_NEEDED, OPTIONS, SECTIONS, section_of
 from components.settings.template import json_template
@@ -71,16 +72,28 @@ def test_example_and_documents_are_in_step_with_the_table() -> None:
     assert (ran.returncode, ran.stdout) == (0, "")
 
 
-def test_the_new_json_file_sets_nothing() -> None:
-    document = parse(json_template())
-    assert merge(ConfValues({}), document.tree).settings == Settings()
-    assert set(merge(ConfValues({}), document.tree).origins.values()) == {Origin.DEFAULT}
+def test_the_new_json_file_is_plain_json_and_sets_nothing() -> None:
+    names: list[str] = []
+
+    def unique(pairs):
+        assert len({name for name, _ in pairs}) == len(pairs)
+        names.extend(name for name, _ in pairs)
+        return dict(pairs)
+
+    json.loads(json_template(), object_pairs_hook=unique)
+    assert {name for name in names if not name.startswith("_")} == {
+        *(set(SECTIONS) - {""}),
+        *BY_PATH["printer_data.filament"].keys,
+    }
+    loaded = merge(ConfValues({}), [Layer("tecmedhub.json", parse(json_template()))])
+    assert loaded.settings == Settings()
+    assert set(loaded.origins.values()) == {Origin.DEFAULT}
+    assert loaded.problems == ()
 
 
-def test_every_line_of_the_new_json_file_can_be_activated() -> None:
-    text = re.sub(r'(?m)^(\s*)// (".*,)$', r"\1\2", json_template())
-    document = parse(text)
-    loaded = merge(ConfValues({}), document.tree, lines=document.lines)
+def test_every_example_of_the_new_json_file_is_set_by_deleting_one_character() -> None:
+    text = re.sub(r'(?m)^(\s*)"_([a-z]\w*": )', r'\1"\2', json_template())
+    loaded = merge(ConfValues({}), [Layer("tecmedhub.json", parse(text))])
     assert loaded.problems == ()
     for option in OPTIONS:
         if option.in_json:

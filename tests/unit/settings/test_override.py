@@ -18,9 +18,8 @@ from components.runtime.supervisor import Supervisor
 from components.runtime.worker import Worker
 from components.settings import override
 from components.settings.conf import ConfValues
-from components.settings.jsonc import parse
 from components.settings.loader import merge
-from components.settings.model import LiveSettings, Origin
+from components.settings.model import LiveSettings, Origin, RemoteControl
 from components.settings.override import POLL, SETTLE, Override
 from tests.unit.fakes import Board, FakeClock
 
@@ -42,7 +41,13 @@ class Hasty(Clock):
 
 
 class Bench:
-    def __init__(self, folder: Path | None, clock: Clock, conf: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        clock: Clock,
+        conf: dict[str, Any],
+        memory: Path | None = None,
+    ) -> None:
         self.folder = folder or Path("/nonexistent")
         self.board = Board()
         self.worker = Worker("test")
@@ -53,6 +58,7 @@ class Bench:
             live=self.live,
             conf=values,
             folder=folder,
+            memory=(memory or self.folder) / "kept" / "memory.json",
             notices=self.board.notices,
             worker=self.worker,
             supervisor=self.supervisor,
@@ -104,8 +110,7 @@ async def test_at_the_first_start_an_explained_file_is_laid_down_that_changes_no
     await bench.override.look()
     await bench.override.start()
     text = (bench.folder / "tecmedhub.json").read_text(encoding="utf-8")
-    assert "// " in text
-    assert parse(text).tree
+    assert json.loads(text)["security"]["_remote_control"] == "full"
     await bench.override.look()
     assert bench.live.now == before
     assert bench.board.warnings == {}
@@ -119,13 +124,19 @@ async def test_no_file_is_laid_down_beside_v4_s_own(bench) -> None:
     assert not (bench.folder / "tecmedhub.json").exists()
 
 
-async def test_v4_s_own_file_counts_while_ours_sets_nothing(bench) -> None:
+async def test_v4_s_own_file_stays_in_force_beneath_ours(bench) -> None:
     await bench.override.start()
-    await bench.save({"intervals": {"status_update": 9}}, "printer_config.json")
+    v4 = {"intervals": {"status_update": 9}, "security": {"remote_control": "print"}}
+    await bench.save(v4, "printer_config.json")
     assert bench.live.now.intervals.status_update == 9
     await bench.save({"intervals": {"status_update": 11}})
     assert bench.live.now.intervals.status_update == 11
+    assert bench.live.now.security.remote_control is RemoteControl.PRINT
     assert bench.override.file_name == "tecmedhub.json"
+    origins = bench.override.loaded.origins
+    assert origins["intervals.status_update"] is Origin.JSON
+    assert origins["security.remote_control"] is Origin.V4
+    assert origins["server_url"] is Origin.MOONRAKER_CONF
 
 
 async def test_an_existing_file_is_never_touched(bench) -> None:
@@ -198,7 +209,7 @@ async def test_names_given_twice_are_told(bench) -> None:
     await bench.override.start()
     await bench.save('{"printer_name": "a",\n"printer_name": "b"}')
     assert bench.live.now.printer_name == "b"
-    assert '"printer_name" stands in line 1 already' in bench.warnings
+    assert "printer_name stands in lines 1, 2; line 2 counts" in bench.warnings
 
 
 async def test_what_was_wrong_in_moonraker_conf_is_told_too(tmp_path) -> None:

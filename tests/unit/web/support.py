@@ -264,6 +264,7 @@ class House:
             live=self.live,
             conf=ConfValues(values),
             folder=None,
+            memory=folder / "memory.json",
             notices=self.notices,
             worker=self.worker,
             supervisor=self.supervisor,
