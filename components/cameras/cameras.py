@@ -118,6 +118,15 @@ class Cameras:
                 return shot
         return None
 
+    async def view(self, name: str, max_age: float) -> Optional[Shot]:
+        """A picture of the camera `name` (empty: the first) for somebody who looks now, at most
+        `max_age` seconds old where the camera gives one; the hub hears nothing of it.
+        """
+        for watch in self._watches:
+            if not name or watch.camera.name == name:
+                return await watch.view(max_age)
+        return None
+
     @property
     def names(self) -> Tuple[str, ...]:
         return tuple(watch.camera.name for watch in self._watches)
@@ -130,7 +139,7 @@ class Cameras:
                 "name": watch.camera.name,
                 "state": watch.camera.state,
                 "message": watch.camera.trouble.sentence if watch.camera.failures else "",
-                "age": None if watch.shot is None else round(now - watch.shot.taken_at, 1),
+                "age": None if watch.newest is None else round(now - watch.newest.taken_at, 1),
                 "asking": watch.camera.asking,
                 "attempts": watch.camera.attempts,
                 "bytes": watch.bytes_taken,

@@ -58,6 +58,9 @@ class CameraDesk:
     def names(self) -> Tuple[str, ...]:
         return self.room.names if self.room else ()
 
+    async def view(self, name: str, max_age: float) -> Optional[Shot]:
+        return await self.room.view(name, max_age) if self.room else None
+
     def overview(self) -> List[Dict[str, Any]]:
         return self.room.overview() if self.room else []
 

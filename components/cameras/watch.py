@@ -68,6 +68,41 @@ class Watch:
         self._askers: List["asyncio.Future[bool]"] = []
         self._signature = b""  # of the last picture kept
         self._allowance = Allowance()
+        self._view: Optional[Shot] = None  # for people in front of the panel; goes nowhere else
+
+    async def view(self, max_age: float) -> Optional[Shot]:
+        """A picture for somebody who looks at this moment: at most `max_age` seconds old where the
+        camera gives one, else the newest there is. Nothing is sent, or counted as sent.
+        """
+        newest = self.newest
+        now = self._clock.monotonic()
+        if newest is not None and now - newest.taken_at < max_age:
+            return newest
+        fetched = await self.camera.grab()
+        if fetched.trouble is not None:
+            return newest
+        limit = self._byte_limit(self.first)
+        shape = shape_for(self.camera.source, self._live.now.camera.resolution, limit)
+        try:
+            picture = await self._worker.run(prepare, fetched.data, shape)
+        except PictureError as error:
+            self.camera.damaged(str(error))
+            return newest
+        self._view = Shot(
+            camera=self.camera.name,
+            first=self.first,
+            jpeg=picture.jpeg,
+            taken=self._clock.time(),
+            taken_at=now,
+            reason=Reason.ASKED,
+        )
+        return self._view
+
+    @property
+    def newest(self) -> Optional[Shot]:
+        """The newest picture, whether it was for the hub or for somebody in front of the panel."""
+        shots = [shot for shot in (self.shot, self._view) if shot is not None]
+        return max(shots, key=lambda shot: shot.taken_at, default=None)
 
     def wish(self, reason: Reason, brought: Optional[Fetched] = None) -> "asyncio.Future[bool]":
         """Ask for a picture at once; `brought` are its bytes, where they are there already.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Dict, List
 
+from ..runtime.messages import say
 from ..settings.loader import missing
 from .views import features_view
 
@@ -26,8 +27,16 @@ class Actions:
         self._rooms = rooms
 
     async def bed_clear(self, by: str) -> str:
+        snapshot = self._rooms.printer.snapshot
+        if snapshot.busy:
+            raise Refused(
+                say(
+                    "{file} is on the bed at this moment: declare it clear when the job has ended.",
+                    file=snapshot.job.filename or say("A job"),
+                )
+            )
         await self._rooms.commands.bed_clear(by)
-        return "The bed is declared clear."
+        return say("The bed is declared clear.")
 
     async def set_remote(self, on: bool, by: str) -> str:
         """The kill switch: off refuses everything from the hub but the emergency stop, across

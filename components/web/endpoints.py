@@ -12,10 +12,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Union
 
 from ..printer import moonraker_compat
+from ..runtime.logs import LOG_FILE, logs_folder
 from ..runtime.loose import as_bool, as_float, as_int, as_text
 from ..runtime.records import NamedTuple
 from .actions import Actions, Refused
-from .bundle import Bundle
+from .bundle import Bundle, tail
 from .doctor.on_call import DoctorOnCall
 from .history import INTERVAL, History
 from .notifications import Notifier
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/server/tecmedhub/"
 MAX_ROWS = 200  # of one answer with a list
+FRESHEST = 1.0  # seconds: however many look, a camera is asked no more often
 
 Args = Dict[str, Any]
 Handler = Callable[["Request"], Awaitable[Any]]
@@ -92,6 +94,7 @@ class Endpoints:
             Row("remote_off", ["POST"], self._remote_off),
             Row("cleanup", ["GET", "POST"], self._cleanup),
             Row("cancel_download", ["POST"], self._cancel_download),
+            Row("log", ["GET"], self._log),
             Row("support", ["GET"], self._support, "application/zip"),
             Row("panel", ["GET"], self._panel, "text/html; charset=UTF-8", True),
         )
@@ -190,6 +193,12 @@ class Endpoints:
     async def _events(self, request: Request) -> Args:
         return {"events": await self._rooms.journal.recent(_limit(request.args))}
 
+    async def _log(self, request: Request) -> Args:
+        rooms = self._rooms
+        path = logs_folder(rooms.server.get_app_args()) / LOG_FILE
+        text = await rooms.worker.run(tail, path)
+        return {"file": LOG_FILE, "lines": text.splitlines()[-_limit(request.args) :]}
+
     async def _support(self, request: Request) -> bytes:
         return await self._bundle.make()
 
@@ -212,7 +221,13 @@ class Endpoints:
         return {"cameras": self._rooms.cameras.overview()}
 
     async def _image(self, request: Request) -> bytes:
-        shot = self._rooms.cameras.picture(as_text(request.args.get("camera")))
+        name = as_text(request.args.get("camera"))
+        max_age = as_float(request.args.get("max_age"))
+        cameras = self._rooms.cameras
+        if max_age is None:
+            shot = cameras.picture(name)
+        else:
+            shot = await cameras.view(name, max(max_age, FRESHEST))
         if shot is None:
             raise Refused("There is no picture of that camera yet.")
         jpeg: bytes = shot.jpeg

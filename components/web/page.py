@@ -17,6 +17,7 @@ STYLES = ("panel.css",)
 SCRIPTS = ("texts.js", "dom.js", "moonraker.js", "charts.js", "panel.js")
 POLICY = (
     "default-src 'none'; script-src {scripts}; style-src {styles}; img-src 'self' blob: data:; "
+    "media-src 'self'; "
     "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'"
 )
 

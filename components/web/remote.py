@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict
 
 from ..runtime.loose import as_text
+from .actions import Refused
 
 if TYPE_CHECKING:
     from .actions import Actions
@@ -45,6 +46,8 @@ class RemoteMethods:
                 said = await work(params)
             except asyncio.CancelledError:
                 raise
+            except Refused as refusal:
+                said = str(refusal)
             except Exception as error:
                 said = f"{name} failed: {type(error).__name__}; see tecmedhub.log."
                 self._rooms.notices.log_fault(

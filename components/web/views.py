@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Set
 
 from ..hub.outcomes import host_of
 from ..hub.protocol import Features
+from ..runtime.messages import in_language
 from ..settings.loader import missing
 from ..status.body import minutes_left
 
@@ -126,7 +127,10 @@ class Views:
         }
 
     def notices(self) -> List[Dict[str, Any]]:
-        return [asdict(notice) for notice in self._rooms.notices.standing]
+        return [
+            dict(asdict(notice), text_es=in_language(notice.text, "es"))
+            for notice in self._rooms.notices.standing
+        ]
 
 
 def spanish(reply: Reply, host: str) -> str:

@@ -79,7 +79,7 @@ async def test_connected_lost_and_back_in_both_languages_and_sizes(
     await desk.wait_for_text("#commands", "refused")
     await desk.wait_for_text("#commands li:first-child", "set_speed")
     await desk.wait_for_text("#commands", "done")
-    await phone.wait_for_text("#commands", "rechazada")
+    await phone.wait_for_text("#commands", "rechazado")
 
     # Pictures.
     await desk.click("#snapshot")

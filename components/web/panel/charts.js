@@ -75,7 +75,9 @@ class Chart {
         const floor = this.y(low).toFixed(1);
         root.append(svg("path", { class: `area k${series.colour}`, d: `${path}L${this.x(times[to]).toFixed(1)} ${floor}L${this.x(times[from]).toFixed(1)} ${floor}Z` }));
       }
-      root.append(svg("path", { class: `${series.kind === "target" ? "target" : "line"} k${series.colour}`, d: path }));
+      const stroke = { class: `${series.kind === "target" ? "target" : "line"} k${series.colour}`, d: path };
+      if (series.dash) stroke["stroke-dasharray"] = series.dash;
+      root.append(svg("path", stroke));
     }
   }
 

@@ -3,6 +3,7 @@ class Unauthorized extends Error {}
 class Unreachable extends Error {}
 
 const POLL_EVERY = 3000;  // ms, while there is no websocket
+const LOOK_EVERY = 4000;  // ms, at the cameras
 const REFRESH_EVERY = 30000;  // ms, beside one
 
 class Moonraker {
@@ -55,8 +56,9 @@ class Moonraker {
   get(name, args) { return this.ask("GET", `/server/tecmedhub/${name}`, args); }
   post(name, args) { return this.ask("POST", `/server/tecmedhub/${name}`, args); }
 
-  async picture(camera) {
-    const response = await this.fetch("GET", "/server/tecmedhub/image", { camera });
+  // At most `age` seconds old, where the camera gives one.
+  async picture(camera, age) {
+    const response = await this.fetch("GET", "/server/tecmedhub/image", { camera, max_age: age });
     const kind = response.headers.get("Content-Type") || "";
     return response.ok && kind.startsWith("image/") ? response.blob() : null;
   }

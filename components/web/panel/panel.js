@@ -2,7 +2,7 @@
 const known = { overview: null, commands: [], events: [], config: null, status: null, report: null, plan: null, files: {} };
 const seen = {};  // revisions of the lists that were fetched
 const past = { times: [], connected: [], latency: [], temperatures: {}, interval: 10 };
-const photos = new Map();  // camera → {age, url}
+const photos = new Map();  // camera → address of its picture
 let temperatures, latency, poll = null;
 
 const moonraker = new Moonraker({
@@ -34,6 +34,7 @@ async function update() {
     $("login").hidden = true;
     $("panel").hidden = false;
     take(status);
+    fetchPictures();
     showSent();
     showVideos();
     await refresh();
@@ -56,7 +57,6 @@ async function refresh() {
     commands: async () => { known.commands = (await moonraker.get("commands", { limit: 50 })).commands; showCommands(); },
     events: async () => { known.events = (await moonraker.get("events", { limit: 60 })).events; showEvents(); },
     settings: async () => { known.config = await moonraker.get("config"); showConfig(); },
-    pictures: () => fetchPictures(),
     videos: async () => { known.status = await moonraker.get("status"); showVideos(); },
   };
   for (const [topic, fetchIt] of Object.entries(wants)) {
@@ -94,15 +94,21 @@ async function fetchHistory() {
   showCharts();
 }
 
-async function fetchPictures() {
-  for (const camera of known.overview.cameras) {
-    if (camera.age === null) continue;
-    const blob = await moonraker.picture(camera.name);
-    if (!blob) continue;
+let looking = null;  // one round at a time: a camera may take its time
+function fetchPictures(age = 4) {
+  if (!looking) looking = lookAtCameras(age).finally(() => { looking = null; });
+  return looking;
+}
+
+// Taken for whoever looks at this page, whether or not the hub gets any.
+async function lookAtCameras(age) {
+  await Promise.all(known.overview.cameras.map(async (camera) => {
+    const blob = await guarded(() => moonraker.picture(camera.name, age)).catch(() => null);
+    if (!blob) return;
     const old = photos.get(camera.name);
     photos.set(camera.name, URL.createObjectURL(blob));
-    if (old) URL.revokeObjectURL(old);
-  }
+    if (old) setTimeout(() => URL.revokeObjectURL(old), 1000);  // it may be on its way to the screen
+  }));
   showPictures();
 }
 
@@ -134,9 +140,10 @@ function showLive() {
 function showNotices() {
   const why = known.overview.hub.sentence;  // told below, and not again by what suffers from it
   const told = (notice) => ["hub", "setup"].includes(notice.key) || (!notice.warning && why && notice.text.includes(why));
+  const words = (notice) => (Language.now === "es" && notice.text_es) || notice.text;
   const standing = known.overview.notices.filter((notice) => !told(notice));
   fill($("notices"), standing, () => standing.map((notice) => h("li", { class: notice.warning ? "" : "info" },
-    h("span", { lang: "en" }, notice.text),
+    h("span", { lang: words(notice) === notice.text ? "en" : Language.now }, words(notice)),
     h("span", { class: "quiet" }, `${t("notice.since", { time: moment(notice.since) })}${notice.count > 1 ? ` · ${t("notice.count", { count: notice.count })}` : ""}`))));
 }
 
@@ -168,12 +175,22 @@ function showHub() {
     [t("hub.skew"), skew === null ? "–" : Math.abs(skew) <= 10 ? t("hub.skew.ok") : t("hub.skew.off", { seconds: figure(Math.abs(skew)) })],
     [t("hub.reconnections"), figure(hub.reconnections)],
     [t("hub.generation"), hub.generation],
+    [t("hub.waiting"), waitingForHub()],
   ];
   fill($("hub-facts"), facts, () => facts.map(([name, value], i) =>
     h("div", {}, h("dt", {}, name), h("dd", {}, i === 2 ? (value ? when(value) : "–") : String(value)))));
   const wait = hub.state === "disconnected" ? Math.ceil(hub.retry_in) : 0;
   known.retryAt = wait > 0 ? Date.now() / 1000 + wait : 0;
   showRetry();
+}
+
+// What is kept here until the hub has it.
+function waitingForHub() {
+  const waits = known.status && known.status.undelivered;
+  if (!waits) return "–";
+  const parts = [[waits.events, "hub.waiting.events"], [waits.command_results, "hub.waiting.results"]];
+  const told = parts.filter(([count]) => count).map(([count, key]) => t(key, { count: figure(count) }));
+  return told.join(", ") || t("hub.waiting.none");
 }
 
 function showRetry() {
@@ -210,6 +227,7 @@ function showPrinter() {
   $("printer-state").className = `state ${state in tones ? tones[state] : "bad"}`;
   fill($("printer-state"), state, () => [h("span", { class: "dot", "aria-hidden": "true" }), word("printer", state)]);
   say($("printer-message"), printer.klippy === "ready" ? "" : printer.message);
+  $("firmware-restart").hidden = !["shutdown", "error"].includes(printer.klippy);
   const busy = ["printing", "paused"].includes(printer.state) && printer.klippy === "ready";
   fill($("job"), [busy, printer.filename, printer.progress, printer.layer, printer.layers, printer.minutes_left, Math.floor(printer.print_duration / 60)], () => {
     if (!busy) return null;
@@ -226,7 +244,7 @@ function showPrinter() {
   });
   const readings = { ...printer.heaters };
   for (const [name, temperature] of Object.entries(printer.sensors)) readings[name] = { temperature, target: null };
-  const heaters = ordered(Object.keys(readings)).slice(0, 8).map((name) => [name, readings[name]]);
+  const heaters = ordered(Object.keys(readings)).map((name) => [name, readings[name]]);
   fill($("heaters"), heaters, () => heaters.map(([name, heater]) => h("li", {},
     h("span", { class: "name" }, heaterName(name)),
     h("span", { class: "value" }, degrees(heater.temperature)),
@@ -236,8 +254,12 @@ function showPrinter() {
 function showControls() {
   const { remote, bed } = known.overview;
   $("remote").setAttribute("aria-checked", String(remote.on));
-  say($("remote-text"), remote.on ? t("remote.on", { level: t(`level.${remote.level}`) }) : t("remote.off"));
-  say($("bed-text"), [bed.status ? t("bed.state", { status: bed.status }) : t("bed.unknown"), bed.required && bed.needs_clearing ? t("bed.needed") : ""].filter(Boolean).join(" "));
+  say($("remote-text"), t(remote.on ? `remote.on.${remote.level}` : remote.level === "off" ? "remote.off.off" : "remote.off"));
+  // Without the latch the button would promise what it cannot keep; in a job the bed is not clear.
+  const printing = ["printing", "paused"].includes(known.overview.printer.state) && known.overview.printer.klippy === "ready";
+  $("bed-control").hidden = !bed.required;
+  $("bed").hidden = printing || !bed.needs_clearing;
+  say($("bed-text"), t(printing ? "bed.printing" : bed.needs_clearing ? "bed.needed" : "bed.free"));
 }
 
 function showDownload() {
@@ -264,13 +286,29 @@ function showPictures() {
   fill($("pictures"), [cameras.map((c) => [c.name, c.state, c.message]), [...photos]], () => {
     if (!cameras.length) return h("p", { class: "empty-line" }, t("cameras.none"));
     return cameras.map((camera) => h("figure", {},
-      photos.has(camera.name) ? h("img", { src: photos.get(camera.name), alt: t("cameras.alt", { name: camera.name }) }) : h("div", { class: "blank" }, t("cameras.wait")),
+      photos.has(camera.name) ? h("button", { type: "button", class: "picture", "aria-label": t("cameras.enlarge", { name: camera.name }), onclick: () => enlarge(camera.name) },
+        h("img", { src: photos.get(camera.name), alt: t("cameras.alt", { name: camera.name }) }))
+        : h("div", { class: "blank" }, t("cameras.wait")),
       h("figcaption", {},
         h("strong", {}, camera.name),
         h("span", { class: `tag ${camera.state === "ok" ? "ok" : camera.state === "failing" ? "bad" : "warn"}` }, word("camera", camera.state)),
         camera.age === null ? null : h("span", { class: "quiet" }, when(printerNow() - camera.age)),
-        camera.message ? h("span", { class: "trouble", lang: "en" }, camera.message) : null)));
+        camera.message ? h("span", { class: "trouble", lang: camera.message_es && Language.now === "es" ? "es" : "en" }, (Language.now === "es" && camera.message_es) || camera.message) : null)));
   });
+  if ($("viewer").open && known.enlarged && photos.has(known.enlarged)) $("viewer").querySelector("img").src = photos.get(known.enlarged);
+}
+
+// A picture or a video, as large as the window.
+function showLarge(name, element) {
+  say($("viewer-title"), name);
+  $("viewer-body").replaceChildren(element);
+  $("viewer").onclose = () => { known.enlarged = null; $("viewer-body").replaceChildren(); };
+  $("viewer").showModal();
+}
+
+function enlarge(name) {
+  showLarge(name, h("img", { src: photos.get(name), alt: t("cameras.alt", { name }) }));
+  known.enlarged = name;
 }
 
 function showVideos() {
@@ -283,18 +321,24 @@ function showVideos() {
         : film.waiting.length ? t("videos.waiting", { file: film.waiting[0].filename, frames: film.waiting[0].frames }) : "";
     if (!now && !film.videos.length) return h("p", { class: "empty-line" }, t("videos.none"));
     return [now ? h("p", { class: "quiet" }, now) : null, h("ul", { class: "log" }, film.videos.slice(0, 6).map((video) => h("li", {},
-      h("span", { class: "what" }, h("a", { href: moonraker.base + video.path, onclick: openVideo }, video.name)),
+      h("span", { class: "what" }, h("a", { href: moonraker.base + video.path, onclick: (event) => playVideo(event, video) }, video.name)),
       h("span", { class: "quiet" }, bytes(video.size)), when(video.created))))];
   });
 }
 
-// A link cannot carry a login; a one-time token can.
-async function openVideo(event) {
-  if (!moonraker.identified) return;
+// A browser plays MP4 in place; archives of frames are saved. An address cannot carry a login; a one-time token can.
+async function playVideo(event, video) {
   event.preventDefault();
-  const address = event.currentTarget.href;
-  const token = await guarded(() => moonraker.ask("GET", "/access/oneshot_token"));
-  if (token) location.href = `${address}?token=${encodeURIComponent(token)}`;
+  const address = moonraker.base + video.path;
+  const admitted = async (path) => {
+    if (!moonraker.identified) return path;
+    const token = await guarded(() => moonraker.ask("GET", "/access/oneshot_token"));
+    return token ? `${path}?token=${encodeURIComponent(token)}` : path;
+  };
+  const source = await admitted(address);
+  if (!/\.mp4$/i.test(video.path)) { h("a", { href: source, download: video.name }).click(); return; }
+  const poster = await admitted(address.replace(/\.mp4$/i, ".jpg"));
+  showLarge(video.name, h("video", { src: source, poster, controls: true, autoplay: true, loop: true }));
 }
 
 const TONE = { received: "", executing: "accent", done: "ok", failed: "bad", refused: "warn", expired: "warn", interrupted: "bad" };
@@ -323,18 +367,25 @@ function showEvents() {
     h("span", { class: "what quiet" }, eventNote(event)), when(event.at))) : h("li", {}, h("span", { class: "empty-line" }, t("events.none")))));
 }
 
+const DASHES = ["", "9 4", "2 4", "12 4 2 4", "5 3", "14 5", "2 7"];
+
+function swatch(i) {
+  return svg("svg", { class: "swatch-line", viewBox: "0 0 26 6", "aria-hidden": "true" },
+    svg("path", { class: `line k${i % 6}`, d: "M1 3H25", "stroke-dasharray": DASHES[i % DASHES.length] }));
+}
+
 function showCharts() {
   const names = ordered(Object.keys(past.temperatures));
   const series = names.flatMap((name, i) => {
-    const colour = i % 6, both = past.temperatures[name];
+    const colour = i % 6, both = past.temperatures[name];  // beyond the sixth, and for eyes that see no colour: dashes
     const targets = both.target.map((target) => target || null);
     return [
       ...(targets.some(Boolean) ? [{ name: heaterName(name), kind: "target", colour, values: targets }] : []),
-      { name: heaterName(name), kind: "line", colour, values: both.temperature }];
+      { name: heaterName(name), kind: "line", colour, dash: DASHES[i % DASHES.length], values: both.temperature }];
   });
   temperatures.show({ title: t("chart.temperatures"), times: past.times, interval: past.interval, series });
   const now = names.map((name) => [name, last(past.temperatures[name].temperature), past.temperatures[name].target.at(-1)]);
-  fill($("temperatures-legend"), now, () => now.map(([name, value, target], i) => h("li", {}, h("span", { class: `swatch k${i % 6}` }),
+  fill($("temperatures-legend"), now, () => now.map(([name, value, target], i) => h("li", {}, swatch(i),
     heaterName(name), h("strong", {}, degrees(value)), target ? h("span", { class: "quiet" }, t("chart.target", { value: figure(target) })) : null)));
 
   const outages = [];
@@ -446,6 +497,12 @@ async function examine() {
   showReport();
 }
 
+async function showLog() {
+  if (!$("log-details").open) return;
+  const said = await guarded(() => moonraker.get("log", { limit: 60 }));
+  if (said) say($("log-lines"), said.lines.join("\n"));
+}
+
 async function saveBundle() {
   const response = await moonraker.fetch("GET", "/server/tecmedhub/support");
   if (!response.ok) throw new Error(`HTTP ${response.status}`);
@@ -467,7 +524,16 @@ async function cleanUp(button) {
 const doing = {
   test: (button) => act(button, () => moonraker.post("test_connection"), (said) => t("test.ok", { ms: figure(said.milliseconds) })),
   film: (button) => act(button, () => moonraker.post("timelapse_now"), (said) => said.message),
-  snapshot: (button) => act(button, () => moonraker.post("snapshot"), t("cameras.done")),
+  async snapshot(button) {
+    await act(button, () => moonraker.post("snapshot"), t("cameras.done"));
+    await looking;
+    await fetchPictures(1);
+  },
+  async "firmware-restart"(button) {
+    if (!(await ask(t("restart.ask"), t("restart.ask.text"), t("restart.go")))) return;
+    await act(button, async () => { await moonraker.ask("POST", "/printer/firmware_restart"); return {}; }, t("restart.done"));
+  },
+  "viewer-close": () => $("viewer").close(),
   examine,
   bundle: (button) => act(button, saveBundle, ""),
   async bed(button) {
@@ -527,9 +593,12 @@ function begin() {
   for (const button of document.querySelectorAll("[data-lang]")) button.addEventListener("click", () => speak(button.dataset.lang));
   $("login").addEventListener("submit", login);
   $("config-all").addEventListener("change", showConfig);
+  $("log-details").addEventListener("toggle", showLog);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) update(); });
   setInterval(() => { for (const element of document.querySelectorAll("time[data-at]")) tick(element); showRetry(); }, 1000);
-  setInterval(() => { if (!document.hidden && known.overview && $("login").hidden) guarded(extend).catch(() => {}); }, 10000);
+  const watched = () => !document.hidden && known.overview && $("login").hidden;
+  setInterval(() => { if (watched()) guarded(extend).catch(() => {}); }, 10000);
+  setInterval(() => { if (watched()) fetchPictures().catch(() => {}); }, LOOK_EVERY);
   translate();
   update();
   schedule();

@@ -170,6 +170,23 @@ async def test_an_idle_camera_is_looked_at_but_only_sent_when_something_is_new(
         assert reasons(room, "camera 1") == ["first", "changed", "keepalive"]
 
 
+async def test_whoever_looks_at_the_panel_sees_now_and_the_hub_hears_nothing(
+    server: OldCameras,
+) -> None:
+    async with Room(urls=(server[0].snapshot_url,)) as room:
+        await room.clock.until(lambda: room.hub.uploads)
+        sent = len(room.hub.uploads)
+        shown = room.cameras.picture("camera 1")
+        assert shown is not None
+        assert await room.cameras.view("camera 1", 1e6) is shown  # young enough
+        viewed = await room.cameras.view("camera 1", 0.0)
+        assert viewed is not None
+        assert viewed.jpeg != shown.jpeg
+        assert room.cameras.picture("camera 1") is shown
+        assert len(room.hub.uploads) == sent
+        assert len(room.news) == 1
+
+
 async def test_a_working_printer_is_sent_at_every_look(server: OldCameras) -> None:
     camera = server[0]
     async with Room(urls=(camera.snapshot_url,)) as room:

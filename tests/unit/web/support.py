@@ -202,6 +202,7 @@ class FakeCameras:
         ]
         self.listeners: list[Callable[..., None]] = []
         self.taken = 0
+        self.viewed: list[tuple[str, float]] = []
         self.shot: Any = SimpleNamespace(jpeg=JPEG, taken_at=1e9)
 
     @property
@@ -216,6 +217,10 @@ class FakeCameras:
 
     def picture(self, name: str = "") -> Any:
         return self.shot if name in ("", *self.names) and self.views else None
+
+    async def view(self, name: str, max_age: float) -> Any:
+        self.viewed.append((name, max_age))
+        return self.picture(name)
 
     async def snapshot(self) -> str:
         self.taken += 1
@@ -325,6 +330,11 @@ class House:
         await self.supervisor.stop()
         await self.database.close()
         self.worker.close()
+
+    def idle(self) -> None:
+        """The job is over."""
+        job = self.printer.snapshot.job._replace(state="complete")
+        self.printer.snapshot = self.printer.snapshot._replace(job=job)
 
     async def hub_says(self, reply: Reply) -> None:
         """The next status ends like this."""

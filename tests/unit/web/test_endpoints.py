@@ -11,11 +11,12 @@ import pytest
 
 from components.hub.client import Reply
 from components.hub.outcomes import Failure
+from components.runtime.logs import LOG_FILE, logs_folder
 from tests.unit.web.support import JPEG, PREFIX, TOKEN, House, failed, merge_settings
 
 GET = {
     *("status", "config", "history", "doctor", "commands", "events"),
-    *("image", "panel", "snapshot", "cleanup", "support"),
+    *("image", "panel", "snapshot", "cleanup", "support", "log"),
 }
 POST = {
     *("test_connection", "snapshot", "timelapse_now", "bed_clear"),
@@ -151,7 +152,28 @@ async def test_config_lists_every_option_with_its_origin(house: House) -> None:
 # Doing
 
 
+async def test_the_bed_is_not_clear_while_a_job_is_on_it(house: House) -> None:
+    answer = await house.server.call("POST", "bed_clear", user="ana")
+    assert answer["ok"] is False
+    assert answer["message"].startswith(house.printer.snapshot.job.filename)
+    assert house.commands.told == []
+
+
+async def test_a_picture_is_taken_for_whoever_looks(house: House) -> None:
+    await house.server.call("GET", "image", camera="frontal", max_age="0")
+    assert house.cameras.viewed == [("frontal", 1.0)]
+
+
+async def test_the_end_of_the_log_without_secrets(house: House) -> None:
+    log = logs_folder(house.server.get_app_args()) / LOG_FILE
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(f"one\ntwo {TOKEN}\nthree\n", encoding="utf-8")
+    answer = await house.server.call("GET", "log", limit=2)
+    assert answer["lines"] == ["two ********", "three"]
+
+
 async def test_who_clears_the_bed_is_passed_on(house: House) -> None:
+    house.idle()
     answer = await house.server.call("POST", "bed_clear", user="ana")
     assert answer["ok"] is True
     await house.server.call("POST", "bed_clear", user="_TRUSTED_USER_")

@@ -97,6 +97,7 @@ async def test_macros_reach_the_same_verbs(house: House) -> None:
         "tecmedhub_snapshot",
         "tecmedhub_timelapse_now",
     }
+    house.idle()
     await methods["tecmedhub_bed_clear"]()
     await methods["tecmedhub_remote_off"](unexpected="parameter")
     assert house.commands.told == [("bed", "a macro"), ("remote", False, "a macro")]
