@@ -121,6 +121,7 @@ async def test_connected_lost_and_back_in_both_languages_and_sizes(
 
 async def test_the_buttons_do_what_they_say(browser: Chromium, stack: Stack) -> None:
     page = await open_panel(browser, stack, language="es-ES", dark=True)
+    assert await page.evaluate("document.querySelector('#bed-control').hidden") is True
     await page.click("#test")
     await page.wait_for_text("#toasts", "El hub respondió")
 
@@ -145,6 +146,12 @@ async def test_the_buttons_do_what_they_say(browser: Chromium, stack: Stack) -> 
     await page.wait_for("document.querySelector('#remote').getAttribute('aria-checked') === 'true'")
     assert await remote_on() is True
 
+    # The bed is asked for where the latch is on, and after a job.
+    stack.override.write_text(json.dumps({"security": {"require_clear_bed": True}}))
+    await page.wait_for("!document.querySelector('#bed-control').hidden", 30)
+    await asyncio.to_thread(stack.put, "pieza.gcode", "G4 P500\nM400\n")
+    await asyncio.to_thread(stack.print, "pieza.gcode")
+    await page.wait_for("!document.querySelector('#bed').hidden", 30)
     await page.click("#bed")
     await page.wait_for("document.querySelector('#ask').open")
     await page.picture(PICTURES / "ask-es-1280-dark.png")

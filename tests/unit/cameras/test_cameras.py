@@ -178,11 +178,11 @@ async def test_whoever_looks_at_the_panel_sees_now_and_the_hub_hears_nothing(
         sent = len(room.hub.uploads)
         shown = room.cameras.picture("camera 1")
         assert shown is not None
-        assert await room.cameras.view("camera 1", 1e6) is shown  # young enough
+        assert await room.cameras.view("camera 1", 1e6) == shown  # young enough
         viewed = await room.cameras.view("camera 1", 0.0)
         assert viewed is not None
         assert viewed.jpeg != shown.jpeg
-        assert room.cameras.picture("camera 1") is shown
+        assert room.cameras.picture("camera 1") == shown
         assert len(room.hub.uploads) == sent
         assert len(room.news) == 1
 
