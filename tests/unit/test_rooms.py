@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2] / "components"
 # From the ground up; a room may import those of the lines before its own.
 FLOORS = (
     {"runtime"},
-    {"settings"},
+    {"settings", "net"},
     {"store", "hub", "printer"},
     {"status", "commands", "files", "cameras"},
     {"web"},

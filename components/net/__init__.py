@@ -1,0 +1,1 @@
+"""The way out: names, proxies, connections, TLS. Knows nothing of HTTP beyond a proxy's CONNECT."""

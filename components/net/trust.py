@@ -1,0 +1,107 @@
+"""Whom TLS trusts, and what it remembers: the context with the authorities, sessions to resume.
+
+A resumed session spares both sides the certificates and most of the arithmetic. CPython (3.10 to
+3.13) loses some 6 kB each time that a session is taken out of a connection, nothing when one is
+used again: so one is taken out only where connections do not last, and seldom.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import Callable, Dict, Mapping, Optional, Tuple
+
+from ..runtime.aside import aside
+from ..runtime.clock import Clock
+from ..runtime.records import NamedTuple
+
+BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # SSL_CERT_FILE is OpenSSL's own business
+SESSION_FRESH = 3600.0  # seconds; then the certificate is looked at again
+SESSIONS_KEPT = 8
+OFTEN = 600.0  # seconds between two full handshakes with one server below which one is remembered
+REREAD = 60.0  # seconds after which authorities that did not do are read again
+
+Server = Tuple[str, int]  # host and port
+
+
+class TrustBroken(Exception):
+    """The file of authorities cannot be used; the text is a sentence for people."""
+
+
+class _Session(NamedTuple):
+    session: Optional[ssl.SSLSession]
+    since: float  # monotonic
+
+
+class Trust:
+    """`ca_file()` is the option `network.ca_file`, empty where there is none: authorities beside
+    those of the system.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        ca_file: Callable[[], str] = lambda: "",
+        environment: Optional[Mapping[str, str]] = None,
+    ) -> None:
+        self._clock = clock
+        self._ca_file = ca_file
+        self._environment = os.environ if environment is None else environment
+        self._context: Optional[ssl.SSLContext] = None
+        self._of = ""  # the file that the context was made with
+        self._read = 0.0  # monotonic
+        self._sessions: Dict[Server, _Session] = {}
+
+    async def context(self) -> ssl.SSLContext:
+        """The context for connections to servers. Raises `TrustBroken`."""
+        path = self._ca_file() or next(filter(None, map(self._environment.get, BUNDLES)), "")
+        if self._context is None or self._of != path:
+            self._sessions.clear()  # a session belongs to its context
+            context = await aside(_make_context, path)  # reads a file of 200 kB: long on a Pi
+            self._context, self._of, self._read = context, path, self._clock.monotonic()
+        return self._context
+
+    def doubted(self) -> None:
+        """A certificate was not trusted: the next attempt reads the authorities anew, in case that
+        somebody has mended them.
+        """
+        if self._clock.monotonic() - self._read > REREAD:
+            self._context = None
+
+    def session(self, server: Server) -> Optional[ssl.SSLSession]:
+        """What a new connection to `server` may resume."""
+        known = self._sessions.get(server)
+        if known is None or self._clock.monotonic() - known.since > SESSION_FRESH:
+            return None
+        return known.session
+
+    def connected(self, server: Server, connection: ssl.SSLSocket) -> None:
+        """An answer came over a new connection: now it has the tickets of TLS 1.3 too."""
+        if connection.session_reused:
+            return
+        now = self._clock.monotonic()
+        known = self._sessions.pop(server, None)
+        if known is not None and known.session is not None and now - known.since < SESSION_FRESH:
+            self._sessions[server] = known  # this server resumes nothing: not worth another one
+            return
+        often = known is not None and now - known.since < OFTEN
+        if len(self._sessions) >= SESSIONS_KEPT:
+            self._sessions.clear()
+        self._sessions[server] = _Session(connection.session if often else None, now)
+
+
+def _make_context(path: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if path:
+        try:
+            if os.path.isdir(path):
+                context.load_verify_locations(capath=path)
+            else:
+                context.load_verify_locations(cafile=path)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            reason = getattr(error, "strerror", "") or type(error).__name__
+            raise TrustBroken(
+                "The certificate authorities in {path} cannot be read ({reason}): network.ca_file "
+                "must name a PEM file that Moonraker may read.".format(path=path, reason=reason)
+            ) from None
+    return context
