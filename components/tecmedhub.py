@@ -16,6 +16,7 @@ from typing import Any, Awaitable, Dict, Optional
 from .cameras.on_demand import CamerasOnDemand
 from .cameras.timelapse_page import TimelapsePage
 from .commands import Command, Commands, Inbox, PrintRequest
+from .commands.bed import Bed
 from .files.cleanup import Cleanup
 from .files.gcode_root import GcodeStore, LoadedFile
 from .files.inventory import Inventory
@@ -30,6 +31,7 @@ from .hub.tongue import is_spanish
 from .hub.transport import Transport
 from .printer import moonraker_compat
 from .printer.gcode_files import GcodeFiles
+from .printer.history import History
 from .printer.host import Host
 from .printer.jobs import Jobs
 from .printer.klippy import Printer
@@ -138,7 +140,8 @@ class TecMedHub:
         self.host = Host(self.server, gcodes)
         self.files = GcodeFiles(self.server, gcodes, self.worker, self.supervisor)
         self.file_rows = FileRows()
-        self.jobs = Jobs(self.server, self.clock)
+        self.jobs = Jobs(self.server, self.clock, *self.flags.kept("job"))
+        self.history = History(self.server, self.jobs, *self.flags.kept("history"))
 
     def _build_hub(self) -> None:
         self.transport = Transport(
@@ -220,10 +223,12 @@ class TecMedHub:
         self.cameras = self.camera_rooms.cameras
         self.timelapse = self.camera_rooms.timelapse
         self.workers = (self.worker, pictures)
+        self.bed = Bed(self.live, self.flags, self.notices, self.clock, self.jobs)
         self.commands = Commands(
             printer=self.printer,
             ledger=ledger.Ledger(self.database, self.logs.redactor),
             flags=self.flags,
+            bed=self.bed,
             hub_now=self.client.now,
             hub_time_known=lambda: self.client.clock_skew is not None,
             fetch=self._fetch,
@@ -241,7 +246,7 @@ class TecMedHub:
     def _build_status(self) -> None:
         """What the hub is told, what is counted, and what the operator sees of it."""
         self.statistics = Statistics(self.folder, self.worker, self.notices, self.clock, VERSION)
-        self.chronicle = Chronicle(self.journal, self.clock, self.flags)
+        self.chronicle = Chronicle(self.journal, self.clock)
         self.hub_name = HubName(self.live, self.flags, socket.gethostname())
         self.cadence = Cadence(
             self.clock, lambda: self.live.now.intervals, lambda: not self.printer.snapshot.busy
@@ -268,7 +273,7 @@ class TecMedHub:
                 worker=self.worker,
                 printer=self.printer,
                 files=self.files,
-                jobs=self.jobs,
+                job_history=self.history,
                 host=self.host,
                 client=self.client,
                 link=self.link,
@@ -290,11 +295,12 @@ class TecMedHub:
         """Who hears of what."""
         news = self.cadence.news
         self.printer.subscribe(lambda old, new: news("printer"))
-        self.printer.subscribe(self.chronicle.printer_changed)
-        self.printer.subscribe(self.jobs.printer_changed)
+        self.printer.watch(self.chronicle.klippy_looked)
+        self.printer.watch(self.jobs.look)
         self.files.subscribe(lambda: news("files"))
-        self.jobs.subscribe(self.chronicle.job_ended)
-        self.jobs.subscribe(lambda job: news("history"))
+        self.jobs.subscribe(self.chronicle.job_told)
+        self.history.on_end(self.chronicle.job_listed)
+        self.history.subscribe(lambda: news("history"))
         self.reporter.subscribe(self.hub_name.status_sent)
         self.reporter.subscribe(lambda body, reply: self._hub_answered(reply))
         self.link.subscribe(self.chronicle.link_changed)
@@ -309,7 +315,14 @@ class TecMedHub:
         on = self.server.register_event_handler
         on("file_manager:filelist_changed", self.override.on_file_changed)
         on("webcam:webcams_changed", self.camera_rooms.webcams_changed)
-        for room in (self.printer, self.host, self.files, self.jobs, self.endpoints):
+        for room in (
+            self.printer,
+            self.host,
+            self.files,
+            self.jobs,
+            self.history,
+            self.endpoints,
+        ):
             room.register()
 
     # Life cycle
@@ -325,11 +338,14 @@ class TecMedHub:
         await self.database.open(SCHEMAS)
         await self.journal.start()
         await self.statistics.load()
-        await self.jobs.load()
         await self.transfers.start()
         await self.cleanup.start()
+        await self.flags.load()
+        self.history.start()
+        self.jobs.start()
+        await self.history.load()
+        self.bed.look_back(self.history)
         await self.commands.start()
-        self.chronicle.start(self.printer.snapshot)
         await self.camera_rooms.start()
         self.files.start()
         self.endpoints.start()
@@ -372,6 +388,7 @@ class TecMedHub:
 
     async def _flush(self) -> None:
         await self.statistics.save()
+        self.jobs.save()
         self.journal.close()
         await self.database.close()
 
@@ -412,10 +429,10 @@ class TecMedHub:
                 snapshot=snapshot,
                 host=self.host.read(self.clock.monotonic()),
                 files=self.file_rows.of(self.files.newest()),
-                jobs=self.jobs.recent,
-                last_completed=self.jobs.last_completed,
+                jobs=self.history.recent,
+                last_completed=self.history.last_completed,
                 bed_status=in_language(self.bed_word(), self.language),
-                job_id=self.jobs.current_id if snapshot.busy else "",
+                job_id=self.jobs.current_id,
                 extras=extras,
             )
         )

@@ -1,50 +1,85 @@
-"""Whether the bed may still hold the last job: set when one ends, however it ends, cleared by a
-person only."""
+"""Whether the bed may hold a job: so from the moment one begins until a person declares it clear.
+
+That is noted as the job begins, and not as it ends: nothing that goes down in its midst can then
+lose it.
+"""
 
 from __future__ import annotations
 
-from ..printer.snapshot import Snapshot
+from typing import Callable
+
+from ..printer.history import History
+from ..printer.jobs import Jobs, News
+from ..runtime.clock import Clock
+from ..runtime.loose import as_float
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..settings.model import LiveSettings
 from ..store.flags import Flags
 
 NEEDS_CLEARING = "bed_needs_clearing"
-JOB_OPEN = "bed_job_open"  # a job was seen running, its end was not: it may end while we are away
-ENDED = ("complete", "cancelled", "error")
+CLEARED_AT = "bed_cleared_at"  # unix seconds
 
 
 class Bed:
     """Kept up to date whether `security.require_clear_bed` is on or not, so that switching it on is
-    safe at once."""
+    safe at once.
+    """
 
-    def __init__(self, live: LiveSettings, flags: Flags, notices: Notices) -> None:
+    def __init__(
+        self,
+        live: LiveSettings,
+        flags: Flags,
+        notices: Notices,
+        clock: Clock,
+        jobs: Jobs,
+    ) -> None:
         self._live = live
         self._flags = flags
         self._notices = notices
+        self._clock = clock
+        self._jobs = jobs
+        # Whether what Klippy runs now may have been set going by the hub.
+        self.hub_acts: Callable[[], bool] = lambda: False
+        jobs.subscribe(self._on_job)
 
     @property
     def needs_clearing(self) -> bool:
-        return bool(self._flags.get(NEEDS_CLEARING, False))
+        """Also while a job runs, and while it is not known yet."""
+        return not self._flags.loaded or bool(self._flags.get(NEEDS_CLEARING, False))
 
-    def note_change(self, old: Snapshot, new: Snapshot) -> None:
-        """A listener for `Printer.subscribe`."""
-        if not new.ready or not new.job.state:
-            return
-        if new.busy:
-            self._flags.put(JOB_OPEN, True)
-        elif self._flags.get(JOB_OPEN) or _just_ended(old, new):
-            self._flags.put(JOB_OPEN, False)
+    @property
+    def left_uncleared(self) -> bool:
+        """For people: whether a job is over and its bed not yet cleared."""
+        return self._jobs.open is None and bool(self._flags.get(NEEDS_CLEARING, False))
+
+    def look_back(self, history: History) -> None:
+        """A job may have run before anybody watched, or while nobody did."""
+        cleared = as_float(self._flags.get(CLEARED_AT), 0.0) or 0.0
+        if self._jobs.open is not None or history.last_end > cleared:
             self._flags.put(NEEDS_CLEARING, True)
-            if self._live.now.security.require_clear_bed:
-                self._notices.console(
-                    "The hub may print again once the bed has been declared clear."
-                )
 
-    async def clear(self) -> None:
-        """A person says that the bed is clear."""
-        await self._flags.set(NEEDS_CLEARING, False)
+    def clear(self, by_macro: bool) -> str:
+        """Somebody says that the bed is clear; why that cannot be taken for true, else "".
 
+        What a macro says may be the hub's own doing.
+        """
+        if self._jobs.open is not None:
+            return say(
+                "{file} is on the bed at this moment: declare it clear when the job has ended.",
+                file=self._jobs.open.filename or say("A job"),
+            )
+        if by_macro and self.hub_acts():
+            return say(
+                "A script of the hub runs or has just run, and only a person may declare the bed"
+                " clear: do it again in a moment, or in the panel."
+            )
+        self._flags.put(CLEARED_AT, self._clock.time())
+        self._flags.put(NEEDS_CLEARING, False)
+        return ""
 
-def _just_ended(old: Snapshot, new: Snapshot) -> bool:
-    """A job so short that nobody saw it running."""
-    return bool(old.job.state) and old.job.state != new.job.state and new.job.state in ENDED
+    def _on_job(self, news: News) -> None:
+        if news.kind == "begun":
+            self._flags.put(NEEDS_CLEARING, True)
+        elif news.kind == "ended" and self._live.now.security.require_clear_bed:
+            self._notices.console("The hub may print again once the bed has been declared clear.")

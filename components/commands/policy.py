@@ -200,14 +200,14 @@ def _printer_free(command: Command, action: Action, now: Situation) -> str:
 def _bed_clear(command: Command, action: Action, now: Situation) -> str:
     if action.name not in PRINTS or not now.security.require_clear_bed:
         return ""
-    if now.bed_needs_clearing:
-        return _BED
     if now.snapshot.busy:  # only with queue: true
         return (
             "security.require_clear_bed is on, and a queued job could begin on top of the"
             " finished one: send it once"
             " the bed has been declared clear."
         )
+    if now.bed_needs_clearing:
+        return _BED
     return ""
 
 

@@ -55,6 +55,7 @@ class Commands:
         printer: Printer,
         ledger: Ledger,
         flags: Flags,
+        bed: Bed,
         notices: Notices,
         supervisor: Supervisor,
         clock: Clock,
@@ -78,7 +79,7 @@ class Commands:
         self._boot_id = boot_id or clock.boot
         self._halts = Halts()
         self._emergency = EmergencyStop(printer, self._halts, notices)
-        self._bed = Bed(live, flags, notices)
+        self._bed = bed
         self._listeners: List[Listener] = []
         self._started = asyncio.Event()
         self._made_ids = 0
@@ -108,6 +109,7 @@ class Commands:
             told_errors=told_errors,
             finish=self._finish,
         )
+        bed.hub_acts = lambda: self._runner.acts
 
     # Life cycle
 
@@ -118,10 +120,8 @@ class Commands:
         boot = self._boot_id()
         unfinished = await self._ledger.load()
         self._emergency.recall(await self._ledger.received_by_action(EMERGENCY_STOP))
-        self._bed.note_change(self._printer.snapshot, self._printer.snapshot)
         self._show_switch()
         self._printer.subscribe(self._halts.note_change)
-        self._printer.subscribe(self._bed.note_change)
         self._runner.start(boot)
         for row in unfinished:
             if row.status is State.RECEIVED:
@@ -301,15 +301,18 @@ class Commands:
         await self._flags.set(REMOTE_OFF, name)
         self._show_switch()
 
-    async def bed_clear(self, by: str) -> None:
-        """`by` says that the bed is clear: the hub may print again."""
-        self._notices.console(f"The bed is clear ({_printable(by)}).")
-        await self._bed.clear()
+    def bed_clear(self, by: str, by_macro: bool = False) -> str:
+        """`by` says that the bed is clear: the hub may print again. Why that is not taken for
+        true, else ""."""
+        refused = self._bed.clear(by_macro)
+        if not refused:
+            self._notices.console(f"The bed is clear ({_printable(by)}).")
+        return refused
 
     @property
     def bed_needs_clearing(self) -> bool:
-        """Whether a job has ended since the bed was last declared clear."""
-        return self._bed.needs_clearing
+        """For people: whether a job is over and its bed not yet cleared."""
+        return self._bed.left_uncleared
 
     # Inside
 

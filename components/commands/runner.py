@@ -31,6 +31,7 @@ KLIPPY_GRACE = 15.0  # seconds after our start, or Klippy's, that a command wait
 BARRIER = 30.0  # seconds a reboot waits for the G-code before it
 CLOCK_POLL = 0.5  # seconds between looks whether the hub's clock is known
 MAX_MESSAGE = 500  # characters of a result's message
+ACTS_ON = 0.5  # seconds after a script in which what it set going may still reach us
 
 Finished = Callable[[Command, State, str], Awaitable[None]]
 
@@ -102,6 +103,8 @@ class Runner:
         self._queues: Dict[Lane, Queue] = {}
         self._boot = ""
         self._started = 0.0
+        self._acting = 0  # commands of which Klippy may just run a script
+        self._acted = float("-inf")  # monotonic; when the last of them ended
 
     def start(self, boot: str) -> None:
         """Begin the lanes' work; `boot` identifies this boot of the machine in the ledger."""
@@ -131,6 +134,11 @@ class Runner:
     @property
     def waiting(self) -> int:
         return sum(len(queue.waiting) for queue in self._queues.values())
+
+    @property
+    def acts(self) -> bool:
+        """Whether what Klippy runs now may have been set going by the hub."""
+        return self._acting > 0 or self._clock.monotonic() - self._acted < ACTS_ON
 
     # One lane
 
@@ -173,6 +181,8 @@ class Runner:
             return State.REFUSED, late
         self._notices.console(f"Hub: {job.command.summary()}")
         queue.last_start = self._clock.monotonic()
+        scripts = job.action.lane in (Lane.CONTROL, Lane.GCODE)
+        self._acting += scripts
         try:
             return State.DONE, await self._executor.run(
                 job.command, self._halts.now, lambda: self._turn_to_print(job)
@@ -181,6 +191,10 @@ class Runner:
             return State.REFUSED, str(reason)
         except self._told_errors as reason:
             return State.FAILED, str(reason)
+        finally:
+            if scripts:
+                self._acting -= 1
+                self._acted = self._clock.monotonic()
 
     def _objection(self, job: Job) -> Any:
         late = self._halts.objection(job.since, job.action)

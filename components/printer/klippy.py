@@ -17,14 +17,16 @@ from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from ..settings.model import LiveSettings, Settings
 from . import part_fan
+from .jobs import job_of
 from .machine import Machine
 from .news import Measure, news_of
-from .snapshot import FileFacts, KlippyState, Objects, Snapshot, read_snapshot
+from .snapshot import FileFacts, Job, KlippyState, Objects, Snapshot, read_snapshot
 from .subscription import Subscription, Told
 
 LONGEST_MESSAGE = 1000  # characters of Klippy's message; printer.cfg errors run to some hundred
 
 Listener = Callable[[Snapshot, Snapshot], None]
+Watcher = Callable[[KlippyState, str, Job, float], None]
 
 
 class PrinterError(Exception):
@@ -54,6 +56,7 @@ class Printer:
         self._doubt = ""
         self._cached: Optional[Snapshot] = None
         self._announced = Snapshot()
+        self._watchers: List[Watcher] = []
         self._listeners: List[Listener] = []
         self._waiters: List[Tuple[Callable[[Snapshot], bool], "asyncio.Future[bool]"]] = []
         self._measure = Measure(clock, lambda: self._changed(news=True))
@@ -131,6 +134,8 @@ class Printer:
         self._cached = None
         if news or self._waiters:
             self._heard(diff, news)
+        elif "print_stats" in diff:
+            self._show_watchers()
 
     def _merge(self, diff: Objects) -> bool:
         """Whether it holds something that the hub should hear at once."""
@@ -198,7 +203,22 @@ class Printer:
         manager = self._server.lookup_component("file_manager")
         self._facts = read_facts(filename, as_dict(manager.get_file_metadata(filename)))
 
-    # Looking and waiting
+    # Watching, looking and waiting
+
+    def watch(self, watcher: Watcher) -> None:
+        """Call `watcher(klippy, message, job, since)` with each word of Klipper's on the job, and
+        each change of Klippy's state: before anybody can see it in a snapshot. Since the moment
+        `since` (monotonic seconds) nothing that Klipper said has gone unheard.
+        """
+        self._watchers.append(watcher)
+
+    def _show_watchers(self) -> None:
+        job = job_of(self._objects.get("print_stats", {}))
+        for watcher in self._watchers:
+            try:
+                watcher(self._klippy, self._message, job, self._subscription.asked)
+            except Exception as error:
+                self._notices.log_fault("watcher", "A watcher of the printer failed", error)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -237,6 +257,7 @@ class Printer:
 
     def _changed(self, news: bool) -> None:
         self._cached = None
+        self._show_watchers()
         for predicate, future in list(self._waiters):
             if not future.done() and predicate(self.snapshot):
                 future.set_result(True)

@@ -73,6 +73,7 @@ class Subscription:
         self._wanted: Dict[str, Optional[List[str]]] = {}
         self._heard = 0.0  # monotonic, of Klippy's last message
         self._failures = 0  # in a row
+        self.asked = 0.0  # monotonic, when it was made; nothing goes unheard from then on
 
     def begin(self) -> None:
         """Subscribe, and keep it so until `end`."""
@@ -133,6 +134,7 @@ class Subscription:
         if generation != self._generation:
             return
         self._wanted = wanted
+        self.asked = self._clock.monotonic()
         try:
             status = await self._answer(
                 moonraker_compat.subscribe(self._server, wanted, self._subscriber)

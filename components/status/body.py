@@ -11,9 +11,10 @@ import math
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..hub.protocol import Generation
+from ..printer.filament import job_grams
 from ..printer.gcode_files import GcodeFile
+from ..printer.history import PastJob
 from ..printer.host import HostStats
-from ..printer.jobs import PastJob, job_grams
 from ..printer.snapshot import Snapshot
 from ..runtime.messages import say
 from ..runtime.records import NamedTuple

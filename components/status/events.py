@@ -1,58 +1,66 @@
 """Turns what happens to the printer, the link and the commands into journal events, and samples
 while cut off.
-
-A job is told to begin once and to end once, also when Moonraker, Klippy or the power goes in its
-midst: the job whose end is not told yet is remembered on disk.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping
 
-from ..printer.jobs import PastJob
-from ..printer.snapshot import KlippyState, Snapshot
+from ..printer.history import PastJob
+from ..printer.jobs import News
+from ..printer.snapshot import Job, KlippyState, Snapshot
 from ..runtime.clock import Clock
-from ..runtime.loose import as_dict
-from ..store.flags import Flags
 from ..store.journal import SAMPLE, Journal
 
 SAMPLE_EVERY = 60.0  # seconds, and only while the hub cannot be reached
 
-_JOB_WORDS = {
-    "complete": "job_finished",
-    "cancelled": "job_cancelled",
-    "error": "job_failed",
+# By the kind of news, or the word for an end.
+JOB_EVENTS = {
+    "begun": "job_started",
     "paused": "job_paused",
+    "resumed": "job_resumed",
+    "completed": "job_finished",
+    "cancelled": "job_cancelled",
 }
-_JOB = "job"  # the flag: {"filename", "state"} of the job whose end is not told yet, or None
+FAILED = "job_failed"  # every other end
+RECORD = "job_record"
 
 
 class Chronicle:
-    def __init__(self, journal: Journal, clock: Clock, flags: Flags) -> None:
+    def __init__(self, journal: Journal, clock: Clock) -> None:
         self._journal = journal
         self._clock = clock
-        self._flags = flags
-        self._started = False
+        self._klippy = KlippyState.DISCONNECTED
         self._cut_off = asyncio.Event()
 
-    def start(self, snapshot: Snapshot) -> None:
-        """The flags are loaded: what has become of the job that was told of last?"""
-        self._started = True
-        self._follow_job(Snapshot(), snapshot)
+    def klippy_looked(self, klippy: KlippyState, message: str, job: Job, since: float) -> None:
+        """A watcher for `Printer.watch`."""
+        if klippy is self._klippy:
+            return
+        self._klippy = klippy
+        if klippy in (KlippyState.SHUTDOWN, KlippyState.ERROR):
+            data = {"state": klippy.value, "message": message[:500]}
+            self._journal.record("klippy_error", data)
+        elif klippy is KlippyState.DISCONNECTED:
+            self._journal.record("klippy_disconnected", {})
+        elif klippy is KlippyState.READY:
+            self._journal.record("klippy_ready", {})
 
-    def printer_changed(self, old: Snapshot, new: Snapshot) -> None:
-        """A listener for `Printer.subscribe`."""
-        if old.klippy is not new.klippy:
-            self._klippy_changed(old, new)
-        if self._started:
-            self._follow_job(old, new)
+    def job_told(self, news: News) -> None:
+        """A listener for `Jobs.subscribe`."""
+        data: Dict[str, Any] = {"filename": news.job.filename}
+        if news.message or news.kind == "ended":
+            data["message"] = news.message[:500]
+        if news.kind != "ended":
+            self._journal.record(JOB_EVENTS[news.kind], data)
+            return
+        data["print_duration"] = round(news.job.print_duration, 1)
+        self._journal.record(JOB_EVENTS.get(news.status, FAILED), data)
 
-    def job_ended(self, job: PastJob) -> None:
-        """A listener for `Jobs.subscribe`: the figures of a job, once Moonraker's history has
-        them.
-        """
-        self._journal.record("job_record", job.as_dict())
+    def job_listed(self, job: PastJob) -> None:
+        """A listener for `History.on_end`: the figures of a job."""
+        self._journal.record(RECORD, job.as_dict())
 
     def link_changed(self, connected: bool, seconds: float) -> None:
         """A listener for `Link.subscribe`."""
@@ -76,62 +84,6 @@ class Chronicle:
             await self._clock.sleep(SAMPLE_EVERY)
             if self._cut_off.is_set():
                 self._journal.record(SAMPLE, sample_of(look()))
-
-    def _klippy_changed(self, old: Snapshot, new: Snapshot) -> None:
-        if new.klippy in (KlippyState.SHUTDOWN, KlippyState.ERROR):
-            self._journal.record(
-                "klippy_error", {"state": new.klippy.value, "message": new.message[:500]}
-            )
-        elif new.klippy is KlippyState.DISCONNECTED:
-            self._journal.record("klippy_disconnected", {})
-        elif new.klippy is KlippyState.READY:
-            self._journal.record("klippy_ready", {})
-
-    def _follow_job(self, old: Snapshot, new: Snapshot) -> None:
-        job, told = new.job, self._told
-        if new.klippy in (KlippyState.SHUTDOWN, KlippyState.ERROR):
-            self._end("error", new, new.message)
-            return
-        if not new.ready:  # what became of the job will be seen when Klippy is back
-            return
-        if told is not None and (told.get("filename") != job.filename or not new.busy):
-            if told.get("filename") == job.filename and job.state in _JOB_WORDS:
-                self._end(job.state, new, job.message)
-            elif old.ready:  # put away before anybody saw how it ended
-                self._end("cancelled", new, "")
-            else:
-                self._end("error", new, "Klippy was restarted during this job")
-        ended_unseen = old.ready and not old.busy and old.job.state != job.state
-        if new.busy and self._told is None:
-            self._begin(new)
-        elif not new.busy and told is None and ended_unseen and job.state in _JOB_WORDS:
-            self._begin(new)  # over before anybody saw it run
-            self._end(job.state, new, job.message)
-        told = self._told
-        if told is not None and told.get("state") != job.state:
-            kind = _JOB_WORDS["paused"] if new.paused else "job_resumed"
-            self._journal.record(kind, {"filename": job.filename})
-            self._flags.put(_JOB, {**told, "state": job.state})
-
-    @property
-    def _told(self) -> Optional[Mapping[str, Any]]:
-        """The job that was told to begin and not yet to end."""
-        return as_dict(self._flags.get(_JOB)) or None
-
-    def _begin(self, new: Snapshot) -> None:
-        self._journal.record("job_started", {"filename": new.job.filename})
-        self._flags.put(_JOB, {"filename": new.job.filename, "state": "printing"})
-
-    def _end(self, state: str, new: Snapshot, message: str) -> None:
-        """Tell how the job ended, if one was told to begin."""
-        told = self._told
-        if told is None:
-            return
-        data: Dict[str, Any] = {"filename": told.get("filename"), "message": message[:500]}
-        if told.get("filename") == new.job.filename:
-            data["print_duration"] = round(new.job.print_duration, 1)
-        self._journal.record(_JOB_WORDS[state], data)
-        self._flags.put(_JOB, None)
 
 
 def sample_of(snapshot: Snapshot) -> Dict[str, Any]:

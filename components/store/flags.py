@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any, Dict
+from typing import Any, Callable, Dict, Tuple
 
 from ..runtime.clock import Clock
 from .database import Database
@@ -27,11 +27,11 @@ class Flags:
         self._database = database
         self._clock = clock
         self._values: Dict[str, Any] = {}
-        self._loaded = False
+        self.loaded = False  # until then, what is not known may yet be so
 
     async def load(self) -> None:
         """Read them all, once; a value that is no JSON counts as absent."""
-        if self._loaded:
+        if self.loaded:
             return
         rows = await self._database.run(
             lambda db: db.execute("SELECT name, value FROM flags").fetchall()
@@ -41,7 +41,7 @@ class Flags:
                 self._values.setdefault(name, json.loads(text))
             except ValueError:
                 continue
-        self._loaded = True
+        self.loaded = True
 
     def get(self, name: str, default: Any = None) -> Any:
         return self._values.get(name, default)
@@ -55,6 +55,12 @@ class Flags:
         """As `put`, and it is on disk when this returns."""
         if self._note(name, value):
             await self._database.run(self._write(name, value), durable=True)
+
+    def kept(self, name: str) -> Tuple[Callable[[], Any], Callable[[Any], None]]:
+        """One of them, for a room that knows nothing of this one: how to recall and to remember
+        it.
+        """
+        return (lambda: self.get(name)), (lambda value: self.put(name, value))
 
     def _note(self, name: str, value: Any) -> bool:
         if name in self._values and self._values[name] == value:

@@ -26,16 +26,10 @@ class Actions:
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
 
-    async def bed_clear(self, by: str) -> str:
-        snapshot = self._rooms.printer.snapshot
-        if snapshot.busy:
-            raise Refused(
-                say(
-                    "{file} is on the bed at this moment: declare it clear when the job has ended.",
-                    file=snapshot.job.filename or say("A job"),
-                )
-            )
-        await self._rooms.commands.bed_clear(by)
+    async def bed_clear(self, by: str, by_macro: bool = False) -> str:
+        refused = self._rooms.commands.bed_clear(by, by_macro)
+        if refused:
+            raise Refused(refused)
         return say("The bed is declared clear.")
 
     async def set_remote(self, on: bool, by: str) -> str:

@@ -26,7 +26,7 @@ class RemoteMethods:
         self._actions = actions
         self._doctor = doctor
         self.table: Dict[str, Callable[[Dict[str, Any]], Awaitable[str]]] = {
-            "tecmedhub_bed_clear": lambda _: _quietly(actions.bed_clear(BY)),
+            "tecmedhub_bed_clear": lambda _: _quietly(actions.bed_clear(BY, by_macro=True)),
             "tecmedhub_remote_off": lambda _: _quietly(actions.set_remote(False, BY)),
             "tecmedhub_remote_on": lambda _: _quietly(actions.set_remote(True, BY)),
             "tecmedhub_snapshot": lambda _: actions.snapshot(),

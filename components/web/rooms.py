@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ..hub.client import HubClient
     from ..hub.link import Link
     from ..printer.gcode_files import GcodeFiles
+    from ..printer.history import History as JobHistory
     from ..printer.host import Host
-    from ..printer.jobs import Jobs
     from ..printer.klippy import Printer
     from ..runtime.clock import Clock
     from ..runtime.notices import Notices
@@ -46,7 +46,7 @@ class Rooms(NamedTuple):
     worker: Worker
     printer: Printer
     files: GcodeFiles
-    jobs: Jobs
+    job_history: JobHistory
     host: Host
     client: HubClient
     link: Link

@@ -90,7 +90,7 @@ class Views:
                 "events": rooms.journal.undelivered,
                 "command_results": len(rooms.commands.results_due()),
             },
-            jobs=[job.as_dict() for job in rooms.jobs.recent],
+            jobs=[job.as_dict() for job in rooms.job_history.recent],
             timelapse=rooms.timelapse.overview(),
         )
 

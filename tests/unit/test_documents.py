@@ -14,7 +14,7 @@ from components.printer.host import HostStats
 from components.printer.snapshot import Snapshot
 from components.settings.model import Settings
 from components.status.body import Report, build_body
-from components.status.events import _JOB_WORDS
+from components.status.events import FAILED, JOB_EVENTS, RECORD
 from components.store.journal import GAP, SAMPLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,7 +121,15 @@ def test_every_field_of_the_status_and_every_event_is_documented(name: str) -> N
         bed_status="",
     )
     kinds = set(re.findall(r"`(\w+)`", text))
-    for field in (*build_body(report), *_JOB_WORDS.values(), SAMPLE, GAP, *Features._fields):
+    for field in (
+        *build_body(report),
+        *JOB_EVENTS.values(),
+        FAILED,
+        RECORD,
+        SAMPLE,
+        GAP,
+        *Features._fields,
+    ):
         assert field in kinds or f"`{field}:" in text, field
 
 

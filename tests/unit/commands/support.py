@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any, Awaitable, Callable
 
 from components.commands import Commands
+from components.commands.bed import Bed
+from components.printer.history import History
+from components.printer.jobs import Jobs
 from components.printer.klippy import PrinterError
 from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
 from components.runtime.supervisor import Supervisor
@@ -58,6 +61,7 @@ class FakePrinter:
         self._clock = clock
         self._snapshot = ready()
         self._listeners: list[Callable[[Snapshot, Snapshot], None]] = []
+        self._watchers: list[Callable[[KlippyState, str, Job, float], None]] = []
         self._waiters: list[tuple[Callable[[Snapshot], bool], asyncio.Future[bool]]] = []
         self._mutex = asyncio.Lock()
         self._held: dict[str, asyncio.Event] = {}
@@ -74,6 +78,15 @@ class FakePrinter:
 
     def subscribe(self, listener: Callable[[Snapshot, Snapshot], None]) -> None:
         self._listeners.append(listener)
+
+    def watch(self, watcher: Callable[[KlippyState, str, Job, float], None]) -> None:
+        self._watchers.append(watcher)
+        self._show_watchers()
+
+    def _show_watchers(self) -> None:
+        now = self._snapshot
+        for watcher in self._watchers:
+            watcher(now.klippy, now.message, now.job, self._clock.monotonic())
 
     async def wait_for(self, predicate: Callable[[Snapshot], bool], timeout: float) -> bool:
         if predicate(self._snapshot):
@@ -136,6 +149,7 @@ class FakePrinter:
 
     def change(self, **changes: Any) -> None:
         old, self._snapshot = self._snapshot, self._snapshot._replace(**changes)
+        self._show_watchers()
         for predicate, future in list(self._waiters):
             if not future.done() and predicate(self._snapshot):
                 future.set_result(True)
@@ -219,6 +233,8 @@ class Lab:
         self.database = Database(self.folder, self.board.notices, self.clock)
         await self.database.open([ledger.SCHEMA, flags.SCHEMA])
         await self.make().start()
+        self.jobs.start()
+        self.bed.look_back(self.history)
         return self
 
     async def find_local(self, name: str) -> str:
@@ -228,11 +244,16 @@ class Lab:
         """The room, not started."""
         self.supervisor = Supervisor(self.board.notices, self.clock)
         self.flags = Flags(self.database, self.clock)
+        self.jobs = Jobs(None, self.clock, *self.flags.kept("job"))
+        self.history = History(None, self.jobs, *self.flags.kept("history"))
+        self.bed = Bed(self.live, self.flags, self.board.notices, self.clock, self.jobs)
+        self.printer.watch(self.jobs.look)
         self.commands = Commands(
             live=self.live,
             printer=self.printer,
             ledger=Ledger(self.database),
             flags=self.flags,
+            bed=self.bed,
             notices=self.board.notices,
             supervisor=self.supervisor,
             clock=self.clock,

@@ -679,36 +679,6 @@ async def test_the_kill_switch_holds_across_restarts(lab: Lab) -> None:
     assert result["status"] == "done"
 
 
-@pytest.mark.parametrize("end", ["complete", "cancelled", "error"])
-async def test_after_a_job_the_bed_must_be_declared_clear(tmp_path: Path, end: str) -> None:
-    lab = await Lab(tmp_path, require_clear_bed=True).start()
-    lab.local.add("x.gcode")
-    assert not lab.commands.bed_needs_clearing
-    (result,) = await lab.run(one("print_local", 1, file="x.gcode"))
-    lab.printer.put(ready(job=Job(state=end, filename="x.gcode")))
-    assert lab.commands.bed_needs_clearing
-    await until(lambda: lab.flags.get("bed_needs_clearing"))
-    await lab.restart()
-    assert lab.commands.bed_needs_clearing
-    (result,) = await lab.run(one("print_local", 2, file="x.gcode"))
-    assert result["status"] == "refused"
-    assert "tecmedhub_bed_clear" in result["message"]
-    await lab.commands.bed_clear("Ana")
-    await lab.restart()
-    (result,) = await lab.run(one("print_local", 3, file="x.gcode"))
-    assert result["status"] == "done"
-    await lab.kill()
-
-
-async def test_a_job_that_ended_while_moonraker_was_down_left_its_part_too(tmp_path: Path) -> None:
-    lab = await Lab(tmp_path, require_clear_bed=True).start()
-    lab.printer.put(printing())
-    await until(lambda: lab.flags.get("bed_job_open"))
-    await lab.restart()
-    assert lab.commands.bed_needs_clearing
-    await lab.kill()
-
-
 async def test_whoever_stands_at_the_printer_sees_it(lab: Lab) -> None:
     await lab.run(one("set_speed", 1, speed=150), one("set_speed", 2, speed=999))
     console = "\n".join(lab.board.console)

@@ -141,6 +141,7 @@ class FakeCommands:
     def __init__(self) -> None:
         self.remote_on = True
         self.bed_needs_clearing = True
+        self.job_on_bed = False
         self.listeners: list[Callable[..., None]] = []
         self.rows: list[dict[str, Any]] = []
         self.told: list[tuple[Any, ...]] = []
@@ -158,9 +159,12 @@ class FakeCommands:
         self.remote_on = on
         self.told.append(("remote", on, by))
 
-    async def bed_clear(self, by: str) -> None:
+    def bed_clear(self, by: str, by_macro: bool = False) -> str:
+        if self.job_on_bed:
+            return "A job is on the bed."
         self.bed_needs_clearing = False
         self.told.append(("bed", by))
+        return ""
 
 
 class FakeTransfers:
@@ -300,7 +304,7 @@ class House:
             worker=self.worker,
             printer=self.printer,  # type: ignore[arg-type]
             files=SimpleNamespace(root=folder / "gcodes"),  # type: ignore[arg-type]
-            jobs=SimpleNamespace(recent=[]),  # type: ignore[arg-type]
+            job_history=SimpleNamespace(recent=[]),  # type: ignore[arg-type]
             host=SimpleNamespace(),  # type: ignore[arg-type]
             client=self.client,  # type: ignore[arg-type]
             link=self.link,

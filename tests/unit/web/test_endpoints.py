@@ -152,13 +152,6 @@ async def test_config_lists_every_option_with_its_origin(house: House) -> None:
 # Doing
 
 
-async def test_the_bed_is_not_clear_while_a_job_is_on_it(house: House) -> None:
-    answer = await house.server.call("POST", "bed_clear", user="ana")
-    assert answer["ok"] is False
-    assert answer["message"].startswith(house.printer.snapshot.job.filename)
-    assert house.commands.told == []
-
-
 async def test_a_picture_is_taken_for_whoever_looks(house: House) -> None:
     await house.server.call("GET", "image", camera="frontal", max_age="0")
     assert house.cameras.viewed == [("frontal", 1.0)]
@@ -178,6 +171,14 @@ async def test_who_clears_the_bed_is_passed_on(house: House) -> None:
     assert answer["ok"] is True
     await house.server.call("POST", "bed_clear", user="_TRUSTED_USER_")
     assert house.commands.told == [("bed", "ana"), ("bed", "the web interface at 10.0.0.7")]
+
+
+async def test_why_the_bed_cannot_be_cleared_is_said(house: House) -> None:
+    house.commands.job_on_bed = True
+    answer = await house.server.call("POST", "bed_clear", user="ana")
+    assert (answer["ok"], answer["message"]) == (False, "A job is on the bed.")
+    await house.server.remote_methods["tecmedhub_bed_clear"]()
+    assert "A job is on the bed." in house.board.console[-1]
 
 
 async def test_the_kill_switch(house: House) -> None:
