@@ -110,7 +110,7 @@ def _ansi(match: Match[str]) -> str:
 
 def parse(text: str) -> Document:
     """The object in `text`; comments alone are an empty one. Raises `JsoncError` only."""
-    text = _LAST_COMMA.sub(_without_comma, _REMARK.sub(_blank, text))
+    text = without_remarks(text)
     if not text.strip():
         return Document()
     starts = [0] + [match.end() for match in re.finditer("\n", text)]
@@ -124,6 +124,11 @@ def parse(text: str) -> Document:
     unfolding = _Unfolding()
     tree = unfolding.value(json.loads(marked, object_pairs_hook=_Pairs), "")
     return Document(tree, unfolding.lines, unfolding.repeated)
+
+
+def without_remarks(text: str) -> str:
+    """`text` with blanks for comments and last commas: plain JSON, every position as it was."""
+    return _LAST_COMMA.sub(_without_comma, _REMARK.sub(_blank, text))
 
 
 def _blank(match: Match[str]) -> str:

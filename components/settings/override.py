@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
 
 from ..runtime.clock import Clock
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
@@ -23,9 +24,10 @@ from .conf import ConfValues
 from .effective import changes, describe
 from .jsonc import MAX_BYTES, Document, JsoncError, read_bytes
 from .loader import Layer, Loaded, merge
-from .memory import Memory, load, save
+from .memory import NOTHING, Memory, load, save
 from .model import LiveSettings, Origin
 from .options import V4_CONFIG_FILE
+from .saving import Saved, SaveRefused, prepare, replace
 
 # Seconds between two looks. Moonraker's file observer tells of every edit, over SSH too; this is
 # for where it is switched off.
@@ -97,9 +99,41 @@ class Override:
         if not self._stopped and _concerns(event, (self._own_name, V4_CONFIG_FILE)):
             self._supervisor.spawn("settings file changed", self.look())
 
+    @property
+    def own_name(self) -> str:
+        """The file that `save` writes."""
+        return self._own_name
+
     def describe(self) -> Dict[str, Any]:
         """Every effective value with origin, default and bounds, as JSON; secrets masked."""
         return describe(self.loaded, self.file_name, self.error)
+
+    async def save(self, wanted: Mapping[str, Any], *, dry_run: bool = False) -> Saved:
+        """Set options in our own file (None: no longer set there), through the same checks as one
+        that is edited by hand; with `dry_run` only tell what it would be. Raises `SaveRefused`.
+        """
+        if self._folder is None:
+            raise SaveRefused(say("Moonraker has no folder for settings: edit moonraker.conf."))
+        path = self._folder / self._own_name
+        saved = await self._worker.run(prepare, path, dict(wanted))
+        layer = Layer(self._own_name, saved.document)
+        loaded = await self._worker.run(merge, self._conf, (layer,), self._memory or NOTHING)
+        wrong = [problem.text for problem in loaded.problems if problem.path in wanted]
+        if wrong:
+            raise SaveRefused(". ".join(wrong))
+        if not dry_run:
+            try:
+                await self._worker.run(replace, path, saved.after)
+            except OSError as error:
+                raise SaveRefused(
+                    say(
+                        "{file} could not be written ({reason}).",
+                        file=self._own_name,
+                        reason=error.strerror or type(error).__name__,
+                    )
+                ) from None
+            await self.look()
+        return saved
 
     async def look(self) -> None:
         """Apply the file if it has changed since the last look."""

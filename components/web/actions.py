@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, Dict, List
 
 from ..runtime.messages import say
 from ..settings.loader import missing
+from ..settings.saving import SaveRefused
 from .views import features_view
 
 if TYPE_CHECKING:
     from ..files.cleanup import Removal
     from .rooms import Rooms
+
+MAX_CHANGES = 100  # options set at once; there are fewer
 
 
 class Refused(Exception):
@@ -71,6 +74,26 @@ class Actions:
             "generation": int(rooms.client.generation),
             "clock_skew": None if skew is None or not math.isfinite(skew) else round(skew, 1),
             "features": features_view(rooms.client.features),
+        }
+
+    async def settings(self, wanted: Any, *, dry_run: bool, by: str) -> Dict[str, Any]:
+        """Set options in the JSON file; null takes one out of it."""
+        if not isinstance(wanted, dict) or not wanted or len(wanted) > MAX_CHANGES:
+            raise Refused(say("changes is an object of option paths and their values."))
+        override = self._rooms.override
+        try:
+            saved = await override.save(wanted, dry_run=dry_run)
+        except SaveRefused as refusal:
+            raise Refused(*refusal.args) from None
+        if not dry_run:
+            names = ", ".join(sorted(wanted))
+            self._rooms.notices.console(say("{names} changed by {by}.", names=names, by=by))
+        return {
+            "ok": True,
+            "message": "",
+            "file": override.own_name,
+            "before": saved.before,
+            "after": saved.after,
         }
 
     async def cleanup_plan(self) -> List[Dict[str, Any]]:

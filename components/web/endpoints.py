@@ -81,6 +81,7 @@ class Endpoints:
         self.table = (
             Row("status", ["GET"], self._status),
             Row("config", ["GET"], self._config),
+            Row("settings", ["POST"], self._settings),
             Row("history", ["GET"], self._history_since),
             Row("doctor", ["GET"], self._examine),
             Row("commands", ["GET"], self._commands),
@@ -179,6 +180,11 @@ class Endpoints:
 
     async def _config(self, request: Request) -> Args:
         return self._rooms.override.describe()
+
+    async def _settings(self, request: Request) -> Args:
+        return await self._actions.settings(
+            request.args.get("changes"), dry_run=as_bool(request.args.get("dry_run")), by=request.by
+        )
 
     async def _history_since(self, request: Request) -> Args:
         return self.history.as_dict(as_float(request.args.get("since"), 0.0) or 0.0)

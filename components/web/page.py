@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "panel"
 STYLES = ("panel.css",)
-SCRIPTS = ("texts.js", "dom.js", "moonraker.js", "charts.js", "panel.js")
+SCRIPTS = ("texts.js", "dom.js", "moonraker.js", "charts.js", "settings.js", "panel.js")
 POLICY = (
     "default-src 'none'; script-src {scripts}; style-src {styles}; img-src 'self' blob: data:; "
     "media-src 'self'; "

@@ -172,6 +172,51 @@ async def test_the_buttons_do_what_they_say(browser: Chromium, stack: Stack) -> 
     assert_kept_to_itself(page, stack)
 
 
+async def test_a_first_start_asks_for_two_things(
+    browser: Chromium, make_stack: Callable[..., Stack]
+) -> None:
+    """As somebody sees it who has just run install.sh: nothing is set."""
+    nothing = {"server_url": None, "printer_token": None, "printer_name": None}
+    stack = await asyncio.to_thread(make_stack, options=nothing, connected=False)
+    page = await open_panel(browser, stack, width=360, height=740, language="es-ES")
+    await page.wait_for("!document.querySelector('#setup').hidden")
+    assert await width_of(page) <= 360
+    await page.picture(PICTURES / "setup-es-360.png")
+
+    async def enter(url: str) -> None:
+        await page.evaluate(f"document.querySelector('#setup-url').value = '{url}'")
+        await page.evaluate("document.querySelector('#setup-token').value = 'T1'")
+        await page.click("#setup button[type=submit]")
+
+    await enter(stack.server_url)
+    await page.wait_for_text("#hub-state", "Conectado", 30)
+    assert await page.evaluate("document.querySelector('#setup').hidden") is True
+    await page.wait_for_text("#findings", "Token", 40)
+    assert json.loads(stack.override.read_text(encoding="utf-8"))["printer_token"] == "T1"
+    assert_kept_to_itself(page, stack)
+
+
+async def test_an_option_is_changed_in_the_form_and_nothing_else(
+    browser: Chromium, stack: Stack
+) -> None:
+    page = await open_panel(browser, stack, language="es-ES")
+    await page.wait_for_text("#config", "server_url")
+    before = stack.override.read_text(encoding="utf-8")
+    await page.click("#config-edit")
+    await page.evaluate("document.getElementById('set-security.remote_control').value = 'print'")
+    await page.click("#config-form button[type=submit]")
+    await page.wait_for("document.querySelector('#ask').open")
+    await page.wait_for_text("#ask-text", '+     "remote_control": "print"')
+    await page.picture(PICTURES / "settings-es-1280.png")
+    assert stack.override.read_text(encoding="utf-8") == before
+    await page.click("#ask-yes")
+    await page.wait_for_text("#remote-text", "imprimir, pausar, cancelar", 20)
+    after = stack.override.read_text(encoding="utf-8").splitlines()
+    assert len(set(after) - set(before.splitlines())) == 1
+    assert (await asyncio.to_thread(stack.do, "home")).status == "refused"
+    assert_kept_to_itself(page, stack)
+
+
 async def test_the_language_can_be_changed_and_is_kept(browser: Chromium, stack: Stack) -> None:
     page = await open_panel(browser, stack, language="de-DE")
     await page.wait_for_text("#hub-title", "Connection to the hub")

@@ -96,7 +96,7 @@ function toast(text, bad) {
 function ask(title, text, yes) {
   const dialog = $("ask");
   say($("ask-title"), title);
-  say($("ask-text"), text);
+  $("ask-text").replaceChildren(text);
   say($("ask-yes"), yes);
   return new Promise((resolve) => {
     const end = (answer) => { dialog.close(); resolve(answer); };

@@ -120,6 +120,7 @@ function schedule() {
 // Showing
 
 function show() {
+  $("setup").hidden = known.overview.hub.state !== "unconfigured";
   showBanner(); showLive(); showNotices(); showHub(); showPrinter(); showControls(); showDownload(); showPictures();
   say($("printer-name"), known.overview.printer_name);
   say($("foot"), t("foot", { version: known.overview.version }));
@@ -460,6 +461,7 @@ function showPlan() {
 function forbidden() {
   moonraker.disconnect();
   $("panel").hidden = true;
+  $("setup").hidden = true;
   if (!$("login").hidden) return;
   moonraker.forget();
   $("login").hidden = false;
@@ -533,6 +535,7 @@ const doing = {
     if (!(await ask(t("restart.ask"), t("restart.ask.text"), t("restart.go")))) return;
     await act(button, async () => { await moonraker.ask("POST", "/printer/firmware_restart"); return {}; }, t("restart.done"));
   },
+  "config-edit": () => openForm($("config-form").hidden),
   "viewer-close": () => $("viewer").close(),
   examine,
   bundle: (button) => act(button, saveBundle, ""),
@@ -574,6 +577,7 @@ function translate() {
   for (const element of document.querySelectorAll("[data-t]")) say(element, t(element.dataset.t));
   for (const element of document.querySelectorAll("[data-t-label]")) element.setAttribute("aria-label", t(element.dataset.tLabel));
   for (const button of document.querySelectorAll("[data-lang]")) button.setAttribute("aria-pressed", String(button.dataset.lang === Language.now));
+  if (!$("config-form").hidden) showForm();
   if (known.overview) { show(); showSent(); showCommands(); showEvents(); showConfig(); showCharts(); showPlan(); showVideos(); }
   showReport();
 }
@@ -592,6 +596,8 @@ function begin() {
   for (const [id, work] of Object.entries(doing)) $(id).addEventListener("click", (event) => work(event.currentTarget));
   for (const button of document.querySelectorAll("[data-lang]")) button.addEventListener("click", () => speak(button.dataset.lang));
   $("login").addEventListener("submit", login);
+  $("setup").addEventListener("submit", setUp);
+  $("config-form").addEventListener("submit", review);
   $("config-all").addEventListener("change", showConfig);
   $("log-details").addEventListener("toggle", showLog);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) update(); });

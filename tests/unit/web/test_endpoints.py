@@ -19,7 +19,7 @@ GET = {
     *("image", "panel", "snapshot", "cleanup", "support", "log"),
 }
 POST = {
-    *("test_connection", "snapshot", "timelapse_now", "bed_clear"),
+    *("test_connection", "snapshot", "timelapse_now", "bed_clear", "settings"),
     *("remote_on", "remote_off", "cleanup", "cancel_download"),
 }
 
