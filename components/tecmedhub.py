@@ -35,6 +35,7 @@ from .printer.history import History
 from .printer.host import Host
 from .printer.jobs import Jobs
 from .printer.klippy import Printer
+from .printer.slicer_words import read_words
 from .printer.snapshot import Snapshot
 from .runtime.ground import Ground, solid_ground
 from .runtime.logs import IMPORTANT, Logs, colour_terminal, logs_folder
@@ -136,7 +137,14 @@ class TecMedHub:
 
     def _build_printer(self) -> None:
         gcodes = Path(self.server.lookup_component("file_manager").get_directory("gcodes"))
-        self.printer = Printer(self.server, self.supervisor, self.notices, self.clock, self.live)
+        self.printer = Printer(
+            self.server,
+            self.supervisor,
+            self.notices,
+            self.clock,
+            self.live,
+            words=lambda name: self.worker.run(read_words, gcodes / name),
+        )
         self.host = Host(self.server, gcodes)
         self.files = GcodeFiles(self.server, gcodes, self.worker, self.supervisor)
         self.file_rows = FileRows()
@@ -433,6 +441,7 @@ class TecMedHub:
                 last_completed=self.history.last_completed,
                 bed_status=in_language(self.bed_word(), self.language),
                 job_id=self.jobs.current_id,
+                null_times=self.client.features.null_times,
                 extras=extras,
             )
         )

@@ -39,8 +39,7 @@ def near_end(snapshot: Snapshot) -> bool:
 
 
 class Finale:
-    """`camera()` names the camera that counts ("" for none), `grab(camera)` takes its picture.
-    """
+    """`camera()` names the camera that counts ("" for none), `grab(camera)` takes its picture."""
 
     def __init__(
         self,

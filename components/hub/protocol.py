@@ -46,6 +46,7 @@ class Features(NamedTuple):
     long_poll: float = 0.0  # seconds; 0 is no
     events: bool = False
     timelapse_upload: bool = False
+    null_times: bool = False  # null for a time that is not known, where 0 is "now"
 
 
 class HubFile(NamedTuple):
@@ -159,6 +160,7 @@ def read_features(data: Mapping[str, Any]) -> Optional[Features]:
         long_poll=min(max(wait, 0.0), LONGEST_WAIT),
         events=as_bool(said.get("events")),
         timelapse_upload=as_bool(said.get("timelapse_upload")),
+        null_times=as_bool(said.get("null_times")),
     )
 
 
@@ -169,6 +171,7 @@ def merge_features(said: Sequence[Features]) -> Features:
         long_poll=max([f.long_poll for f in said] or [0.0]),
         events=any(f.events for f in said),
         timelapse_upload=any(f.timelapse_upload for f in said),
+        null_times=any(f.null_times for f in said),
     )
 
 

@@ -9,10 +9,10 @@ done per diff, a `Snapshot` is made when somebody looks or when something change
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple
+from typing import Any, Awaitable, Callable, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple
 
 from ..runtime.clock import Clock
-from ..runtime.loose import as_dict, as_float, as_int, as_text
+from ..runtime.loose import as_dict, as_text
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from ..settings.model import LiveSettings, Settings
@@ -20,10 +20,15 @@ from . import part_fan
 from .jobs import job_of
 from .machine import Machine
 from .news import Measure, news_of
-from .snapshot import FileFacts, Job, KlippyState, Objects, Snapshot, read_snapshot
+from .progress import FileFacts, JobMemory, read_facts
+from .slicer_words import SlicerWords
+from .snapshot import Job, KlippyState, Objects, Snapshot, read_snapshot
 from .subscription import Subscription, Told
 
 LONGEST_MESSAGE = 1000  # characters of Klippy's message; printer.cfg errors run to some hundred
+
+# What tells how far a job is.
+_COURSE = frozenset(("print_stats", "virtual_sdcard", "display_status", "gcode_move"))
 
 Listener = Callable[[Snapshot, Snapshot], None]
 Watcher = Callable[[KlippyState, str, Job, float], None]
@@ -43,7 +48,11 @@ class Printer:
         notices: Notices,
         clock: Clock,
         live: LiveSettings,
+        words: Optional[Callable[[str], Awaitable[SlicerWords]]] = None,
     ) -> None:
+        """`words(filename)` reads the slicer's own words in a file of the gcodes root."""
+        self._read_words = words
+        self._supervisor = supervisor
         self._server = server
         self._notices = notices
         self._clock = clock
@@ -51,6 +60,8 @@ class Printer:
         self._news: Dict[str, FrozenSet[str]] = {}  # of each of them, the fields that are news
         self._machine = Machine()
         self._facts = FileFacts()
+        self._words = ("", SlicerWords())  # the slicer's, of the file named first
+        self._memory = JobMemory()
         self._klippy = KlippyState.DISCONNECTED
         self._message = "Klippy is not connected"
         self._doubt = ""
@@ -126,12 +137,17 @@ class Printer:
         self._news = news_of(self._objects)
         self._doubt = ""
         self._read_facts()
+        self._memory.follow(self._objects, self._facts)
         self._on_klippy_state()
 
     def _on_diff(self, diff: Objects) -> None:
         """Four times a second, so what is no news ends here."""
         news = self._merge(diff)
         self._cached = None
+        if "filename" in diff.get("print_stats", {}):
+            self._read_facts()
+        if not _COURSE.isdisjoint(diff):
+            self._memory.follow(self._objects, self._facts)
         if news or self._waiters:
             self._heard(diff, news)
         elif "print_stats" in diff:
@@ -153,8 +169,6 @@ class Printer:
         return news
 
     def _heard(self, diff: Objects, news: bool) -> None:
-        if "filename" in diff.get("print_stats", {}):
-            self._read_facts()
         if news and "webhooks" in diff:
             hooks = self._objects["webhooks"]
             self._set_klippy(as_text(hooks.get("state")), hooks.get("state_message"))
@@ -200,8 +214,22 @@ class Printer:
         if not filename:
             self._facts = FileFacts()
             return
+        if self._words[0] != filename:
+            self._words = (filename, SlicerWords())
+            if self._read_words is not None:
+                self._supervisor.spawn("slicer's words", self._look_into(filename))
         manager = self._server.lookup_component("file_manager")
-        self._facts = read_facts(filename, as_dict(manager.get_file_metadata(filename)))
+        metadata = as_dict(manager.get_file_metadata(filename))
+        self._facts = read_facts(filename, metadata, self._words[1])
+
+    async def _look_into(self, filename: str) -> None:
+        """The slicer's own words, for what Moonraker's metadata lacks."""
+        if self._read_words is None:
+            return
+        words = await self._read_words(filename)
+        if self._words[0] == filename:
+            self._words = (filename, words)
+            self._on_metadata()
 
     # Watching, looking and waiting
 
@@ -229,6 +257,7 @@ class Printer:
                 {name: dict(fields) for name, fields in self._objects.items()},
                 self._machine,
                 self._facts,
+                self._memory.course(self._objects, self._facts),
                 self._doubt,
             )
         return self._cached
@@ -324,16 +353,3 @@ class Printer:
             await getattr(apis, method)(*args)
         except self._server.error as error:
             raise PrinterError(" ".join(str(error).split())[:LONGEST_MESSAGE]) from None
-
-
-def read_facts(filename: str, metadata: Mapping[str, Any]) -> FileFacts:
-    return FileFacts(
-        filename=filename,
-        estimated_time=max(as_float(metadata.get("estimated_time"), 0.0) or 0.0, 0.0),
-        gcode_start_byte=as_int(metadata.get("gcode_start_byte"), 0) or 0,
-        gcode_end_byte=as_int(metadata.get("gcode_end_byte"), 0) or 0,
-        layer_count=as_int(metadata.get("layer_count"), 0) or 0,
-        filament_total=as_float(metadata.get("filament_total"), 0.0) or 0.0,
-        filament_weight=as_float(metadata.get("filament_weight_total"), 0.0) or 0.0,
-        thumbnail=bool(metadata.get("thumbnails")),
-    )

@@ -11,13 +11,13 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
-from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_text
+from ..runtime.loose import as_bool, as_float, as_text
 from ..runtime.records import NamedTuple
 from .machine import HEATER_FAMILIES, Machine, family
 from .part_fan import part_speed
+from .progress import Course, FileFacts
 
 HEATING_BELOW = 3.0  # °C under its target at which a heater counts as heating
-M73_STEP = 0.01  # M73 gives whole percents (Klipper's display_status.py)
 
 FANS = ("fan", "fan_generic", "heater_fan", "controller_fan", "temperature_fan", "multi_fan")
 PINS = ("output_pin", "pwm_tool")
@@ -60,6 +60,9 @@ HEATER = ("temperature", "target", "power")
 SENSOR = ("temperature",)
 
 
+NOWHERE = Course()
+
+
 class KlippyState(str, Enum):
     DISCONNECTED = "disconnected"
     STARTUP = "startup"
@@ -89,19 +92,7 @@ class Job(NamedTuple):
     filament_used: float = 0.0  # mm
     layer: Optional[int] = None
     layers: Optional[int] = None
-
-
-class FileFacts(NamedTuple):
-    """What Moonraker's metadata knows of the file being printed; zeros where it knows nothing."""
-
-    filename: str = ""
-    estimated_time: float = 0.0  # seconds, the slicer's word
-    gcode_start_byte: int = 0
-    gcode_end_byte: int = 0
-    layer_count: int = 0
-    filament_total: float = 0.0  # mm
-    filament_weight: float = 0.0  # g, of all of it
-    thumbnail: bool = False
+    time_share: Optional[float] = None  # 0 to 1 of the printing time, where the slicer told it
 
 
 class Snapshot(NamedTuple):
@@ -178,6 +169,7 @@ def read_snapshot(
     objects: Objects,
     machine: Machine,
     facts: FileFacts,
+    course: Course = NOWHERE,
     doubt: str = "",
 ) -> Snapshot:
     """Make a snapshot of merged status objects; whatever is absent, null or not a number is simply
@@ -219,7 +211,7 @@ def read_snapshot(
     return Snapshot(
         klippy=klippy,
         message=message,
-        job=read_job(objects, facts),
+        job=read_job(objects, course),
         heaters=heaters,
         active_extruder=as_text(toolhead.get("extruder")) or "extruder",
         fan_speed=part_speed(machine.part_fan, objects),
@@ -244,51 +236,17 @@ def is_fan_pin(name: str) -> bool:
     return name.partition(" ")[2].lower().startswith("fan")
 
 
-def read_job(objects: Objects, facts: FileFacts) -> Job:
+def read_job(objects: Objects, course: Course) -> Job:
     stats = objects.get("print_stats", {})
-    filename = as_text(stats.get("filename"))
-    info = as_dict(stats.get("info"))
-    state = as_text(stats.get("state"))
-    known = facts if facts.filename == filename else FileFacts()
-    layers = as_int(info.get("total_layer"))
     return Job(
-        state=state,
-        filename=filename,
+        state=as_text(stats.get("state")),
+        filename=as_text(stats.get("filename")),
         message=as_text(stats.get("message")),
-        progress=read_progress(state, objects, known),
+        progress=course.progress,
         print_duration=as_float(stats.get("print_duration"), 0.0) or 0.0,
         total_duration=as_float(stats.get("total_duration"), 0.0) or 0.0,
         filament_used=as_float(stats.get("filament_used"), 0.0) or 0.0,
-        layer=as_int(info.get("current_layer")),
-        layers=layers if layers is not None else (known.layer_count or None),
+        layer=course.layer,
+        layers=course.layers,
+        time_share=course.time_share,
     )
-
-
-def read_progress(state: str, objects: Objects, facts: FileFacts) -> float:
-    """0 to 1: M73's word where the file speaks it, else the place between the first and the last
-    byte of G-code.
-
-    Without M73, Klipper's display_status repeats the virtual_sdcard's progress, which counts
-    thumbnails and the slicer's settings as printing; a value that differs from it in whole
-    percents can only be M73's.
-    """
-    if state == "complete":
-        return 1.0
-    if state not in ("printing", "paused"):
-        return 0.0
-    card = objects.get("virtual_sdcard", {})
-    by_size = as_float(card.get("progress"), 0.0) or 0.0
-    display = as_float(objects.get("display_status", {}).get("progress"))
-    if display is not None and abs(display - by_size) > 1e-6:
-        steps = display / M73_STEP
-        if abs(steps - round(steps)) < 1e-6:
-            return _bounded(display)
-    position = as_float(card.get("file_position"), 0.0) or 0.0
-    span = facts.gcode_end_byte - facts.gcode_start_byte
-    if span > 0:
-        return _bounded((position - facts.gcode_start_byte) / span)
-    return _bounded(by_size)
-
-
-def _bounded(value: float) -> float:
-    return min(max(value, 0.0), 1.0)

@@ -15,12 +15,11 @@ from ..printer.filament import job_grams
 from ..printer.gcode_files import GcodeFile
 from ..printer.history import PastJob
 from ..printer.host import HostStats
+from ..printer.progress import Course, time_left
 from ..printer.snapshot import Snapshot
 from ..runtime.messages import say
 from ..runtime.records import NamedTuple
 from ..settings.model import Settings
-
-PACE_TRUSTED_FROM = 0.05  # share of the file after which the measured pace begins to count
 
 
 class Report(NamedTuple):
@@ -39,6 +38,7 @@ class Report(NamedTuple):
     bed_status: str
     job_id: str = ""
     image: str = ""
+    null_times: bool = False  # the hub wants null for a time that is not known
     extras: Mapping[str, Any] = {}  # what other rooms add under names of their own
 
 
@@ -67,37 +67,30 @@ def bed_word(settings: Settings, needs_clearing: bool) -> str:
     return data.bed_status
 
 
-def seconds_left(snapshot: Snapshot) -> float:
-    """Until the job ends; 0 when there is no job or nothing is known.
-
-    The slicer's estimate for what is left of the file, stretched by the pace so far as far as that
-    has been measured: the further the print, the more its own pace counts. Heating is no pace
-    (print_duration starts with the extrusion).
-    """
-    job = snapshot.job
+def seconds_left(snapshot: Snapshot) -> Optional[float]:
+    """Until the job ends; None when there is no job or nothing is known."""
+    job, file = snapshot.job, snapshot.file
     if not snapshot.busy:
-        return 0.0
-    estimate = snapshot.file.estimated_time if snapshot.file.filename == job.filename else 0.0
-    done = job.progress
-    measured = job.print_duration / done if done > 0.01 and job.print_duration > 0 else 0.0
-    if estimate <= 0:
-        total = measured
-    elif measured > 0 and done > PACE_TRUSTED_FROM:
-        total = (1.0 - done) * estimate + done * measured
-    else:
-        total = estimate
-    return total * (1.0 - done)
+        return None
+    estimate = file.estimated_time if file.filename == job.filename else 0.0
+    course = Course(job.progress, job.time_share)
+    return time_left(course, job.print_duration, estimate)
 
 
 def minutes_left(snapshot: Snapshot) -> int:
-    return _round(seconds_left(snapshot) / 60.0)
+    return _round((seconds_left(snapshot) or 0.0) / 60.0)
 
 
-def time_remaining(snapshot: Snapshot, generation: Generation) -> int:
-    """As the generation's page reads it: generation 1 in minutes, generation 2 in seconds."""
-    if generation is Generation.TWO:
-        return _round(seconds_left(snapshot))
-    return minutes_left(snapshot)
+def time_remaining(
+    snapshot: Snapshot, generation: Generation, null_times: bool = False
+) -> Optional[int]:
+    """As the generation's page reads it: generation 1 in minutes, generation 2 in seconds. While it
+    is not known, 0, or None for a hub that announced `null_times`.
+    """
+    left = seconds_left(snapshot)
+    if left is None:
+        return None if null_times and snapshot.busy else 0
+    return _round(left if generation is Generation.TWO else left / 60.0)
 
 
 def uptime_text(seconds: float) -> str:
@@ -197,7 +190,7 @@ def _documented(r: Report) -> Dict[str, Any]:
         "fan_speed": percent(now.fan_speed),
         "progress": percent(now.job.progress),
         "current_file": _current_file(now),
-        "time_remaining": time_remaining(now, r.generation),
+        "time_remaining": time_remaining(now, r.generation, r.null_times),
         "last_completed": r.last_completed,
         "uptime": uptime_text(r.host.uptime),
         "system": _system(r.host),

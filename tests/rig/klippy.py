@@ -327,6 +327,12 @@ class KlippyRig:
         answer: Dict[str, Any] = wait_until(reached, timeout, what, poll=0.1)
         return answer
 
+    def wait_idle(self, timeout: float) -> None:
+        """Until Klippy's queue has been empty for a while: only then it forgets the last M73."""
+        wait_until(
+            lambda: self.query("idle_timeout")["state"] != "Printing", timeout, "Klippy to idle"
+        )
+
     def wait_temperature(self, heater: str, at_least: float, timeout: float) -> float:
         """Returns the reading of ``extruder``, ``heater_bed``, … once it is that hot."""
 

@@ -225,6 +225,52 @@ def test_progress_by_bytes_counts_no_comments(stack: Stack) -> None:
     assert over["progress"] == 100
 
 
+def test_the_m73_of_the_job_before_is_not_that_of_the_next(stack: Stack) -> None:
+    stack.put("first.gcode", make_gcode(seconds=4, hotend=0, bed=0))
+    text = make_gcode(seconds=25, m73=False, hotend=0, bed=0, estimate=7200)
+    stack.put("second.gcode", text)
+    stack.print("first.gcode")
+    stack.klippy.wait_print("complete", 60)
+    stack.print("second.gcode")
+
+    def under_way(status: Status) -> bool:
+        return status["current_file"] == "second.gcode" and bool(status["progress"])
+
+    now = seen(stack, "the second job", under_way)
+    assert now["progress"] < 60
+    assert now["time_remaining"] > 60
+
+
+def test_progress_is_kept_through_a_pause(stack: Stack) -> None:
+    lines = make_gcode(seconds=12, layers=2, m73=False, hotend=60, bed=0, estimate=3600).split("\n")
+    at = lines.index(";LAYER_CHANGE")
+    lines[at:at] = ["M73 P0 R60", "G1 X60 Y60 E1 F3000", "M73 P70 R18", "PAUSE"]
+    stack.put("p.gcode", "\n".join(lines))
+    stack.print("p.gcode")
+    stack.klippy.wait_print("paused", 60)
+    stack.klippy.wait_idle(30)  # a second later Klipper drops M73
+    updated(stack, 2)
+    now = stack.hub.status(stack.token)
+    assert now is not None
+    assert (now["status"], now["progress"], now["time_remaining"]) == ("paused", 70, 18)
+
+
+def test_layers_of_a_file_that_tells_klipper_nothing(stack: Stack) -> None:
+    stack.put("quiet.gcode", make_gcode(seconds=10, layers=4, layer_info=False, bed=0))
+    stack.print("quiet.gcode")
+    now = seen(stack, "the third layer", lambda s: s["job"]["layer"] == 3, 60)
+    assert now["job"]["layers"] == 4
+
+
+def test_a_hub_that_can_tell_null_from_0_is_told_null(make_stack: Callable[..., Stack]) -> None:
+    stack = make_stack(features={"null_times": True})
+    text = make_gcode(seconds=20, estimated_time=False, m73=False, hotend=210, bed=60)
+    stack.put("unknown.gcode", text)
+    stack.print("unknown.gcode")
+    seen(stack, "no time", lambda s: s["print_state"] == "printing" and s["time_remaining"] is None)
+    seen(stack, "a time", lambda s: s["time_remaining"] == 0 and s["progress"] > 5, 60)
+
+
 def test_time_remaining_is_the_slicers_and_heating_is_none_of_it(stack: Stack) -> None:
     text = make_gcode(seconds=20, layers=4, hotend=210, bed=60, estimate=3600)
     stack.put("long.gcode", text)

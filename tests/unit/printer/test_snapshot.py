@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.printer.machine import Machine, read_machine
 from components.printer.news import news_of
 from components.printer.part_fan import PartFan
+from components.printer.progress import FileFacts, JobMemory
 from components.printer.snapshot import (
-    FileFacts,
     KlippyState,
     Snapshot,
-    read_progress,
     read_snapshot,
     subscription,
 )
@@ -48,7 +46,11 @@ def snapshot(objects: dict[str, dict[str, Any]], **facts: Any) -> Snapshot:
     machine = Machine(limits={"extruder1": (0.0, 290.0)}, macros=frozenset({"LOAD"}))
     fan = PartFan(("fan",)) if "fan" in objects else PartFan()
     machine = machine._replace(part_fan=fan)
-    return read_snapshot(KlippyState.READY, "", objects, machine, FileFacts(**facts))
+    known = FileFacts(**facts)
+    memory = JobMemory()
+    memory.follow(objects, known)
+    course = memory.course(objects, known)
+    return read_snapshot(KlippyState.READY, "", objects, machine, known, course)
 
 
 def test_every_heater_fan_and_sensor_is_there_by_name() -> None:
@@ -82,33 +84,6 @@ def test_an_absent_bed_and_fan_are_absent() -> None:
 def test_status_of_any_shape_is_read(objects: dict[str, dict[str, Any]]) -> None:
     now = snapshot(objects)
     assert 0.0 <= now.job.progress <= 1.0
-
-
-def progress(display: float | None, position: int, size: int = 1000, **facts: Any) -> float:
-    objects: dict[str, dict[str, Any]] = {
-        "virtual_sdcard": {"progress": position / size, "file_position": position},
-        "display_status": {"progress": position / size if display is None else display},
-    }
-    return read_progress("printing", objects, FileFacts(**facts))
-
-
-def test_progress_is_m73s_where_the_file_speaks_it() -> None:
-    assert progress(0.42, 700, gcode_start_byte=100, gcode_end_byte=900) == 0.42
-
-
-def test_progress_without_m73_counts_between_first_and_last_gcode_byte() -> None:
-    assert progress(None, 100, gcode_start_byte=100, gcode_end_byte=900) == 0.0
-    assert progress(None, 500, gcode_start_byte=100, gcode_end_byte=900) == 0.5
-    assert progress(None, 990, gcode_start_byte=100, gcode_end_byte=900) == 1.0
-
-
-def test_progress_without_metadata_is_klippers_own() -> None:
-    assert progress(None, 250) == 0.25
-
-
-@pytest.mark.parametrize(("state", "expected"), [("complete", 1.0), ("standby", 0.0), ("", 0.0)])
-def test_progress_when_no_job_runs(state: str, expected: float) -> None:
-    assert read_progress(state, {"virtual_sdcard": {"progress": 0.5}}, FileFacts()) == expected
 
 
 def test_only_what_klipper_has_is_subscribed_to() -> None:
@@ -166,5 +141,5 @@ def test_names_and_limits_come_from_klipper() -> None:
 
 
 def test_what_is_old_is_said_to_be() -> None:
-    now = read_snapshot(KlippyState.READY, "", {}, Machine(), FileFacts(), "Klippy is silent")
+    now = read_snapshot(KlippyState.READY, "", {}, Machine(), FileFacts(), doubt="Klippy is silent")
     assert now.doubt == "Klippy is silent"

@@ -13,7 +13,8 @@ from components.hub.json_body import to_json
 from components.hub.protocol import Generation
 from components.printer.gcode_files import GcodeFile
 from components.printer.host import HostStats
-from components.printer.snapshot import FileFacts, Heater, Job, KlippyState, Snapshot
+from components.printer.progress import FileFacts
+from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
 from components.runtime.messages import in_language
 from components.settings.model import PrinterData, Security, Settings
 from components.status.body import (
@@ -185,13 +186,22 @@ def test_time_remaining_is_the_slicers_estimate_at_first() -> None:
 
 def test_time_remaining_follows_the_prints_own_pace_more_and_more() -> None:
     assert remaining(0.5, 3600, 7200) == 60
-    assert remaining(0.5, 7200, 7200) == 90  # half at double time: between 60 and 120
-    assert remaining(0.9, 12960, 7200) == 23  # of 24 by the pace, 12 by the slicer
+    assert remaining(0.5, 7200, 7200) == 75  # half at double time: between 60 and 120
+    assert remaining(0.9, 12960, 7200) == 22  # of 24 by the pace, 12 by the slicer
 
 
 def test_time_remaining_without_an_estimate_is_the_pace() -> None:
     assert remaining(0.25, 900, 0) == 45
     assert remaining(0.0, 0, 0) == 0
+
+
+def test_a_time_that_is_not_known_is_null_only_for_a_hub_that_can_tell() -> None:
+    now = printing(progress=0.0)
+    for generation in (Generation.ONE, Generation.TWO):
+        assert time_remaining(now, generation) == 0
+        assert time_remaining(now, generation, null_times=True) is None
+    idle = Snapshot(klippy=KlippyState.READY)
+    assert time_remaining(idle, Generation.ONE, null_times=True) == 0
 
 
 def test_the_estimate_of_another_file_counts_nothing() -> None:

@@ -1,0 +1,62 @@
+"""What slicers write of time and height, each in its own words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.printer.slicer_words import END, read_words, share_of_time, words_of
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("; estimated printing time (normal mode) = 1d 2h 3m 4s", 93784),
+        ("; estimated printing time = 12m 5s", 725),
+        ("; model printing time: 1h 0m 0s; total estimated time: 1h 5m 0s", 3900),
+        (";TIME:6666", 6666),
+        (";FLAVOR:Marlin\n;TIME:120.5\n;Filament used: 1m", 120.5),
+        (";   Build time: 1 hour 3 minutes", 3780),
+        ("; Estimated Build Time:   12.34 minutes", 0),  # KISSlicer says it in words we do not read
+        (";PRINT_TIME: 5400", 5400),
+        ("M73 P0 R57\nG28", 3420),
+        ("; nothing of the kind", 0),
+        ("M73 P0 R99999999999", 0),
+    ],
+)
+def test_estimates(text: str, seconds: float) -> None:
+    assert words_of(text).estimate == seconds
+
+
+def test_heights() -> None:
+    words = words_of("; layer_height = 0.24\n; first_layer_height = 0.32\n;MAXZ:12.4")
+    assert (words.layer_height, words.first_layer_height, words.object_height) == (0.24, 0.32, 12.4)
+    assert words_of(";Layer height: 0.16\n").layer_height == 0.16
+
+
+@given(st.text(alphabet=";=: .0123456789dhmsTIMEPRLayer_\n", max_size=200))
+def test_text_of_any_kind_is_read(text: str) -> None:
+    assert words_of(text).estimate >= 0
+
+
+def test_the_clock_of_a_large_file_is_read_in_samples(tmp_path: Path) -> None:
+    path = tmp_path / "large.gcode"
+    with path.open("w", encoding="ascii") as file:
+        file.write(";FLAVOR:Marlin\n;TIME:2000\n;Layer height: 0.2\n")
+        for layer in range(1, 1001):
+            file.write("G1 X10 Y10 E1\n" * (400 if layer < 500 else 100))
+            file.write(f";TIME_ELAPSED:{layer * 2}.0\n")
+    words = read_words(path)
+    assert words.estimate == 2000
+    size = path.stat().st_size
+    assert size > 20 * END
+    # Half of the time lies in four fifths of the bytes.
+    share = share_of_time(words.clock, int(size * 0.8))
+    assert share == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_file_that_is_not_there_says_nothing(tmp_path: Path) -> None:
+    assert read_words(tmp_path / "none.gcode") == () + type(read_words(tmp_path))()
