@@ -196,6 +196,9 @@ class Page:
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
         )
 
+    async def close(self) -> None:
+        await self.send("Page.close")
+
     async def open(self, url: str) -> None:
         await self.send("Page.navigate", {"url": url})
         await self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'")

@@ -37,7 +37,9 @@ function showForm() {
       h("button", { type: "submit", class: "button primary" }, t("config.review"))));
 }
 
-function openForm(open) {
+async function openForm(open) {
+  if (open && !known.config) known.config = await guarded(() => moonraker.get("config"));
+  if (open && !known.config) return;
   $("config-form").hidden = !open;
   $("config-edit").setAttribute("aria-expanded", String(open));
   if (open) { showForm(); $("config-form").querySelector("input, select").focus(); }
