@@ -7,7 +7,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 SHELL_SCRIPTS = install.sh scripts/bootstrap scripts/check-floor scripts/release .ci/run
 
-.PHONY: help demo test quick lint fuzz matrix soak bench clean setup setup-demo
+.PHONY: help demo figures test quick lint fuzz matrix soak bench clean setup setup-demo
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -21,8 +21,11 @@ setup-demo:
 demo: setup-demo  ## Print a short file on a printer made of software, and watch the hub see it
 	@$(PYTHON) -m tests.demo $(DEMO_ARGS)
 
-test: setup lint  ## Everything: linters, types, the Python 3.7 floor, unit tests, the real stack, older Moonrakers
-	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) --durations=10 --durations-min=1 $(PYTEST_ARGS)
+test: setup  ## Everything: linters, types, the Python 3.7 floor, unit tests, the real stack, older Moonrakers
+	@scripts/stage --begin
+	@scripts/stage lint $(MAKE) --no-print-directory lint
+	@scripts/stage tests $(PYTHON) -m pytest $(SIDE_BY_SIDE) --durations=10 --durations-min=1 $(PYTEST_ARGS)
+	@scripts/stage --report
 
 quick: setup  ## The unit tests only, in seconds
 	@$(PYTHON) -m pytest -q -n 2 --dist worksteal tests/unit $(PYTEST_ARGS)
@@ -41,6 +44,9 @@ fuzz: setup  ## The property tests with thousands of cases each: hub replies, sc
 
 matrix: setup  ## The fault matrix alone: everything that can fail, on the real stack
 	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) tests/stack/fault_matrix $(PYTEST_ARGS)
+
+figures: setup  ## How large the house is, and what each stage of the last `make test` cost (FIGURES_ARGS=v5.0.0)
+	@scripts/figures $(FIGURES_ARGS)
 
 soak: setup  ## Days of faults in minutes: memory, logs, and nothing lost (SOAK_ARGS="--hours 24")
 	@$(PYTHON) -m tests.soak $(SOAK_ARGS)
