@@ -24,11 +24,14 @@ from .files.local_look import why_unfit
 from .files.placing import Placing
 from .files.staging_folder import StagingFolder
 from .files.transfers import Arrived, TransferError, Transfers
+from .hub.any_client import client_of
 from .hub.client import HubClient, Reply
 from .hub.link import Link
 from .hub.poller import CommandPoller
 from .hub.tongue import is_spanish
 from .hub.transport import Transport
+from .net.connect import Connector
+from .net.trust import Trust
 from .printer import moonraker_compat
 from .printer.gcode_files import GcodeFiles
 from .printer.history import History
@@ -152,8 +155,11 @@ class TecMedHub:
         self.history = History(self.server, self.jobs, *self.flags.kept("history"))
 
     def _build_hub(self) -> None:
+        trust = Trust(self.clock, lambda: self.live.now.network.ca_file)
+        self.connector = Connector(self.clock, trust, lambda: self.live.now.network.proxy)
+        given = self.ground.http(self.server)
         self.transport = Transport(
-            self.ground.http(self.server),
+            client_of(given, self.connector, self.clock, self.logs.logger),
             self.clock,
             f"TecMedHub/{VERSION}",
             self.logs.observe,
@@ -285,6 +291,7 @@ class TecMedHub:
                 host=self.host,
                 client=self.client,
                 link=self.link,
+                connector=self.connector,
                 reporter=self.reporter,
                 commands=self.commands,
                 shown_name=self.hub_name.for_people,
@@ -403,6 +410,7 @@ class TecMedHub:
     async def close(self) -> None:
         await self.supervisor.stop()
         self.transport.close()
+        self.connector.close()
         for worker in self.workers:
             worker.close()
         self.notices.close()

@@ -43,6 +43,7 @@ class Reply(NamedTuple):
     seconds: float = 0.0
     sent_bytes: int = 0
     stale: bool = False  # asked of a hub, or with a token, that the settings no longer name
+    unheard: bool = False  # it went into a kept connection that had ended: see `Exchange`
 
 
 class HubClient:
@@ -114,7 +115,7 @@ class HubClient:
     # Requests
 
     async def send_status(self, body: Mapping[str, Any]) -> Reply:
-        return await self._post("status", self.where.status, body)
+        return await self._post("status", self.where.status, body, repeatable=True)
 
     async def fetch_commands(self, wait: float = 0.0) -> Reply:
         """The commands waiting for this printer. The hub deletes what it returns: the reply is
@@ -125,7 +126,7 @@ class HubClient:
         if known_for is not settings or known_wait != wait:
             url = protocol.commands_url(self.where, settings.printer_token, wait)
             self._commands_url = (settings, wait, url)
-        return await self._get("commands", url, extra_time=wait)
+        return await self._get("commands", url, wait=wait)
 
     async def post_results(self, results: List[Dict[str, Any]]) -> Reply:
         body = {
@@ -133,7 +134,7 @@ class HubClient:
             "token": self._live.now.printer_token,
             "results": results,
         }
-        return await self._post("results", self.where.status, body)
+        return await self._post("results", self.where.status, body, repeatable=True)
 
     async def upload_image(self, jpeg: bytes, name: str = "image") -> Reply:
         """Send a JPEG; `data["image_url"]` is where the hub put it. Generation 2 has no such
@@ -150,7 +151,7 @@ class HubClient:
         if name != "image":
             fields["camera"] = name
         body, headers = _form(fields, "image", "snapshot.jpg", "image/jpeg", jpeg)
-        return await self._send("image", where.image, body, headers)
+        return await self._send("image", where.image, body, headers, repeatable=True)
 
     async def upload_timelapse(self, video: bytes, filename: str) -> Reply:
         """Send a finished video to a hub that announced `timelapse_upload`."""
@@ -160,7 +161,7 @@ class HubClient:
 
     async def list_files(self) -> Tuple[Reply, Tuple[HubFile, ...]]:
         url = protocol.file_list_url(self.where, self._live.now.printer_token)
-        reply = await self._get("files", url, max_body=MAX_LIST)
+        reply = await self._get("files", url, max_body=MAX_LIST, repeatable=True)
         found: List[HubFile] = []
         steps = Steps(self._clock)
         for item in protocol.listed_files(reply.data) if reply.ok else ():
@@ -179,27 +180,52 @@ class HubClient:
         url, body = protocol.mark_downloaded(self.where, self._live.now.printer_token, name)
         return await self._post("files", url, body)
 
+    def hang_up(self) -> None:
+        """End the request for commands that the hub lets wait: nobody will listen any more."""
+        self._transport.hang_up()
+
     # One exchange
 
     async def _get(
-        self, kind: str, url: str, extra_time: float = 0.0, max_body: int = MAX_JSON_BODY
+        self,
+        kind: str,
+        url: str,
+        *,
+        wait: float = 0.0,
+        max_body: int = MAX_JSON_BODY,
+        repeatable: bool = False,
     ) -> Reply:
         asked = self._live.now
         exchange = await self._transport.exchange(
             "GET",
             url,
-            timeout=asked.timeouts.server + extra_time,
+            timeout=asked.timeouts.server + wait,
             max_body=max_body,
             lane=_lane(kind),
+            repeatable=repeatable,
+            patient=wait > 0,
         )
         return await self._read(kind, asked, exchange, 0)
 
-    async def _post(self, kind: str, url: str, body: Mapping[str, Any]) -> Reply:
-        return await self._send(kind, url, to_json(body), {"Content-Type": "application/json"})
+    async def _post(
+        self, kind: str, url: str, body: Mapping[str, Any], *, repeatable: bool = False
+    ) -> Reply:
+        headers = {"Content-Type": "application/json"}
+        return await self._send(kind, url, to_json(body), headers, repeatable=repeatable)
 
     async def _send(
-        self, kind: str, url: str, body: bytes, headers: Mapping[str, str], extra_time: float = 0.0
+        self,
+        kind: str,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        extra_time: float = 0.0,
+        repeatable: bool = False,
     ) -> Reply:
+        """`repeatable`: the hub may get it twice. So it may of whatever it does not acknowledge:
+        a status replaces the one before it, events and results have ids.
+        """
         asked = self._live.now
         exchange = await self._transport.exchange(
             "POST",
@@ -208,6 +234,7 @@ class HubClient:
             body=body,
             headers=headers,
             lane=_lane(kind),
+            repeatable=repeatable,
         )
         return await self._read(kind, asked, exchange, len(body))
 
@@ -278,6 +305,9 @@ class HubClient:
             self._clock_offset += (offset - self._clock_offset) / 8
 
     def _settings_changed(self, old: Settings, new: Settings) -> None:
+        if not same_hub(old, new) or old.network != new.network:
+            self._transport.hang_up()
+            self._transport.forget()
         if not same_hub(old, new):
             self._announced.clear()
             self._features = Features()
@@ -317,6 +347,7 @@ def _reply(
         exchange.retry_after,
         exchange.seconds,
         sent,
+        unheard=exchange.unheard,
     )
 
 

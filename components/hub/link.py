@@ -28,6 +28,7 @@ STAGES = ("dns", "tcp", "tls", "http", "json", "token")
 _STAGE_OF: Dict[Failure, str] = {
     Failure.BAD_URL: "dns",
     Failure.DNS: "dns",
+    Failure.PROXY: "tcp",
     Failure.UNREACHABLE: "tcp",
     Failure.TLS: "tls",
     Failure.TIMED_OUT: "http",
@@ -95,6 +96,8 @@ class Link:
         """Book how a request of `channel` ended."""
         if reply.stale:  # of a hub that is no longer ours: nothing follows from it
             self._notices.logger.warning(reply.sentence)
+            return
+        if reply.unheard:  # a kept connection had ended, which says nothing of the hub
             return
         own = self._channel(channel)
         if channel == "commands":

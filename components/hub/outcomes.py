@@ -7,11 +7,13 @@ import socket
 import ssl
 import urllib.parse
 from enum import Enum
-from typing import Mapping, Optional
+from typing import Dict, Mapping, Optional
 
-from tornado.iostream import StreamClosedError
+from tornado.httputil import HTTPInputError
+from tornado.iostream import StreamBufferFullError, StreamClosedError, UnsatisfiableReadError
 from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
 
+from ..net.faults import ConnectFailed, Phase, not_resolved, tls_failed
 from ..runtime.records import NamedTuple
 
 RETRY_AFTER_BOUNDS = (1.0, 900.0)  # seconds
@@ -22,6 +24,7 @@ class Failure(str, Enum):
 
     BAD_URL = "bad_url"
     DNS = "dns"
+    PROXY = "proxy"
     UNREACHABLE = "unreachable"
     TLS = "tls"
     TIMED_OUT = "timed_out"
@@ -36,7 +39,7 @@ class Failure(str, Enum):
     @property
     def network(self) -> bool:
         """No word with the server was possible at all: every other request would fail alike."""
-        return self in (Failure.DNS, Failure.UNREACHABLE, Failure.TLS)
+        return self in (Failure.DNS, Failure.PROXY, Failure.UNREACHABLE, Failure.TLS)
 
 
 class Exchange(NamedTuple):
@@ -49,6 +52,8 @@ class Exchange(NamedTuple):
     seconds: float = 0.0
     retry_after: Optional[float] = None  # seconds, bounded
     date: str = ""  # the Date header, as it came
+    # A kept connection had ended: nothing is known of the server, and the request not repeated.
+    unheard: bool = False
 
     @property
     def server_time(self) -> Optional[float]:
@@ -86,6 +91,12 @@ def read_response(
             "are not followed "
             "because they would carry the token along.",
         )
+    if status == 407:  # RFC 9110, 15.5.8: of a proxy, never of the server
+        return ended(
+            Failure.PROXY,
+            "The proxy lacks or rejects user and password: write them into network.proxy, as in "
+            "http://user:password@host:port.",
+        )
     if status in (429, 503):
         # No figure: the sentence would be another one, and news, at each attempt.
         when = "when it said" if retry_after is not None else "soon"
@@ -99,27 +110,33 @@ def read_response(
     return ended(Failure.STATUS, f"{host} answered HTTP {status}: {hint}.")
 
 
+_BY_PHASE: Dict[Phase, Failure] = {
+    Phase.RESOLVE: Failure.DNS,
+    Phase.CONNECT: Failure.UNREACHABLE,
+    Phase.PROXY: Failure.PROXY,
+    Phase.TLS: Failure.TLS,
+}
+
+
 def explain(error: Exception, host: str, timeout: float) -> Exchange:
-    """The outcome of an exception from Tornado's client."""
+    """The outcome of an exception from a client."""
+    if isinstance(error, ConnectFailed):
+        return Exchange(_BY_PHASE[error.phase], error.sentence)
     cause: Optional[BaseException] = error
     if isinstance(error, (StreamClosedError, HTTPStreamClosedError)):
         cause = getattr(error, "real_error", None) or error
     if isinstance(cause, socket.gaierror):
-        return Exchange(
-            Failure.DNS,
-            f"The name {host} cannot be resolved: check the printer's network and DNS, and the "
-            "name in server_url.",
-        )
+        return Exchange(Failure.DNS, not_resolved(host, cause, timeout).sentence)
     if isinstance(cause, ssl.SSLError):
-        reason = (
-            getattr(cause, "verify_message", "")
-            or getattr(cause, "reason", "")
-            or "handshake failed"
-        )
+        return Exchange(Failure.TLS, tls_failed(host, 443, cause).sentence)
+    if isinstance(cause, (StreamBufferFullError, UnsatisfiableReadError)):
         return Exchange(
-            Failure.TLS,
-            f"No secure connection to {host} ({str(reason).rstrip('.')}): check the server's "
-            "certificate and this computer's clock.",
+            Failure.TOO_LARGE, f"{host} sent more than any hub does: check the server URL."
+        )
+    if isinstance(error, HTTPInputError):
+        return Exchange(
+            Failure.STATUS,
+            f"{host} answered with something that is not HTTP: check the port in server_url.",
         )
     if isinstance(error, HTTPTimeoutError):
         phase = str(error).lower()
@@ -132,6 +149,12 @@ def explain(error: Exception, host: str, timeout: float) -> Exchange:
             return Exchange(
                 Failure.TIMED_OUT,
                 f"Moonraker's HTTP client had no free slot for {host} within {timeout:g} s.",
+            )
+        if "body" in phase:
+            return Exchange(
+                Failure.TIMED_OUT,
+                f"{host} began to answer and did not finish within {timeout:g} s: it is "
+                "overloaded, or the network is slow.",
             )
         return Exchange(
             Failure.TIMED_OUT,

@@ -53,6 +53,8 @@ class CommandPoller:
             started = self._clock.monotonic()
             reply = await self._client.fetch_commands(wait)
             self._link.ended("commands", reply)
+            if reply.unheard and wait <= 0:
+                await self._alarm.wait(self._interval())  # it is not repeated: the hub may have it
             if not reply.ok:
                 continue
             took = self._clock.monotonic() - started
@@ -69,6 +71,9 @@ class CommandPoller:
         return intervals.command_check
 
     def stop(self) -> None:
-        """Ask no more; a request that is under way still delivers what it brings."""
+        """Ask no more. A request that is under way still delivers what it brings, but none is left
+        waiting at the hub, which would hand the next command to nobody.
+        """
         self.stopped = True
+        self._client.hang_up()
         self._alarm.ring()

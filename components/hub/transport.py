@@ -1,29 +1,32 @@
 """One HTTP exchange with the outside, and how it ended: an outcome, never an exception.
 
-It uses the Tornado client that Moonraker's `http_client` component owns, not that component's own
-methods: those follow redirects (a POST answered 301 becomes an empty GET and "succeeds"; a
-redirect can carry the token elsewhere), cache GETs by a key without the query string, and tell a
-transport failure as status 500. Knows nothing of the hub's vocabulary.
+It goes through a client with Tornado's `fetch` (`any_client` says which), not through the methods
+of Moonraker's `http_client` component: those follow redirects (a POST answered 301 becomes an empty
+GET and "succeeds"; a redirect can carry the token elsewhere), cache GETs by a key without the query
+string, and tell a transport failure as status 500. Knows nothing of the hub's vocabulary.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpclient import HTTPRequest
 
 from ..runtime.clock import Clock
-from ..runtime.names import Names
+from .kept import Unheard
 from .outcomes import Exchange, Failure, explain, host_of, read_response
 
-SHORTEST = 0.5  # seconds for an exchange, however long its name took
 MAX_JSON_BODY = 256 << 10  # bytes; but for lists, replies of either generation have some ten KiB
 HOSTS_KEPT = 20
-# Seconds for which a name that was found is not looked up beforehand again. Should the name server
-# begin to hang meanwhile, one request of each lane at most finds that out in Moonraker's executor.
-NAME_FRESH = 300.0
+
+
+class HubRequest(HTTPRequest):
+    """What a client that keeps connections heeds beyond Tornado's own."""
+
+    repeatable = False  # it may be sent again where a kept connection gave no byte of an answer
+    patient = False  # the server lets it wait: a connection of its own
 
 
 class _TooLarge(Exception):
@@ -43,19 +46,13 @@ class _QuietCut(logging.Filter):
 
 
 class Transport:
-    """Exchanges through a given Tornado client, one at a time of each `lane`.
-
-    So whatever hangs holds up its own kind only, and takes few of the ten slots that all of
-    Moonraker shares. A cancelled request would keep its slot until its time is over, so every
-    request has a time limit.
-
-    Names are looked up in a thread of our own first: Tornado would ask in Moonraker's executor,
-    and fill it within a minute where the name server hangs (`runtime.names`).
+    """Exchanges through a given client, one at a time of each `lane`: whatever hangs holds up its
+    own kind only. Every request has a time limit.
     """
 
     def __init__(
         self,
-        client: AsyncHTTPClient,
+        client: Any,
         clock: Clock,
         user_agent: str,
         observe: Callable[[str, str, Exchange], None] = lambda method, url, exchange: None,
@@ -65,9 +62,7 @@ class Transport:
         self._user_agent = user_agent
         self._observe = observe
         self._lanes: Dict[str, asyncio.Lock] = {}
-        self._names = Names()
         self._hosts: Dict[str, str] = {}  # by URL
-        self._found: Dict[str, float] = {}  # host → until when it need not be looked up (monotonic)
         self._quiet = _QuietCut()
         self._app_log = logging.getLogger("tornado.application")
         self._app_log.addFilter(self._quiet)
@@ -76,8 +71,21 @@ class Transport:
         self.requests = 0
 
     def close(self) -> None:
-        self._names.close()
+        self._tell_client("close")
         self._app_log.removeFilter(self._quiet)
+
+    def hang_up(self) -> None:
+        """End a long wait that is under way, so that the server sees that nobody listens."""
+        self._tell_client("hang_up")
+
+    def forget(self) -> None:
+        """Keep no connection: another server, or another way to it, is set."""
+        self._tell_client("forget")
+
+    def _tell_client(self, what: str) -> None:
+        method = getattr(self._client, what, None)  # Tornado's own has none of them but `close`
+        if method is not None:
+            method()
 
     async def exchange(
         self,
@@ -89,21 +97,30 @@ class Transport:
         headers: Optional[Mapping[str, str]] = None,
         max_body: int = MAX_JSON_BODY,
         lane: str = "",
+        repeatable: bool = False,
+        patient: bool = False,
     ) -> Exchange:
-        """Send one request and take its reply, within `timeout` seconds and `max_body` bytes."""
+        """Send one request and take its reply, within `timeout` seconds and `max_body` bytes.
+
+        `repeatable` and `patient`: see `HubRequest`.
+        """
         async with self._lanes.setdefault(lane, asyncio.Lock()):
             started = self._clock.monotonic()
             self.requests += 1
             self.bytes_sent += len(body or b"") + len(url)
-            host = self._host(url)
-            ended = await self._look_up(host, timeout)
-            if ended is None:
-                left = timeout - (self._clock.monotonic() - started)
-                ended = await self._attempt(
-                    method, url, host, max(left, SHORTEST), timeout, body, headers, max_body
-                )
-            if ended.failure is not None and ended.failure.network:
-                self._found.pop(host, None)
+            request = HubRequest(
+                url,
+                method,
+                headers=dict(headers or {}),
+                body=body,
+                connect_timeout=timeout,
+                request_timeout=timeout,
+                follow_redirects=False,
+                user_agent=self._user_agent,
+                decompress_response=False,
+            )
+            request.repeatable, request.patient = repeatable, patient
+            ended = await self._attempt(request, self._host(url), timeout, max_body)
             self.bytes_received += len(ended.body)
         ended = ended._replace(seconds=self._clock.monotonic() - started)
         self._observe(method, url, ended)
@@ -118,37 +135,9 @@ class Transport:
             host = self._hosts[url] = host_of(url)
         return host
 
-    async def _look_up(self, host: str, timeout: float) -> Optional[Exchange]:
-        """None if the name is known, or its fault is for the exchange itself to find."""
-        if self._found.get(host, 0.0) > self._clock.monotonic():
-            return None
-        try:
-            await asyncio.wait_for(self._names.look_up(host, 0), timeout)
-        except asyncio.TimeoutError:
-            return Exchange(
-                Failure.DNS,
-                f"The name {host} was not resolved within {timeout:g} s: check the printer's "
-                "network and its DNS server.",
-            )
-        except OSError as error:
-            return explain(error, host, timeout)
-        except UnicodeError:
-            return None
-        self._found[host] = self._clock.monotonic() + NAME_FRESH
-        return None
-
     async def _attempt(
-        self,
-        method: str,
-        url: str,
-        host: str,
-        left: float,
-        timeout: float,
-        body: Optional[bytes],
-        headers: Optional[Mapping[str, str]],
-        max_body: int,
+        self, request: HubRequest, host: str, timeout: float, max_body: int
     ) -> Exchange:
-        """`left` seconds are there for it, of the `timeout` that people are told."""
         chunks: List[bytes] = []
         received = 0
 
@@ -160,21 +149,13 @@ class Transport:
                 raise _TooLarge()
             chunks.append(chunk)
 
+        request.streaming_callback = take
         try:
-            request = HTTPRequest(
-                url,
-                method,
-                headers=dict(headers or {}),
-                body=body,
-                connect_timeout=left,
-                request_timeout=left,
-                follow_redirects=False,
-                user_agent=self._user_agent,
-                streaming_callback=take,
-            )
             response = await self._client.fetch(request, raise_error=False)
         except asyncio.CancelledError:
             raise
+        except Unheard as error:
+            return explain(error, host, timeout)._replace(unheard=True)
         except Exception as error:
             if received > max_body:
                 return Exchange(
@@ -186,10 +167,3 @@ class Transport:
         return read_response(
             response.code, response.headers, b"".join(chunks), host, self._clock.time()
         )
-
-
-def make_client(max_body: int, max_clients: int = 2) -> AsyncHTTPClient:
-    """A Tornado client of our own, for pictures and files: a dead camera must not hold a shared
-    slot.
-    """
-    return AsyncHTTPClient(force_instance=True, max_body_size=max_body, max_clients=max_clients)

@@ -104,7 +104,7 @@ class Logs:
         if self._closed:
             return
         self.add_secret(settings.printer_token)
-        for url in (settings.server_url, *settings.camera.urls):
+        for url in (settings.server_url, settings.network.proxy, *settings.camera.urls):
             for secret in secrets_in(url):
                 self.add_secret(secret)
         chosen = settings.logging

@@ -106,7 +106,7 @@ def _rendered(config: Any, option: Option, raw: str, problems: List[Problem]) ->
             text = _IN_CLEAR % (option.name, option.name)
             problems.append(Problem(option.path, Origin.MOONRAKER_CONF, text, explained=True))
         return raw
-    if option.kind not in (Kind.TOKEN, Kind.URL, Kind.URLS):
+    if option.kind not in (Kind.TOKEN, Kind.URL, Kind.URLS, Kind.PROXY):
         return raw
     try:
         text = str(config.gettemplate(option.name).render()).strip()

@@ -382,6 +382,7 @@ def _build(values: Mapping[str, Any]) -> Settings:
         intervals=model.Intervals(**parts["intervals"]),
         timeouts=model.Timeouts(**parts["timeouts"]),
         retries=model.Retries(**parts["retries"]),
+        network=model.Network(**parts["network"]),
         file_management=model.FileManagement(**parts["file_management"]),
         logging=model.Logging(**parts["logging"]),
         security=model.Security(**security),

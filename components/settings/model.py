@@ -67,6 +67,13 @@ class Retries(NamedTuple):
     base_delay: float = 2.0
 
 
+class Network(NamedTuple):
+    """The way to the hub."""
+
+    proxy: str = ""  # http://[user:password@]host:port; none; "" is as the environment says
+    ca_file: str = ""  # authorities beside the system's
+
+
 class FileManagement(NamedTuple):
     auto_cleanup: bool = True
     max_age_days: float = 30.0
@@ -131,6 +138,7 @@ class Settings(NamedTuple):
     intervals: Intervals = Intervals()
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
+    network: Network = Network()
     file_management: FileManagement = FileManagement()
     logging: Logging = Logging()
     security: Security = Security()

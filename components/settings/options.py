@@ -183,6 +183,21 @@ _TABLE: Tuple[Option, ...] = (
     ),
     Option("retries.exponential_backoff", Kind.BOOLEAN, "Double the pause after each failure."),
     _seconds("retries.base_delay", 0.1, 60, "The first pause."),
+    # Network
+    Option(
+        "network.proxy",
+        Kind.PROXY,
+        "The proxy on the way to the hub; none: no proxy; empty: as HTTPS_PROXY, HTTP_PROXY and "
+        "NO_PROXY of Moonraker's environment say.",
+        example="http://user:password@proxy.school:3128",
+    ),
+    Option(
+        "network.ca_file",
+        Kind.PATH,
+        "A PEM file of certificate authorities to trust besides the system's, such as that of a "
+        "school's filter.",
+        example="/etc/ssl/certs/school.pem",
+    ),
     # Files
     Option(
         "file_management.auto_cleanup",
@@ -393,6 +408,7 @@ SECTIONS: Dict[str, str] = {
     "intervals": "Intervals",
     "timeouts": "Timeouts",
     "retries": "Retries",
+    "network": "Network",
     "file_management": "Files",
     "logging": "Log",
     "security": "Security",

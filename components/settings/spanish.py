@@ -66,6 +66,14 @@ OPTIONS: Dict[str, str] = {
     ),
     "retries.exponential_backoff": "Duplicar la pausa tras cada fallo.",
     "retries.base_delay": "La primera pausa.",
+    "network.proxy": (
+        "El proxy en el camino al hub; none: ninguno; vacío: lo que digan HTTPS_PROXY, HTTP_PROXY "
+        "y NO_PROXY del entorno de Moonraker."
+    ),
+    "network.ca_file": (
+        "Un archivo PEM con autoridades de certificación en las que confiar además de las del "
+        "sistema, como la del filtro de una escuela."
+    ),
     "file_management.auto_cleanup": "Borrar archivos G-code antiguos.",
     "file_management.max_age_days": (
         "Sin imprimir ni tocar durante este tiempo cuenta como antiguo."
@@ -145,6 +153,7 @@ SECTIONS: Dict[str, str] = {
     "intervals": "Intervalos",
     "timeouts": "Tiempos de espera",
     "retries": "Reintentos",
+    "network": "Red",
     "file_management": "Archivos",
     "logging": "Registro",
     "security": "Seguridad",

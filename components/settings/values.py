@@ -41,6 +41,8 @@ class Kind(str, Enum):
     TEXT = "text"
     TOKEN = "token"  # noqa: S105 - the name of a kind
     URL = "URL"
+    PROXY = "proxy"
+    PATH = "path of a file"
     BOOLEAN = "true or false"
     INTEGER = "integer"
     NUMBER = "number"
@@ -121,6 +123,8 @@ def allowed(option: Option) -> str:
         Kind.BOOLEAN: "true or false",
         Kind.TOKEN: f"1 to {option.limit} characters without spaces",
         Kind.URL: "an http:// or https:// address with a host and without user name or password",
+        Kind.PROXY: "http://host:port, with user:password@ before the host if need be, or none",
+        Kind.PATH: "the whole path of a file, such as /etc/ssl/certs/school.pem",
         Kind.FOLDER: "empty or a plain folder name such as tecmedhub (no .., no leading / or dot)",
         Kind.FILE: "a plain file name ending in .json, inside Moonraker's config folder",
         Kind.TEXTS: f"a list of at most {option.items} texts of at most {option.limit} characters",
@@ -210,6 +214,26 @@ def _url(option: Option, raw: Any) -> str:
     text = _one_line(raw, MAX_URL, wanted)
     if text:
         check_url(text, wanted)
+    return text
+
+
+def _proxy(option: Option, raw: Any) -> str:
+    wanted = allowed(option)
+    text = _one_line(raw, MAX_URL, wanted)
+    if text.lower() in ("", "none"):
+        return text.lower()
+    check_url(text, wanted, credentials=True)
+    parts = urlsplit(text)
+    if parts.scheme != "http" or parts.path not in ("", "/") or parts.query:
+        raise BadValue(wanted)
+    return text
+
+
+def _path(option: Option, raw: Any) -> str:
+    wanted = allowed(option)
+    text = _one_line(raw, 1024, wanted)
+    if text and not text.startswith("/"):
+        raise BadValue(wanted)
     return text
 
 
@@ -310,6 +334,8 @@ _SCALARS: Dict[Kind, Callable[[Option, Any], Any]] = {
     Kind.TEXT: _text,
     Kind.TOKEN: _token,
     Kind.URL: _url,
+    Kind.PROXY: _proxy,
+    Kind.PATH: _path,
     Kind.BOOLEAN: _boolean,
     Kind.INTEGER: _integer,
     Kind.NUMBER: _number,

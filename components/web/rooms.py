@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..files.transfers import Transfers
     from ..hub.client import HubClient
     from ..hub.link import Link
+    from ..net.connect import Connector
     from ..printer.gcode_files import GcodeFiles
     from ..printer.history import History as JobHistory
     from ..printer.host import Host
@@ -50,6 +51,7 @@ class Rooms(NamedTuple):
     host: Host
     client: HubClient
     link: Link
+    connector: Connector
     reporter: Reporter
     commands: Commands
     shown_name: Callable[[], str]

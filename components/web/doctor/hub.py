@@ -1,9 +1,9 @@
-"""The way to the hub, stage by stage: name, connection, TLS, HTTP, JSON, token; then the clock and
-the sibling scripts.
+"""The way to the hub, stage by stage: proxy, name, connection, TLS, HTTP, JSON, token; then the
+clock and the sibling scripts.
 
-The first three are tried here with plain sockets, since a failed request alone does not tell which
-of them it was; the rest are real exchanges through `HubClient`, which are harmless: a status, a
-poll whose commands are taken as ever.
+The first four are tried here with connections of their own, since a failed request alone does not
+tell which of them it was; the rest are real exchanges through `HubClient`, which are harmless: a
+status, a poll whose commands are taken as ever.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from ...hub.outcomes import Failure
+from ...net.faults import ConnectFailed, Phase
 from ...runtime.aside import aside
 from .report import Finding, State
 
@@ -28,6 +29,7 @@ CONNECT_WITHIN = 5.0  # seconds, for each of name, connection and TLS
 ADDRESSES_TRIED = 3
 CERTIFICATE_DAYS = 14  # Let's Encrypt renews at 30
 SKEW_TOLERATED = 10.0  # seconds; a Date header alone is good for one or two
+WAY = ("proxy", "dns", "tcp", "tls")
 STAGES = ("http", "redirect", "json", "token")
 
 Resolve = Callable[[str, int], Sequence[str]]
@@ -56,6 +58,7 @@ class _Way:
     port: int
     addresses: Sequence[str] = ()
     address: str = ""
+    proxied: bool = False
 
 
 class HubChecks:
@@ -63,11 +66,9 @@ class HubChecks:
         self,
         rooms: Rooms,
         resolver: Resolve = resolve,
-        trust: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
         self._rooms = rooms
         self._resolve = resolver
-        self._trust = trust
 
     async def run(self) -> List[Finding]:
         settings = self._rooms.live.now
@@ -76,20 +77,40 @@ class HubChecks:
             unset = Finding(
                 "settings", State.FAILED, "settings_missing", {"names": ", ".join(missing)}
             )
-            return [unset, *_skipped(("dns", "tcp", "tls", *STAGES), "no_hub")]
+            return [unset, *_skipped((*WAY, *STAGES), "no_hub")]
         way = _Way(*self._rooms.client.origin)
         findings: List[Finding] = []
-        for name, check in (("dns", self._dns), ("tcp", self._tcp), ("tls", self._tls)):
+        for check in (self._proxy, self._dns, self._tcp, self._tls):
             finding = await check(way)
             findings.append(finding)
             if finding.state is State.FAILED:
-                left = ("dns", "tcp", "tls", *STAGES)
-                return findings + _skipped(left[left.index(name) + 1 :], "not_reached")
+                left = (*WAY, *STAGES)
+                return findings + _skipped(left[left.index(finding.check) + 1 :], "not_reached")
         return findings + await self._talk()
 
     # Sockets
 
+    async def _proxy(self, way: _Way) -> Finding:
+        """Whether one is set, lets us in, and reaches the hub where that can be asked for (TLS)."""
+        connector = self._rooms.connector
+        started, shown = time.monotonic(), ""
+        try:
+            proxy = connector.proxy_for(way.scheme, way.host, way.port)
+            if proxy is None:
+                return Finding("proxy", State.OK, "proxy_none")
+            way.proxied, shown = True, proxy.shown
+            opened = await connector.open(way.scheme, way.host, way.port, within=CONNECT_WITHIN)
+            opened.stream.close()
+        except ConnectFailed as failed:
+            if failed.phase is not Phase.TLS:
+                values = {"host": way.host, "sentence": failed.sentence}
+                return Finding("proxy", State.FAILED, "reply_proxy", values)
+        passed = {"proxy": shown, "ms": _milliseconds(started)}
+        return Finding("proxy", State.OK, "proxy_ok", passed)
+
     async def _dns(self, way: _Way) -> Finding:
+        if way.proxied:
+            return Finding("dns", State.SKIPPED, "left_to_proxy")
         if _is_address(way.host):
             way.addresses = (way.host,)
             return Finding("dns", State.OK, "dns_not_needed", {"host": way.host})
@@ -117,6 +138,8 @@ class HubChecks:
         return Finding("dns", State.OK, "dns_ok", values)
 
     async def _tcp(self, way: _Way) -> Finding:
+        if way.proxied:
+            return Finding("tcp", State.SKIPPED, "left_to_proxy")
         code, reason = "tcp_unreachable", ""
         for address in way.addresses[:ADDRESSES_TRIED]:
             started = time.monotonic()
@@ -140,28 +163,22 @@ class HubChecks:
 
     async def _tls(self, way: _Way) -> Finding:
         if way.scheme != "https":
-            if _is_near(way.address):
+            if way.address and _is_near(way.address):
                 return Finding("tls", State.OK, "tls_not_used_near", {"address": way.address})
             return Finding("tls", State.WARNING, "tls_not_used", {"host": way.host})
-        context = await aside(self._trust)  # reads the certificates of the system
-        values: Dict[str, Any] = {"host": way.host, "seconds": CONNECT_WITHIN}
+        values: Dict[str, Any] = {"host": way.host}
         try:
-            _, writer = await asyncio.wait_for(
-                asyncio.open_connection(
-                    way.address, way.port, ssl=context, server_hostname=way.host
-                ),
-                CONNECT_WITHIN,
+            opened = await self._rooms.connector.open(
+                way.scheme, way.host, way.port, within=CONNECT_WITHIN
             )
-        except asyncio.TimeoutError:
-            return Finding("tls", State.FAILED, "tls_timeout", values)
-        except ssl.SSLError as error:
-            reason = getattr(error, "verify_message", "") or error.reason or "handshake failed"
-            return Finding("tls", State.FAILED, "tls_failed", dict(values, reason=reason))
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            return Finding("tls", State.FAILED, "tls_failed", dict(values, reason=reason))
-        certificate = writer.get_extra_info("peercert") or {}
-        writer.close()
+        except ConnectFailed as failed:
+            values["sentence"] = failed.sentence
+            return Finding("tls", State.FAILED, "reply_tls", values)
+        try:
+            secured: Any = opened.stream.socket
+            certificate = secured.getpeercert() or {}
+        finally:
+            opened.stream.close()
         days = _days_left(certificate, self._rooms.clock.time())
         if days is not None and days < CERTIFICATE_DAYS:
             return Finding("tls", State.WARNING, "tls_ends_soon", dict(values, days=days))

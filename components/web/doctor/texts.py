@@ -17,6 +17,7 @@ class Text(NamedTuple):
 TITLES: Dict[str, Tuple[str, str]] = {
     "settings": ("Settings", "Ajustes"),
     "hub": ("Hub", "Hub"),
+    "proxy": ("Proxy", "Proxy"),
     "dns": ("Name (DNS)", "Nombre (DNS)"),
     "tcp": ("Connection (TCP)", "Conexión (TCP)"),
     "tls": ("Encryption (TLS)", "Cifrado (TLS)"),
@@ -70,6 +71,11 @@ TEXTS: Dict[str, Text] = {
         "Write it into tecmedhub.json in Mainsail's or Fluidd's file editor; it applies at once.",
         "Escríbelo en tecmedhub.json con el editor de Mainsail o Fluidd; se aplica al momento.",
     ),
+    "proxy_none": Text("No proxy is set.", "No hay ningún proxy configurado."),
+    "proxy_ok": Text(
+        "The proxy {proxy} lets us through ({ms} ms).", "El proxy {proxy} nos deja pasar ({ms} ms)."
+    ),
+    "left_to_proxy": Text("The proxy's business.", "Es asunto del proxy."),
     "dns_ok": Text("{host} is {addresses} ({ms} ms).", "{host} es {addresses} ({ms} ms)."),
     "dns_not_needed": Text("{host} is an address already.", "{host} ya es una dirección."),
     "dns_failed": Text(
@@ -125,18 +131,6 @@ TEXTS: Dict[str, Text] = {
         "Use https:// in server_url if the server offers it.",
         "Usa https:// en server_url si el servidor lo ofrece.",
     ),
-    "tls_failed": Text(
-        "No secure connection to {host} ({reason}).",
-        "No hay conexión segura con {host} ({reason}).",
-        "Check the server's certificate and this computer's clock.",
-        "Revisa el certificado del servidor y el reloj de este equipo.",
-    ),
-    "tls_timeout": Text(
-        "{host} did not finish the TLS handshake within {seconds:.0f} s.",
-        "{host} no terminó la negociación TLS en {seconds:.0f} s.",
-        "Check that server_url names an https port, and whether the server is overloaded.",
-        "Comprueba que server_url apunta a un puerto https y si el servidor está sobrecargado.",
-    ),
     "http_ok": Text("{host} answers in {ms} ms.", "{host} responde en {ms} ms."),
     "redirect_ok": Text("The address is the final one.", "La dirección es la definitiva."),
     "json_ok": Text("The hub speaks its protocol.", "El hub habla su protocolo."),
@@ -146,6 +140,12 @@ TEXTS: Dict[str, Text] = {
     ),
     "reply_bad_url": Text("{sentence}", "La dirección del hub no sirve.", _URL, _URL_ES),
     "reply_dns": Text("{sentence}", "El nombre {host} no se pudo resolver.", _NETWORK, _NETWORK_ES),
+    "reply_proxy": Text(
+        "{sentence}",
+        "El proxy no deja llegar a {host}.",
+        "Check network.proxy, or HTTPS_PROXY and NO_PROXY of Moonraker's environment.",
+        "Revisa network.proxy, o HTTPS_PROXY y NO_PROXY del entorno de Moonraker.",
+    ),
     "reply_unreachable": Text(
         "{sentence}",
         "{host} cerró o rechazó la conexión.",

@@ -31,6 +31,7 @@ class Bench:
         self.features = Features()
         self.asked: list[float] = []  # the `wait` of each request
         self.reply = EMPTY
+        self.hung_up = 0
         self.answers: asyncio.Queue[Reply] | None = None
         self.link = Link(self.live, Board(self.clock).notices, self.clock, random.Random(1))
         client: Any = self
@@ -40,6 +41,9 @@ class Bench:
     async def fetch_commands(self, wait: float) -> Reply:
         self.asked.append(wait)
         return self.reply if self.answers is None else await self.answers.get()
+
+    def hang_up(self) -> None:
+        self.hung_up += 1
 
     async def after(self, seconds: float) -> int:
         """How often the hub was asked by then."""
@@ -128,7 +132,17 @@ async def test_once_stopped_it_ends_and_what_is_under_way_is_taken_in() -> None:
     await bench.after(0.0)
     bench.poller.stop()
     await settle()
-    assert not bench.task.done()
+    assert (bench.task.done(), bench.hung_up) == (False, 1)
     bench.answers.put_nowait(EMPTY)
     await asyncio.wait_for(bench.task, 10)
     assert len(bench.asked) == 1
+
+
+async def test_a_request_that_nobody_heard_is_not_repeated_at_once() -> None:
+    bench = Bench()
+    bench.reply = Reply(False, "It had ended.", failure=Failure.UNREACHABLE, unheard=True)
+    assert await bench.after(0.0) == 1
+    assert await bench.after(9.9) == 1
+    assert bench.link.retry_in("commands") == 0
+    assert await bench.after(0.2) == 2
+    bench.task.cancel()

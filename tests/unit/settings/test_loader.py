@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from components.runtime import steps
 from components.settings import loader, problems
 from components.settings.jsonc import Document, parse
-from components.settings.loader import ConfValues, Layer, Loaded, merge, missing
+from components.settings.loader import ConfValues, Layer, Loaded, merge, missing, value_of
 from components.settings.memory import Memory
 from components.settings.model import Origin, RemoteControl, Settings
 from components.settings.options import OPTIONS
 from components.settings.problems import MAX_PROBLEMS, nearest
+from components.settings.values import Kind
 
 FIXTURE = Path(__file__).parent / "printer_config_v4.json"
 
@@ -290,3 +291,13 @@ def test_a_token_never_stands_in_a_problem(token, path) -> None:
     for problem in loaded(tree).problems:
         words = re.findall(r'"([^"]*)"', problem.text)
         assert token not in words
+
+
+def test_every_option_reaches_the_settings() -> None:
+    """A section that the building of the settings forgets would stay at its defaults in silence."""
+    for option in OPTIONS:
+        if not option.in_json or option.kind not in (Kind.PATH, Kind.PROXY, Kind.TEXT):
+            continue
+        written = {Kind.PATH: "/a/b.pem", Kind.PROXY: "http://a:1"}.get(option.kind, "word")
+        loaded = merge(ConfValues({option.path: written}))
+        assert value_of(loaded.settings, option.path) == written

@@ -17,6 +17,8 @@ from components.hub.client import Reply
 from components.hub.link import Link
 from components.hub.outcomes import Failure
 from components.hub.protocol import Features, Generation
+from components.net.connect import Connector
+from components.net.trust import Trust
 from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
 from components.runtime.redaction import Redactor
 from components.runtime.supervisor import Supervisor
@@ -291,6 +293,8 @@ class House:
         self.timelapse = FakeTimelapse()
         self.database = Database(folder / "tecmedhub", self.notices, self.clock)
         self.journal = Journal(self.database, self.clock)
+        trust = Trust(self.clock, environment={})
+        self.connector = Connector(self.clock, trust, environment={})
         self.rooms = Rooms(
             server=self.server,
             version="5.0.0",
@@ -308,6 +312,7 @@ class House:
             host=SimpleNamespace(),  # type: ignore[arg-type]
             client=self.client,  # type: ignore[arg-type]
             link=self.link,
+            connector=self.connector,
             reporter=self.reporter,  # type: ignore[arg-type]
             commands=self.commands,
             shown_name=lambda: self.live.now.printer_name,

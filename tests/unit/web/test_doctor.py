@@ -6,7 +6,6 @@ import asyncio
 import email.utils
 import os
 import socket
-import ssl
 import string
 import threading
 from collections.abc import AsyncIterator
@@ -14,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tornado.httpclient import AsyncHTTPClient
 
 from components.hub.client import HubClient, Reply
+from components.hub.kept import KeptClient
 from components.hub.transport import Transport
+from components.net.connect import Connector
+from components.net.trust import Trust
 from components.printer.snapshot import KlippyState, Snapshot
 from components.runtime.clock import Clock
 from components.settings.model import LiveSettings, Settings
@@ -28,21 +29,26 @@ from components.web.doctor.hub import HubChecks, resolve
 from components.web.doctor.report import Finding, Report, State
 from components.web.doctor.texts import TEXTS, TITLES
 from tests.rig.faults import FaultServer
+from tests.rig.proxy import Proxy
 from tests.unit.web.support import TOKEN, House, merge_settings
 
 
 class RealHub:
     """The hub's rooms for real, at a server that the test commands."""
 
-    def __init__(self, house: House, url: str) -> None:
-        self.http = AsyncHTTPClient(force_instance=True)
+    def __init__(self, house: House, url: str, authority: str = "", proxy: str = "") -> None:
+        clock = Clock()
+        trust = Trust(clock, lambda: authority, {})
+        self.connector = Connector(clock, trust, lambda: proxy, {})
+        self.http = KeptClient(force_instance=True, connector=self.connector, clock=clock)
         self.live = LiveSettings(Settings(server_url=url, printer_token=TOKEN))
         self.transport = Transport(self.http, Clock(), "TecMedHub/test")
         self.client = HubClient(self.live, self.transport, Clock())
         self.rooms = house.rooms._replace(
             live=self.live,
             client=self.client,
-            clock=Clock(),
+            connector=self.connector,
+            clock=clock,
             reporter=self,  # type: ignore[arg-type]
         )
 
@@ -54,7 +60,7 @@ class RealHub:
             found = await HubChecks(self.rooms, **arguments).run()
         finally:
             self.transport.close()
-            self.http.close()
+            self.connector.close()
         return {finding.check: finding for finding in found}
 
 
@@ -72,7 +78,7 @@ async def test_a_hub_that_is_well(house: House, faults: FaultServer) -> None:
     found = await RealHub(house, faults.url("/api.php")).findings()
     assert {finding.state for finding in found.values()} == {State.OK}
     assert set(found) == {
-        *("dns", "tcp", "tls", "http", "redirect", "json", "token"),
+        *("proxy", "dns", "tcp", "tls", "http", "redirect", "json", "token"),
         *("clock", "commands", "files"),
     }
     assert found["tls"].code == "tls_not_used_near"
@@ -176,18 +182,16 @@ class Later(Clock):
     ("kind", "code"),
     [
         ("good", "tls_ok"),
-        ("expired", "tls_failed"),
-        ("wrong_name", "tls_failed"),
+        ("expired", "reply_tls"),
+        ("wrong_name", "reply_tls"),
     ],
 )
 async def test_certificates_of_a_known_authority(house: House, kind: str, code: str) -> None:
     with FaultServer(tls=kind) as server:
         authority = str(server.certificate.authority)
-        found = await RealHub(house, server.url("/api.php")).findings(
-            trust=lambda: ssl.create_default_context(cafile=authority)
-        )
+        found = await RealHub(house, server.url("/api.php"), authority).findings()
     assert found["tls"].code == code
-    if code == "tls_failed":
+    if code == "reply_tls":
         assert found["tls"].state is State.FAILED
         assert found["http"].state is State.SKIPPED
 
@@ -195,7 +199,7 @@ async def test_certificates_of_a_known_authority(house: House, kind: str, code: 
 async def test_a_certificate_of_nobody_known(house: House) -> None:
     with FaultServer(tls="self_signed") as server:
         found = await RealHub(house, server.url("/api.php")).findings()
-    assert (found["tls"].state, found["tls"].code) == (State.FAILED, "tls_failed")
+    assert (found["tls"].state, found["tls"].code) == (State.FAILED, "reply_tls")
     assert "self" in found["tls"].words("en")[0]
 
 
@@ -203,10 +207,32 @@ async def test_a_certificate_that_ends_soon(house: House) -> None:
     """The bench's certificates hold for 30 days; twenty days from now they end soon."""
     with FaultServer(tls="good") as server:
         authority = str(server.certificate.authority)
-        real = RealHub(house, server.url("/api.php"))
+        real = RealHub(house, server.url("/api.php"), authority)
         real.rooms = real.rooms._replace(clock=Later())
-        found = await real.findings(trust=lambda: ssl.create_default_context(cafile=authority))
+        found = await real.findings()
     assert (found["tls"].state, found["tls"].code) == (State.WARNING, "tls_ends_soon")
+
+
+@pytest.mark.parametrize("tls", [None, "good"])
+async def test_through_a_proxy(house: House, tls: str | None) -> None:
+    with FaultServer(tls=tls) as server, Proxy() as proxy:
+        date = email.utils.formatdate(usegmt=True)
+        server.behave("answer", headers={"Date": date})
+        authority = str(server.certificate.authority) if server.certificate else ""
+        found = await RealHub(house, server.url("/api.php"), authority, proxy.url).findings()
+    assert (found["proxy"].state, found["proxy"].code) == (State.OK, "proxy_ok")
+    assert found["dns"].state is found["tcp"].state is State.SKIPPED
+    assert found["tls"].state is (State.OK if tls else State.WARNING)
+    assert found["token"].state is State.OK
+
+
+async def test_a_proxy_that_rejects_the_password(house: House) -> None:
+    with FaultServer(tls="good") as server, Proxy(login="me:right") as proxy:
+        url = proxy.url.replace("right", "wrong")
+        found = await RealHub(house, server.url("/api.php"), proxy=url).findings()
+    assert (found["proxy"].state, found["proxy"].code) == (State.FAILED, "reply_proxy")
+    assert "rejects user or password" in found["proxy"].words("en")[0]
+    assert found["token"].state is State.SKIPPED
 
 
 async def test_without_settings_it_says_what_is_missing(house: House) -> None:
