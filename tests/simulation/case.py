@@ -1,0 +1,296 @@
+"""What was seen in a story, put in order for the rules of `invariants`: which script belongs to
+which command, what the hub was told of each, when there was a job, a Klippy, a Moonraker.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from .hub import Asked
+from .witness import Fact
+from .world import Seen
+
+HEARS_WITHIN = 1.0  # seconds until the plugin has seen what happened to the printer
+AT_ONCE = 1.0  # seconds
+FINAL = ("done", "failed", "refused", "expired", "interrupted")
+PRINTS = ("print", "print_local")
+JOB_VERBS = ("pause", "resume", "cancel")
+LIMITS = {  # seconds; defaults of expiry.*
+    **dict.fromkeys(("emergency_stop", *JOB_VERBS, "firmware_restart"), 60.0),
+    **dict.fromkeys(PRINTS, 600.0),
+}
+GCODE_LIMIT = 120.0
+LEVELS = {  # what security.remote_control leaves
+    "print": (*JOB_VERBS, *PRINTS, "cancel_download", "emergency_stop"),
+    "monitor": ("emergency_stop",),
+    "off": (),
+}
+
+
+class Span(NamedTuple):
+    begin: float
+    end: float
+
+    def touches(self, begin: float, end: float) -> bool:
+        return self.begin < end and begin < self.end
+
+
+class Case:
+    """The facts of a story, put in order once for all rules."""
+
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
+        self.house = seen.story.house
+        self.asked = seen.asked
+        self.place = {command.n: place for place, command in enumerate(seen.asked)}  # in the queue
+        self.facts = seen.facts
+        # Scripts of the plugin's, in their order: the fact that Klippy got it; when it began and
+        # ended by run number.
+        self.gets = [f for f in self.facts if f.who == "klippy" and f.what == "gets"]
+        self.ours = [f for f in self.gets if f.data["by"] == "plugin"]
+        self.begun = {f.data["run"]: f.at for f in self._klippys("begins")}
+        self.ended = {f.data["run"]: f for f in self._klippys("ended")}
+        self.does: dict[int, list[Fact]] = {}
+        for fact in self._klippys("does"):
+            self.does.setdefault(fact.data["run"], []).append(fact)
+        self.sent = {
+            c.n: [f for f in self.ours if matches(c, f.data["script"])] for c in self.asked
+        }
+        self.told = _tell(self.asked, self.facts)
+        self.lives = self._spans("moonraker", ("starts",), ("is killed", "restarts"))
+        self.klippys = self._spans("klippy", ("starts",), ("crashes", "restarts"))
+        self.hangs = self._spans("klippy", ("hangs",), ("goes on", "crashes", "restarts"))
+        self.halts = self._find_halts()
+        self.jobs = self._find_jobs()
+        self.storms = [
+            Span(f.at, f.at + f.data["seconds"]) for f in self.facts if f.what == "weather"
+        ]
+        self.moves = [f.at for f in self.facts if f.what == "new database"]
+
+    def _klippys(self, *what: str) -> list[Fact]:
+        return [f for f in self.facts if f.who == "klippy" and f.what in what]
+
+    def _spans(self, who: str, first: tuple[str, ...], last: tuple[str, ...]) -> list[Span]:
+        spans, begin = [], None
+        for fact in self.facts:
+            if fact.who != who:
+                continue
+            if fact.what in last and begin is not None:
+                spans.append(Span(begin, fact.at))
+                begin = None
+            if fact.what in first:
+                begin = fact.at
+        if begin is not None:
+            spans.append(Span(begin, self.seen.ended + 1))
+        return spans
+
+    def _find_halts(self) -> list[tuple[float, str]]:
+        """Moments after which nothing that was asked before may begin."""
+        found = [(f.at, "a crash of Klippy") for f in self._klippys("crashes")]
+        found += [
+            (f.at, "a shutdown") for f in self._klippys("is") if f.data["state"] == "shutdown"
+        ]
+        return sorted(found)
+
+    def _find_jobs(self) -> list[tuple[Span, str, str]]:
+        """When a job owned the printer: (from its begin to its end, its file, who began it)."""
+        jobs, current = [], None
+        for fact in self._klippys("job begins", "job ends", "crashes", "restarts"):
+            if fact.what == "job begins":
+                current = (fact.at, fact.data["file"], fact.data["by"])
+            elif current is not None:
+                jobs.append((Span(current[0], fact.at), current[1], current[2]))
+                current = None
+        if current is not None:
+            jobs.append((Span(current[0], self.seen.ended + 1), current[1], current[2]))
+        return jobs
+
+    def job_at(self, at: float) -> str:
+        """The job of which the plugin must know at `at`."""
+        for span, name, _by in self.jobs:
+            if span.begin + HEARS_WITHIN < at < span.end:
+                return name
+        return ""
+
+    def printed_by_us(self, at: float) -> str:
+        """A print of the plugin's own that Klippy has been given before `at`, and that is not
+        over, nor was refused by Klippy."""
+        for fact in self.ours:
+            if (
+                not 0 <= at - fact.at < 900
+                or "SDCARD_PRINT_FILE" not in fact.data["script"].upper()
+            ):
+                continue
+            ended = self.ended.get(fact.data["run"])
+            if ended is not None and "error" in ended.data and ended.at < at:
+                continue
+            if any(fact.at < halt < at for halt, _ in self.halts) or any(
+                fact.at < span.end < at for span in self.klippys
+            ):
+                continue
+            name = _file_of(fact.data["script"])
+            over = [s for s, n, _ in self.jobs if n == name and s.begin >= fact.at - 0.01]
+            if (over and over[0].end < at) or (
+                not over and ended is not None and ended.at + 5 < at
+            ):
+                continue
+            if fact.at < at:
+                return name
+        return ""
+
+    def alive(self, begin: float, end: float) -> bool:
+        """One Moonraker lived through all of it, and had its start behind it."""
+        return any(s.begin + 20 <= begin and end <= s.end for s in self.lives)
+
+    def same_life(self, begin: float, end: float) -> bool:
+        return any(s.begin <= begin and end <= s.end for s in self.lives)
+
+    def fair(self, begin: float, end: float) -> bool:
+        return not any(s.touches(begin, end) for s in self.storms) and not any(
+            begin - 10 < m < end for m in self.moves
+        )
+
+    def quiet_disk(self, begin: float, end: float) -> bool:
+        return not any(
+            f.at < end and begin < f.at + f.data["seconds"] + 30
+            for f in self.facts
+            if f.what in ("disk slow", "disk full")
+        )
+
+    def security(self, at: float) -> list[dict[str, Any]]:
+        """The settings that may be in force: a save takes up to three seconds, and a start."""
+        base = {"require_clear_bed": self.house["require_clear_bed"]}
+        found = [base]
+        for fact in self.facts:
+            if fact.what == "save" and fact.at <= at:
+                saved = {**base, **fact.data["security"]}
+                settled = any(s.begin + 5 < at and fact.at + 3 < at < s.end for s in self.lives)
+                found = [saved] if settled else [*found, saved]
+        return found
+
+    def switched_off(self, at: float) -> bool:
+        """Somebody has switched remote control off, more than a moment before `at`."""
+        off = False
+        for fact in self.facts:
+            if fact.at > at - 0.1:
+                break
+            if fact.what == "remote_off":
+                off = True
+            elif fact.what == "remote_on":
+                off = False
+        return off
+
+    def forbidden(self, command: Asked, at: float) -> str:
+        action = command.action
+        if self.switched_off(at) and action != "emergency_stop":
+            return "the switch at the printer"
+        reasons = []
+        for security in self.security(at):
+            level = security.get("remote_control", "full")
+            if action in security.get("denied_actions", ()):
+                reasons.append("denied_actions")
+            elif level != "full" and action not in LEVELS[level]:
+                reasons.append(f"remote_control {level}")
+            else:
+                return ""
+        return reasons[0] if reasons else ""
+
+    def who(self, fact: Fact) -> Asked | None:
+        """The command that a script of the plugin's belongs to."""
+        for command in self.asked:
+            if (
+                command.delivered
+                and command.delivered[0] <= fact.at + 0.01
+                and fact in self.sent[command.n]
+            ):
+                return command
+        return None
+
+    def end_of(self, command: Asked) -> tuple[Fact, str] | None:
+        """The first final state that the hub was told."""
+        for fact in self.told[command.n]:
+            if fact.data["status"] in FINAL:
+                return fact, fact.data["status"]
+        return None
+
+
+def matches(command: Asked, script: str) -> bool:
+    """Whether this script carries out this command. Scripts that look alike match all of their
+    kind: pause, resume, cancel, fans."""
+    text = script.upper()
+    params = command.params
+    action = command.action
+    if action in PRINTS:
+        return "SDCARD_PRINT_FILE" in text and _file_of(script) == params["file"]
+    if action == "macro":
+        return bool(re.search(rf"\bN={params['params']['N']}\b", text))
+    if action == "gcode":
+        return re.search(rf"\bN{command.n}\b", text) is not None
+    if re.search(r"\bM117 N\d", text):
+        return False  # a script of `gcode`
+    if action == "heat":
+        wanted = [float(v) for v in params.values()]
+        return any(
+            float(v) == w
+            for v in re.findall(r"TARGET=([\d.]+)|M1[04][490] S([\d.]+)", text)
+            for v in v
+            if v
+            for w in wanted
+        )
+    if action.startswith("home"):
+        axis = action[5:].upper()
+        return text.strip() == f"G28 {axis}".strip() or (not axis and text.strip() == "G28 X Y Z")
+    exact = {
+        "cool_down": "TURN_OFF_HEATERS",
+        "pause": "PAUSE",
+        "resume": "RESUME",
+        "cancel": "CANCEL_PRINT",
+        "emergency_stop": "EMERGENCY_STOP",
+        "firmware_restart": "FIRMWARE_RESTART",
+    }
+    if action in exact:
+        return text.strip() == exact[action]
+    if action in ("set_speed", "set_flow"):
+        code = "M220" if action == "set_speed" else "M221"
+        value = params["speed" if action == "set_speed" else "flow"]
+        found = re.fullmatch(rf"{code} S([\d.]+)", text.strip())
+        return found is not None and float(found.group(1)) == value
+    return False
+
+
+def known_again(command: Asked) -> bool:
+    """Whether its script is like no other command's."""
+    return command.action not in (*JOB_VERBS, "emergency_stop")
+
+
+def _file_of(script: str) -> str:
+    found = re.search(r'FILENAME="?([^"\n]+)"?', script, re.IGNORECASE)
+    return found.group(1).strip() if found else ""
+
+
+def _tell(asked: list[Asked], facts: list[Fact]) -> dict[int, list[Fact]]:
+    """What the hub was told of each command. An id is the last command's that had it, unless the
+    result is of something received before that."""
+    told: dict[int, list[Fact]] = {command.n: [] for command in asked}
+    for fact in facts:
+        if fact.what != "is told":
+            continue
+        bearers = [
+            c
+            for c in asked
+            if str(c.id) == str(fact.data["id"]) and c.delivered and c.delivered[0] <= fact.at
+        ]
+        fitting = [c for c in bearers if c.action == fact.data["action"]] or bearers
+        if len(fitting) > 1:
+            received = fact.data.get("received_at")
+            by_time = [c for c in fitting if received is not None and _close(c, received, fact)]
+            fitting = by_time or fitting
+        if fitting:
+            told[fitting[-1].n].append(fact)
+    return told
+
+
+def _close(command: Asked, received: float, fact: Fact) -> bool:
+    hub_now = fact.data["hub_now"]
+    return abs((hub_now - fact.at + command.delivered[0]) - received) < 5

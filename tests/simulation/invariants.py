@@ -1,0 +1,450 @@
+"""What must be true of every story, judged by what was seen at Klippy's door and at the hub's.
+
+Written from the documentation (docs/commands.md), independently of the rules of the plugin: nothing
+here is imported from `components`. Where the plugin could not have known better (the printer's
+state is a quarter of a second old when it hears of it; a reply may be lost with the process), a
+rule says so. Each function of `INVARIANTS` yields sentences.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from .case import (
+    AT_ONCE,
+    FINAL,
+    GCODE_LIMIT,
+    HEARS_WITHIN,
+    JOB_VERBS,
+    LIMITS,
+    PRINTS,
+    Case,
+    known_again,
+)
+from .hub import Asked
+from .witness import Fact
+from .world import Seen
+
+
+class Violation(NamedTuple):
+    rule: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.text}"
+
+
+# The rules
+
+
+def disturbs(fact: Fact, case: Case) -> str:
+    """What in a script of the plugin's moves, cools or holds, by its plain words; macros are
+    limited by security.allowed_macros instead."""
+    for line in fact.data["script"].upper().split("\n"):
+        word = line.split()[0] if line.split() else ""
+        if word in ("G28", "G0", "G1", "G2", "G3"):
+            return "moves"
+        if word in ("M84", "M18"):
+            return "lets the motors go"
+        if word == "TURN_OFF_HEATERS":
+            return "cools"
+        if word in ("FIRMWARE_RESTART", "RESTART"):
+            return "ends everything"
+        numbers = [float(v) for v in re.findall(r"(?:S|P|TARGET=)([\d.]+)", line)]
+        if word in ("M104", "M140", "M109", "M190", "SET_HEATER_TEMPERATURE") and numbers:
+            if numbers[-1] < 60 and not ("BED" in line or word in ("M140", "M190")):
+                return "cools"
+            if numbers[-1] == 0:
+                return "cools"
+        if word == "G4" and numbers and numbers[0] > (1000 if " P" in line else 1):
+            return "holds the head"
+    return ""
+
+
+def nothing_disturbs_a_job(case: Case) -> Iterator[str]:
+    """I1: nothing that moves, cools or holds reaches a job, or a calibration, without confirm."""
+    for fact in case.ours:
+        command = case.who(fact)
+        if command is None or command.confirm or command.action in ("macro", *PRINTS, *JOB_VERBS):
+            continue
+        if command.action == "emergency_stop":
+            continue
+        why = disturbs(fact, case)
+        job = case.job_at(fact.at) or case.printed_by_us(fact.at)
+        if why and job:
+            yield f"{_name(command)} {why} during the job {job} at {fact.at:.1f} s"
+        elif why and fact.data.get("probing") and command.action != "firmware_restart":
+            yield f"{_name(command)} {why} during a calibration at {fact.at:.1f} s"
+    for fact in case.ours:
+        for done in case.does.get(fact.data["run"], ()):
+            if done.data["deed"] == "factor":
+                low, high = (0.5, 2.0) if done.data["of"] == "M220" else (0.75, 1.25)
+                if not low <= done.data["value"] <= high:
+                    yield f"the speed or flow is set to {done.data['value']:.0%} at {done.at:.1f} s"
+
+
+def each_command_ends_truly(case: Case) -> Iterator[str]:
+    """I2: each command delivered ends in one final state, runs at most once, and what was told is
+    what happened, for ever after."""
+    for command in case.asked:
+        if not command.delivered:
+            if command.handed and not _lost_fairly(command, case):
+                yield f"{_name(command)} was handed to a connection that nobody listened to"
+            continue
+        yield from _one_end(command, case)
+        if known_again(command):
+            yield from _once(command, case)
+        end = case.end_of(command)
+        if end is not None:
+            yield from _true_end(command, *end, case)
+
+
+def _lost_fairly(command: Asked, case: Case) -> bool:
+    """Its reply was cut, or on its way when the process was killed or had its time over."""
+    for fact in case.facts:
+        if fact.what == "lost" and fact.data["n"] == command.n:
+            if fact.data["why"] == "nobody listens":
+                # The connection was left open by a process that had ended more than a moment ago.
+                return any(0 <= command.handed[-1] - s.end < 1.0 for s in case.lives)
+            return True
+    return True
+
+
+def _one_end(command: Asked, case: Case) -> Iterator[str]:
+    ends = []
+    for fact in case.told[command.n]:
+        if fact.data["status"] in FINAL and fact.data["status"] not in ends:
+            ends.append(fact.data["status"])
+    if len(ends) > 1:
+        yield f"{_name(command)} was told as {' and then as '.join(ends)}"
+    if not ends and not _excused(command, case):
+        yield f"{_name(command)}, delivered at {command.delivered[0]:.1f} s, was never told an end"
+
+
+def _excused(command: Asked, case: Case) -> bool:
+    """Its hub is gone, or the process died so soon that it was never written down."""
+    first = command.delivered[0]
+    if any(m > first for m in case.moves) or first > case.seen.ended - 40:
+        return True
+    if _like_one_before(command, case):
+        return True
+    if not case.same_life(first, first + 3.0):
+        return True
+    return not case.quiet_disk(first, first + 1) and not case.same_life(first, first + 45.0)
+
+
+def _like_one_before(command: Asked, case: Case) -> bool:
+    """A database made anew has given its id to the very same words within ten minutes: that is
+    taken for a repetition (a stop's within ten seconds only)."""
+    within = 10.0 if command.action == "emergency_stop" else 600.0
+    return any(
+        other.n != command.n
+        and other.id == command.id
+        and (other.action, other.params) == (command.action, command.params)
+        and 0 <= command.delivered[0] - at < within
+        for other in case.asked
+        for at in other.delivered
+    )
+
+
+def _once(command: Asked, case: Case) -> Iterator[str]:
+    sent = case.sent[command.n]
+    for early, late in itertools.pairwise(sent):
+        if late.at - early.at < 590:
+            yield f"{_name(command)} ran at {early.at:.1f} s and again at {late.at:.1f} s"
+
+
+def _true_end(command: Asked, told: Fact, status: str, case: Case) -> Iterator[str]:
+    at = told.at
+    first = command.delivered[0]
+    if command.action in JOB_VERBS:
+        yield from _true_verb(command, told, status, case)
+        return
+    sent = case.sent[command.n]
+    if command.action == "emergency_stop":
+        if status == "done":
+            halted = any(first - 0.5 <= h <= at for h, _ in case.halts)
+            if not halted and _ready_through(case, first, at):
+                yield f"{_name(command)} was told done, and Klippy went on"
+        return
+    if command.action == "firmware_restart":
+        if status == "done" and not any(first <= s.begin <= at for s in case.klippys):
+            yield f"{_name(command)} was told done before it happened"
+        return
+    if status in ("refused", "expired") and known_again(command):
+        for fact in sent:
+            yield f"{_name(command)} was told {status}, and Klippy got it at {fact.at:.1f} s"
+    if command.action in PRINTS:
+        began = [
+            s.begin
+            for s, name, by in case.jobs
+            if name == command.params["file"] and by in ("plugin", "queue")
+        ]
+        if status == "done" and not any(b <= at for b in began) and not command.params.get("queue"):
+            yield f"{_name(command)} was told done, and had not begun"
+        in_klippy = status == "interrupted" and any(f.at <= at for f in sent)  # it cannot be known
+        if status != "done" and not in_klippy:
+            late = [b for b in began if b > at + 0.3]
+            if late:
+                yield (
+                    f"{_name(command)} was told {status} at {at:.1f} s,"
+                    f" and began at {late[0]:.1f} s"
+                )
+        return
+    finished = [case.ended.get(f.data["run"]) for f in sent]
+    if status == "done" and not any(
+        f is not None and f.at <= at and "error" not in f.data for f in finished
+    ):
+        yield f"{_name(command)} was told done, and had not been run to its end"
+    if status == "failed":
+        for fact in finished:
+            if fact is not None and fact.at > at + 0.5 and "error" not in fact.data:
+                yield (
+                    f"{_name(command)} was told failed at {at:.1f} s, and was run to its end at"
+                    f" {fact.at:.1f} s"
+                )
+    for fact in sent:
+        if fact.at > at + 0.3 and status in ("failed", "interrupted", "done"):
+            yield f"{_name(command)} was told {status} at {at:.1f} s, and ran at {fact.at:.1f} s"
+
+
+def _ready_through(case: Case, begin: float, end: float) -> bool:
+    """Klippy was ready all the time, so that nothing had stopped it."""
+    state, since = "off", 0.0
+    for fact in case.facts:
+        if fact.at > end:
+            break
+        if fact.who == "klippy" and fact.what in ("is", "starts", "crashes", "restarts"):
+            if since <= begin and state != "ready" and fact.at > begin:
+                return False
+            state, since = fact.data.get("state", "off"), fact.at
+            if fact.at > begin and state != "ready":
+                return False
+    return state == "ready"
+
+
+def _true_verb(command: Asked, told: Fact, status: str, case: Case) -> Iterator[str]:
+    """pause, resume, cancel: by what became of the job."""
+    at, first = told.at, command.delivered[0]
+    mine = [f for f in case.sent[command.n] if f.at >= first - 0.01]
+    if command.action == "cancel" and status == "done":
+        for span, name, _by in case.jobs:
+            if span.begin < first - HEARS_WITHIN and span.end > at + 0.3:
+                yield f"{_name(command)} was told done, and {name} went on"
+    if command.action == "cancel" and status == "failed" and _undisturbed(case, first, at):
+        for span, name, _by in case.jobs:
+            if span.begin < first - HEARS_WITHIN and at < span.end:
+                yield f"{_name(command)} was told failed, and nothing kept {name} from its end"
+    if (
+        status in ("failed", "refused", "expired")
+        and len([c for c in case.asked if c.action == command.action and c.delivered]) == 1
+    ):
+        for fact in mine:
+            ended = case.ended.get(fact.data["run"])
+            if ended is not None and "error" not in ended.data and ended.at > at + 0.5:
+                worked = command.action != "cancel" or any(
+                    at < s.end <= ended.at + 0.5 and s.begin < first for s, _, _ in case.jobs
+                )
+                if worked:
+                    yield (
+                        f"{_name(command)} was told {status} at {at:.1f} s, and happened at"
+                        f" {ended.at:.1f} s"
+                    )
+
+
+def _undisturbed(case: Case, begin: float, end: float) -> bool:
+    """Klippy was ready, and had nothing else to do but the plugin's own verbs."""
+    if any(s.touches(begin, end) for s in case.hangs) or not _ready_through(case, begin - 5, end):
+        return False
+    if not case.same_life(begin - 5, end):
+        return False
+    for fact in case.gets:
+        verb = fact.data["by"] == "plugin" and fact.data["script"] == "CANCEL_PRINT"
+        ended = case.ended.get(fact.data["run"])
+        until = ended.at if ended is not None else end
+        if not verb and fact.at < end and until > begin - 5:
+            return False
+    return True
+
+
+def a_stop_arrives(case: Case) -> Iterator[str]:
+    """I3: a stop delivered in time reaches Klippy at once, or is told as not taken; one that waits
+    at a hub which can be reached is fetched within half a minute."""
+    arrivals = [f.at for f in case.ours if f.data["script"] == "emergency_stop"]
+    for command in case.asked:
+        if command.action != "emergency_stop":
+            continue
+        yield from _fetched_in_time(command, case)
+        if not command.delivered:
+            continue
+        at = command.delivered[0]
+        since = command.queued if command.stamped is not None else at
+        if at - since > 55 or case.forbidden(command, at) or not case.alive(at, at + AT_ONCE + 0.5):
+            continue
+        if not _klippy_there(case, at):
+            continue
+        hung = any(s.begin - 0.05 <= at + AT_ONCE and at <= s.end for s in case.hangs)
+        if hung:
+            if not case.alive(at, at + 20) or not case.fair(at, at + 20):
+                continue
+            told = [f for f in case.told[command.n] if f.at <= at + 20]
+            taken = any(at <= halt <= at + 20 for halt, _ in case.halts)
+            if not told and not taken:
+                yield f"{_name(command)}: Klippy hung, and 20 s later nobody had been told"
+        elif not any(at - 10.0 <= a <= at + AT_ONCE for a in arrivals):
+            yield f"{_name(command)}, delivered at {at:.1f} s, did not reach Klippy"
+
+
+def _fetched_in_time(command: Asked, case: Case) -> Iterator[str]:
+    queued = command.queued
+    for fact in case.facts:
+        if fact.what == "asked" and fact.data["n"] == command.n:
+            queued = fact.at
+    end = queued + 36.0
+    if not case.alive(queued, end) or not case.fair(queued, end) or end > case.seen.ended:
+        return
+    if not command.handed or command.handed[0] > end:
+        yield f"{_name(command)}, asked at {queued:.1f} s of a hub in order, was not fetched"
+
+
+def _klippy_there(case: Case, at: float) -> bool:
+    """Connected, and running: up for some seconds, not in shutdown."""
+    if not any(s.begin + 8 < at and at + AT_ONCE < s.end for s in case.klippys):
+        return False
+    state = "off"
+    for fact in case.facts:
+        if fact.at > at:
+            break
+        if fact.who == "klippy" and fact.what in ("is", "starts"):
+            state = fact.data.get("state", "startup")
+    return state == "ready" and any(s.begin + 8 < at for s in case.lives if at < s.end)
+
+
+def nothing_runs_late(case: Case) -> Iterator[str]:
+    """I4: nothing runs after its time, by the hub's true clock."""
+    for fact in case.ours:
+        command = case.who(fact)
+        if command is None or not known_again(command):
+            continue
+        since = command.delivered[0] if command.stamped is None else command.stamped
+        age = fact.at - since
+        limit = LIMITS.get(command.action, GCODE_LIMIT)
+        if age > limit + 5:
+            yield f"{_name(command)} reached Klippy {age:.0f} s after it was asked ({limit:.0f} s)"
+
+
+def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
+    """I5: after a `cancel` told done (or told that nothing is there to cancel), and after a stop,
+    a shutdown or a crash, nothing asked before begins."""
+    for cancel in case.asked:
+        end = case.end_of(cancel) if cancel.action == "cancel" and cancel.delivered else None
+        if end is None or end[1] not in ("done", "refused"):
+            continue
+        if end[1] == "refused" and "ancel" not in str(end[0].data["message"]):
+            continue  # forbidden, or Klippy was not there: nothing was promised
+        for command in case.asked:
+            if command.action not in PRINTS or not command.delivered:
+                continue
+            if case.place[command.n] > case.place[cancel.n]:
+                continue
+            if command.delivered[0] > cancel.delivered[0]:
+                continue
+            for fact in case.sent[command.n]:
+                if fact.at > end[0].at:
+                    yield (
+                        f"{_name(command)} began at {fact.at:.1f} s, after {_name(cancel)} was told"
+                        f" {end[1]} at {end[0].at:.1f} s"
+                    )
+    for fact in case.ours:
+        command = case.who(fact)
+        if command is None or not known_again(command) or command.action == "firmware_restart":
+            continue
+        for at, what in case.halts:
+            if command.delivered[0] < at - HEARS_WITHIN and at + HEARS_WITHIN < fact.at:
+                yield f"{_name(command)} ran at {fact.at:.1f} s, after {what} at {at:.1f} s"
+                break
+
+
+def no_print_on_an_uncleared_bed(case: Case) -> Iterator[str]:
+    """I6: no print begins by the hub's doing on a bed that nobody cleared."""
+    dirty_since: float | None = None
+    ended_at = 0.0
+    queued_by_hub = False
+    for fact in case.facts:
+        if fact.what == "queue started":
+            queued_by_hub = fact.data["by"] != "person"
+        if fact.who == "people" and fact.what == "bed_clear":
+            dirty_since = None
+        if (
+            fact.what == "gets"
+            and fact.data["by"] == "person"
+            and "BED_CLEAR" in fact.data["script"]
+        ):
+            ended = case.ended.get(fact.data["run"])
+            if ended is not None and "error" not in ended.data:
+                dirty_since = None
+        if fact.what == "job begins":
+            by = fact.data["by"]
+            ours = by == "plugin" or (by == "queue" and queued_by_hub)
+            watched = all(s["require_clear_bed"] for s in case.security(fact.at))
+            if ours and watched and dirty_since is not None and fact.at - ended_at > HEARS_WITHIN:
+                yield (
+                    f"{fact.data['file']} was begun at {fact.at:.1f} s on a bed that was not"
+                    f" cleared since {dirty_since:.1f} s"
+                )
+        if fact.what == "job ends" or (
+            fact.who == "klippy" and fact.data.get("job") and fact.what in ("crashes", "restarts")
+        ):
+            ended_at = fact.at
+            if dirty_since is None:
+                dirty_since = fact.at
+
+
+def it_comes_back(case: Case) -> Iterator[str]:
+    """I7: the plugin comes back from every crash, and nothing unforeseen happens inside it."""
+    seen = case.seen
+    for fact in case.facts:
+        if fact.what in ("fault", "handler failed"):
+            told = fact.data.get("text") or fact.data.get("event")
+            yield f"{told}: {fact.data['error']}"
+    if seen.last_status < seen.ended - 62:
+        yield f"the last status came at {seen.last_status:.1f} s, of {seen.ended:.1f} s"
+    end = case.end_of(seen.probe)
+    if end is None or end[1] != "done":
+        yield f"the last command was {'not answered' if end is None else 'told ' + end[1]}"
+
+
+def nothing_forbidden_happens(case: Case) -> Iterator[str]:
+    """I8: nothing happens that the settings in force, or the last good ones, forbid."""
+    for fact in case.ours:
+        command = case.who(fact)
+        if command is None or not known_again(command):
+            continue
+        why = case.forbidden(command, fact.at)
+        if why:
+            yield f"{_name(command)} reached Klippy at {fact.at:.1f} s against {why}"
+
+
+def _name(command: Asked) -> str:
+    return f"{command.action} (n {command.n})"
+
+
+# To add a rule: a line here.
+INVARIANTS: dict[str, Callable[[Case], Iterator[str]]] = {
+    "I1": nothing_disturbs_a_job,
+    "I2": each_command_ends_truly,
+    "I3": a_stop_arrives,
+    "I4": nothing_runs_late,
+    "I5": nothing_begins_after_its_end,
+    "I6": no_print_on_an_uncleared_bed,
+    "I7": it_comes_back,
+    "I8": nothing_forbidden_happens,
+}
+
+
+def judge(seen: Seen) -> list[Violation]:
+    case = Case(seen)
+    return [Violation(rule, text) for rule, look in INVARIANTS.items() for text in look(case)]
