@@ -36,6 +36,7 @@ from .printer import moonraker_compat
 from .printer.gcode_files import GcodeFiles
 from .printer.history import History
 from .printer.host import Host
+from .printer.job_queue import JobQueue
 from .printer.jobs import Jobs
 from .printer.klippy import Printer
 from .printer.slicer_words import read_words
@@ -152,6 +153,7 @@ class TecMedHub:
         self.files = GcodeFiles(self.server, gcodes, self.worker, self.supervisor)
         self.file_rows = FileRows()
         self.jobs = Jobs(self.server, self.clock, *self.flags.kept("job"))
+        self.job_queue = JobQueue(self.server)
         self.history = History(self.server, self.jobs, *self.flags.kept("history"))
 
     def _build_hub(self) -> None:
@@ -316,6 +318,7 @@ class TecMedHub:
         self.jobs.subscribe(self.chronicle.job_told)
         self.history.on_end(self.chronicle.job_listed)
         self.history.subscribe(lambda: news("history"))
+        self.job_queue.subscribe(lambda: news("job queue"))
         self.reporter.subscribe(self.hub_name.status_sent)
         self.reporter.subscribe(lambda body, reply: self._hub_answered(reply))
         self.link.subscribe(self.chronicle.link_changed)
@@ -336,6 +339,7 @@ class TecMedHub:
             self.files,
             self.jobs,
             self.history,
+            self.job_queue,
             self.endpoints,
         ):
             room.register()
@@ -347,29 +351,54 @@ class TecMedHub:
         self.supervisor.spawn("start", self._start())
 
     async def _start(self) -> None:
-        """Everything that touches a disk or waits, behind Moonraker's own start."""
-        await self.override.start()
-        self._on_settings()
+        """Everything that touches a disk or waits, behind Moonraker's own start: each room by
+        itself, so that one that cannot start keeps no other away.
+        """
+        start = self.supervisor.start
+        await start("the settings", self._start_settings)
         await self.database.open(SCHEMAS)
-        await self.journal.start()
-        await self.statistics.load()
-        await self.transfers.start()
-        await self.cleanup.start()
-        await self.flags.load()
-        self.history.start()
-        self.jobs.start()
-        await self.history.load()
-        self.bed.look_back(self.history)
-        await self.commands.start()
-        await self.camera_rooms.start()
-        self.files.start()
-        self.endpoints.start()
+        await start("the job history", self._start_history)
+        await asyncio.gather(
+            start("the events", self.journal.start),
+            start("the statistics", self.statistics.load),
+            start("the commands", self._start_commands),
+            start("the downloads", self._start_files),
+            start("the cameras", self.camera_rooms.start),
+            start("the pages", self._start_pages),
+        )
         self.supervisor.keep("status", self.reporter.run)
         self.supervisor.keep("results", self.reporter.run_results)
         self.supervisor.keep("commands", self.poller.run)
         self.supervisor.keep("samples", lambda: self.chronicle.run(lambda: self.printer.snapshot))
         self.supervisor.keep("health", self._watch_health)
         self.notices.logger.info("TecMedHub %s is at work.", VERSION, extra=IMPORTANT)
+
+    async def _start_settings(self) -> None:
+        await self.override.start()
+        self._on_settings()
+
+    async def _start_history(self) -> None:
+        await self._start_jobs()
+        await self.history.load()
+        self.bed.look_back(self.history)
+
+    async def _start_commands(self) -> None:
+        await self._start_jobs()  # no command may run before it is known what lies on the bed
+        await self.commands.start()
+
+    async def _start_jobs(self) -> None:
+        await self.flags.load()
+        self.history.start()
+        self.jobs.start()
+        self.bed.look_back(self.history)
+
+    async def _start_files(self) -> None:
+        await self.transfers.start()
+        await self.cleanup.start()
+
+    async def _start_pages(self) -> None:
+        self.files.start()
+        self.endpoints.start()
 
     async def on_exit(self) -> None:
         if self._leaving:
@@ -404,7 +433,6 @@ class TecMedHub:
     async def _flush(self) -> None:
         await self.statistics.save()
         self.jobs.save()
-        self.journal.close()
         await self.database.close()
 
     async def close(self) -> None:
@@ -434,6 +462,7 @@ class TecMedHub:
         extras: Dict[str, Any] = dict(self.cameras.image_fields())
         extras.update(self.timelapse.status_fields())
         extras["download"] = self.transfers.progress
+        extras["job_queue"] = self.job_queue.as_dict()
         extras["client"] = self.statistics.as_dict()
         return build_body(
             Report(

@@ -79,7 +79,7 @@ class Bed:
         return ""
 
     def _on_job(self, news: News) -> None:
-        if news.kind == "begun":
+        if news.kind in ("begun", "found"):
             self._flags.put(NEEDS_CLEARING, True)
         elif news.kind == "ended" and self._live.now.security.require_clear_bed:
             self._notices.console("The hub may print again once the bed has been declared clear.")

@@ -13,7 +13,19 @@ import hashlib
 import json
 import logging
 import urllib.parse
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Type
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Type,
+)
 
 from ..printer.klippy import Printer
 from ..runtime.clock import Clock
@@ -23,16 +35,20 @@ from ..runtime.supervisor import Supervisor
 from ..settings.model import LiveSettings, Settings
 from ..store.flags import Flags
 from ..store.ledger import Entry, Ledger, Row, State
+from ..store.sqlite_file import StoreUnavailable
 from . import policy
 from .actions import EMERGENCY_STOP
 from .bed import Bed
 from .emergency import EmergencyStop, Outcome
 from .execution import Executor, Fetch, FindLocal, Hook
 from .halt import Epoch, Halts
-from .runner import MAX_MESSAGE, Runner
+from .runner import MAX_MESSAGE, UNWRITTEN, Runner
 from .wire import MAX_PER_REPLY, Command, Reader, entries, from_json, looks_like_stop
 
 REMOTE_OFF = "remote_off_by"
+STARTS_WITHIN = (
+    20.0  # seconds that commands wait for the disk at the start, before they are refused
+)
 
 Listener = Callable[[Dict[str, Any]], None]
 
@@ -83,6 +99,7 @@ class Commands:
         self._listeners: List[Listener] = []
         self._started = asyncio.Event()
         self._made_ids = 0
+        self._unwritten: Dict[str, Entry] = {}  # emergency stops that the disk did not take
         self.last_activity = float("-inf")  # monotonic seconds
         self._executor = Executor(
             printer=printer,
@@ -124,10 +141,16 @@ class Commands:
         self._printer.subscribe(self._halts.note_change)
         self._runner.start(boot)
         for row in unfinished:
-            if row.status is State.RECEIVED:
-                await self._recover(row)
-            else:
-                await self._report_interrupted(row, boot)
+            try:
+                if row.status is State.RECEIVED:
+                    await self._recover(row)
+                else:
+                    await self._report_interrupted(row, boot)
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # no row may end the start
+                self._notices.log_fault("row", "A command of a former run cannot be read", error)
+                await self._set_aside(row)
         self._started.set()
 
     async def stop(self) -> None:
@@ -136,8 +159,14 @@ class Commands:
         await self._runner.stop()
         self._executor.close()
 
+    async def _set_aside(self, row: Row) -> None:
+        await self._ledger.finish(row.key, State.INTERRUPTED, _UNREADABLE, self._hub_now())
+
     async def _recover(self, row: Row) -> None:
         command = _command_of(row)
+        if command.is_stop:
+            await self._finish(command, State.EXPIRED, _STOP_OF_BEFORE)
+            return
         refused = policy.refusal_on_arrival(command, self._situation())
         if refused:
             await self._finish(command, State.REFUSED, refused)
@@ -211,8 +240,7 @@ class Commands:
         self, commands: Sequence[Command], stops: Sequence[Command], since: Epoch
     ) -> int:
         """Commit a batch, then let it wait for its turn; refusals come last, so that they delay
-        nothing."""
-        await self._started.wait()  # a reply can be quicker than the disk at the start
+        nothing. What the disk does not take is not run."""
         steps = Steps(self._clock)
         stopped = {command.key for command in stops}
         written = []
@@ -220,7 +248,13 @@ class Commands:
             await steps.pause()
             state = State.EXECUTING if command.key in stopped else State.RECEIVED
             written.append(_entry(command, state))
-        new = await self._ledger.receive(written)
+        try:
+            # A reply can be quicker than the disk at the start.
+            await asyncio.wait_for(self._started.wait(), STARTS_WITHIN)
+            new = await self._ledger.receive(written)
+        except (StoreUnavailable, asyncio.TimeoutError):
+            self._tell_unwritten(written, stopped)
+            return len(written)
         if not new:
             return 0
         self.last_activity = self._clock.monotonic()
@@ -247,6 +281,13 @@ class Commands:
         for command, state, message in ended:
             await self._finish(command, state, message)
         return len(new)
+
+    def _tell_unwritten(self, entries: Sequence[Entry], stopped: Set[str]) -> None:
+        for entry in entries:
+            if entry.key in stopped:  # it was sent all the same, and is told when it has ended
+                self._unwritten[entry.key] = entry
+            else:
+                self._announce(self._ledger.tell(entry, State.REFUSED, UNWRITTEN, self._hub_now()))
 
     def results_due(self, limit: int = 50) -> List[Dict[str, Any]]:
         """`{id, action, status, message, received_at, finished_at}`, oldest first, until
@@ -298,7 +339,7 @@ class Commands:
         if name == self._switched_off_by:
             return
         self._notices.console(f"Remote control is {'on' if on else 'off'} ({_printable(by)}).")
-        await self._flags.set(REMOTE_OFF, name)
+        self._flags.put(REMOTE_OFF, name)
         self._show_switch()
 
     def bed_clear(self, by: str, by_macro: bool = False) -> str:
@@ -342,17 +383,22 @@ class Commands:
         )
 
     async def _finish(self, command: Command, state: State, message: str) -> None:
-        result = await self._ledger.finish(
-            command.key, state, message[:MAX_MESSAGE], self._hub_now()
-        )
-        if result is None:
+        message, now = message[:MAX_MESSAGE], self._hub_now()
+        entry = self._unwritten.pop(command.key, None)
+        if entry is not None:
+            self._announce(self._ledger.tell(entry, state, message, now))
             return
+        result = await self._ledger.finish(command.key, state, message, now)
+        if result is not None:
+            self._announce(result)
+
+    def _announce(self, result: Dict[str, Any]) -> None:
         self.last_activity = self._clock.monotonic()
-        line = f"{command.action or 'a command'} {state.value}" + (
-            f": {message}" if message else ""
-        )
+        line = f"{result['action'] or 'a command'} {result['status']}"
+        if result["message"]:
+            line += f": {result['message']}"
         self._notices.console(f"Hub: {line}")
-        self._notices.logger.info("Command %s of the hub: %s", json.dumps(command.id), line)
+        self._notices.logger.info("Command %s of the hub: %s", json.dumps(result["id"]), line)
         for listener in self._listeners:
             try:
                 listener(dict(result))
@@ -368,6 +414,14 @@ async def _find_none(name: str) -> str:
     return f"{name} is not among the printer's files."
 
 
+_UNREADABLE = (
+    "What was recorded of this command cannot be read: it was not run. Send it again if it is still"
+    " wanted."
+)
+_STOP_OF_BEFORE = (
+    "Moonraker was stopped before this emergency stop was sent: it is too old now. Send it again if"
+    " it is still wanted."
+)
 _STOPPED = "An emergency stop came with it: send it again if it is still wanted."
 
 

@@ -19,6 +19,7 @@ from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
 from ..settings.model import LiveSettings
 from ..store.ledger import Ledger, State
+from ..store.sqlite_file import StoreUnavailable
 from . import policy
 from .actions import ACTIONS, Action, Lane
 from .execution import Executor, Failed
@@ -32,6 +33,11 @@ BARRIER = 30.0  # seconds a reboot waits for the G-code before it
 CLOCK_POLL = 0.5  # seconds between looks whether the hub's clock is known
 MAX_MESSAGE = 500  # characters of a result's message
 ACTS_ON = 0.5  # seconds after a script in which what it set going may still reach us
+
+UNWRITTEN = (
+    "The printer's computer cannot store this command (see its warning about the disk), so it was"
+    " not run. Send it again when that is mended."
+)
 
 Finished = Callable[[Command, State, str], Awaitable[None]]
 
@@ -175,7 +181,10 @@ class Runner:
         objection = self._objection(job)
         if objection is not None:
             return objection
-        await self._ledger.begin(job.command.key, self._boot)
+        try:
+            await self._ledger.begin(job.command.key, self._boot)
+        except StoreUnavailable:
+            return State.REFUSED, UNWRITTEN
         late = self._halts.objection(job.since, job.action)  # while the disk was busy
         if late:
             return State.REFUSED, late

@@ -38,6 +38,7 @@ class PastJob(NamedTuple):
     total_duration: float
     filament_used: float
     filament_used_g: Optional[float] = None  # where the slicer told what the whole file weighs
+    command_id: str = ""  # of the hub's command that began it
     reason: str = ""  # why it ended, where that is known
 
     def as_dict(self) -> Dict[str, Any]:
@@ -60,6 +61,7 @@ class History:
         self._remember = remember
         self._ours: List[PastJob] = []  # newest first
         self._theirs: List[PastJob] = []  # newest first
+        self._started = False
         self._current = ""  # the id of the job that Moonraker's history records now
         self._completed: Tuple[str, float] = ("", 0.0)
         self._merged: Optional[List[PastJob]] = None
@@ -80,6 +82,9 @@ class History:
 
     def start(self) -> None:
         """What was remembered can be read."""
+        if self._started:
+            return
+        self._started = True
         known = as_dict(self._recall())
         jobs = [read_job(as_dict(entry)) for entry in as_list(known.get("jobs"))]
         self._ours = (self._ours + jobs)[:KEPT]
@@ -195,7 +200,9 @@ def merged(
             left.remove(own)
             ours_counts = job.status in UNKNOWN and own.status in ENDINGS.values()
             jobs.append(
-                own._replace(job_id=job.job_id) if ours_counts else job._replace(reason=own.reason)
+                own._replace(job_id=job.job_id)
+                if ours_counts
+                else job._replace(reason=own.reason, command_id=own.command_id)
             )
         elif running is None or not _is_running(running, job):
             jobs.append(job)
@@ -215,6 +222,7 @@ def past_job(news: News, file: Mapping[str, Any]) -> PastJob:
         total_duration=job.total_duration,
         filament_used=job.filament_used,
         filament_used_g=_grams(job.filament_used, file),
+        command_id=job.command_id,
         reason=news.message,
     )
 
@@ -235,6 +243,7 @@ def read_job(entry: Mapping[str, Any]) -> PastJob:
         total_duration=as_float(entry.get("total_duration"), 0.0) or 0.0,
         filament_used=used,
         filament_used_g=weight,
+        command_id=as_text(entry.get("command_id")),
         reason=as_text(entry.get("reason")),
     )
 

@@ -44,6 +44,7 @@ class Watched(NamedTuple):
     print_duration: float = 0.0  # seconds
     filament_used: float = 0.0  # mm
     job_id: str = ""  # Moonraker's, once its history has one
+    command_id: str = ""  # of the hub's command that began it
 
     @property
     def open(self) -> bool:
@@ -51,7 +52,9 @@ class Watched(NamedTuple):
 
 
 class News(NamedTuple):
-    """`kind`: begun | paused | resumed | ended. `message` says why, where that is known."""
+    """`kind`: begun | paused | resumed | ended; found: one that was over before anybody watched.
+    `message` says why, where that is known.
+    """
 
     kind: str
     job: Watched
@@ -83,12 +86,14 @@ class Jobs:
         self._explain = explain
         self._boot = clock.boot()
         self._known: Optional[Watched] = None
+        self._announced = ("", "")
         self._unbroken = False  # nothing can have gone unseen since the last look
         self._since: Optional[float] = None  # as at the last look
         self._met = False  # Klippy, since our start
         self._klippy = KlippyState.DISCONNECTED
         self._told_since: Optional[float] = None  # from when Moonraker speaks in our place
         self._started = False
+        self._first = False  # no run before this one has left anything
         self._last_look: Optional[Callable[[], None]] = None
         self._listeners: List[Callable[[News], None]] = []
 
@@ -102,7 +107,9 @@ class Jobs:
         """What was remembered can be read: what has become of the job that was seen last?"""
         if self._started:
             return
-        self._known = _read(self._recall())
+        memory = self._recall()
+        self._known = _read(memory)
+        self._first = memory is None
         self._started = True
         if self._last_look is not None:
             self._last_look()
@@ -127,6 +134,12 @@ class Jobs:
         job = self.open
         if job is not None and job.filename == filename and job.job_id != job_id:
             self._keep(job._replace(job_id=job_id))
+
+    def announce(self, filename: str, command_id: str) -> None:
+        """A command of the hub is about to have this file printed: the next begin of it is its
+        doing.
+        """
+        self._announced = (filename, command_id)
 
     def look(self, klippy: KlippyState, message: str, job: Job, since: float) -> None:
         """Klipper's print_stats, in the order in which it told them, and Klippy's state.
@@ -159,14 +172,17 @@ class Jobs:
     def _look(self, job: Job, since: float) -> None:
         if job.state in BUSY or job.state in ENDINGS:
             known = self._known
-            if known is None or not self._is(known, job, since):
+            if known is None and self._first and job.state in ENDINGS:
+                self._find(job)
+            elif known is None or not self._is(known, job, since):
                 self._end_unseen(UNSEEN)
                 self._begin(job)
             self._follow(job)
         elif job.state:  # nothing is loaded any more
             self._end_unseen(RESTARTED)
-            if self._known is not None:
+            if self._known is not None or self._first:
                 self._keep(None)
+        self._first = False
 
     def _look_when_down(self, message: str, job: Job, since: float) -> None:
         """A shutdown ends a job; one that ran unseen is told now, for the restart erases it."""
@@ -184,11 +200,21 @@ class Jobs:
     def _is(self, known: Watched, job: Job, since: float) -> bool:
         return same_job(known, job, self._boot, self._clock.monotonic(), since, self._unbroken)
 
+    def _find(self, job: Job) -> None:
+        """It may lie on the bed still; whether the hub knows of it, nobody knows."""
+        found = _seen(Watched(job.filename, job.state, self._boot, 0.0, 0.0), job)
+        self._keep(found)
+        self._tell(News("found", found))
+
     def _begin(self, job: Job) -> None:
         now = self._clock.monotonic()
         began = self._clock.time() - job.total_duration
         start = now - job.total_duration
         begun = _seen(Watched(job.filename, "printing", self._boot, start, began), job)
+        filename, command_id = self._announced
+        if filename == job.filename:
+            begun = begun._replace(command_id=command_id)
+        self._announced = ("", "")
         self._keep(begun)
         self._tell(News("begun", begun))
 
@@ -227,7 +253,7 @@ class Jobs:
 
     def _keep(self, job: Optional[Watched]) -> None:
         self._known = job
-        self._remember(None if job is None else dict(job._asdict()))
+        self._remember({} if job is None else dict(job._asdict()))
 
     def _tell(self, news: News) -> None:
         for listener in self._listeners:
@@ -292,4 +318,5 @@ def _read(value: Any) -> Optional[Watched]:
         print_duration=as_float(found.get("print_duration"), 0.0) or 0.0,
         filament_used=as_float(found.get("filament_used"), 0.0) or 0.0,
         job_id=as_text(found.get("job_id")),
+        command_id=as_text(found.get("command_id")),
     )

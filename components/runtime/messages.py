@@ -33,6 +33,9 @@ class Message(str):
         self.places = places
         return self
 
+    def __getnewargs__(self) -> Any:  # for copies, such as `dataclasses.asdict` makes
+        return self.template, self.places
+
 
 def say(template: str, **places: Any) -> Message:
     """The sentence with its places filled: ``say("{file} is not there.", file=name)``.

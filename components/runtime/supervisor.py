@@ -11,9 +11,11 @@ import asyncio
 from typing import Awaitable, Callable, Dict, Set
 
 from .clock import Clock
+from .messages import say
 from .notices import Notices
 
 RESTART_DELAYS = (1.0, 2.0, 5.0, 15.0, 60.0)  # a loop that fails at once must not burn a Pi's core
+START_WITHIN = 5.0  # seconds that the others wait for a room that starts
 HEALTHY_AFTER = 300.0  # a task that ran this long starts again at the first delay
 
 
@@ -28,6 +30,40 @@ class Supervisor:
     def keep(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
         """Run `body` until it returns or `stop`, anew after each failure."""
         self._tasks[name] = asyncio.ensure_future(self._keep(name, body))
+
+    async def start(self, room: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Bring a room up. What fails is told, and tried again until it works; this returns after
+        the first attempt, or some seconds of it, since nobody else may be kept away by it.
+
+        `work` may be called again after it has failed at any point.
+        """
+        tried = asyncio.Event()
+        key = f"start_{room}"
+
+        async def attempt() -> None:
+            try:
+                await work()
+            except Exception as error:
+                self._notices.show(
+                    key,
+                    say(
+                        "TecMedHub could not start {room} ({error}): it is tried again by itself,"
+                        " and the rest goes on without. If this stays, look into tecmedhub.log.",
+                        room=room,
+                        error=str(error) or type(error).__name__,
+                    ),
+                )
+                raise
+            else:
+                self._notices.clear(key, say("{room}: started after all.", room=room))
+                self._tasks.pop(f"start {room}", None)
+            finally:
+                tried.set()
+
+        self.keep(f"start {room}", attempt)
+        task = asyncio.ensure_future(tried.wait())
+        await asyncio.wait([task], timeout=START_WITHIN)
+        task.cancel()
 
     def spawn(self, name: str, work: Awaitable[None]) -> "asyncio.Task[None]":
         """Run `work` once, apart from its caller; a failure is reported, never lost."""
@@ -72,7 +108,7 @@ class Supervisor:
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                self._report(name, error)
+                self._report(name, error, "failed and starts again")
             if self._clock.monotonic() - started > HEALTHY_AFTER:
                 attempt = 0
             await self._clock.sleep(RESTART_DELAYS[min(attempt, len(RESTART_DELAYS) - 1)])
@@ -84,8 +120,8 @@ class Supervisor:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            self._report(name, error)
+            self._report(name, error, "failed")
 
-    def _report(self, name: str, error: Exception) -> None:
+    def _report(self, name: str, error: Exception, what: str) -> None:
         self.failures[name] = self.failures.get(name, 0) + 1
-        self._notices.log_fault(f"task {name}", f"The task '{name}' failed and starts again", error)
+        self._notices.log_fault(f"task {name}", f"The task '{name}' {what}", error)

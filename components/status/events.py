@@ -49,6 +49,8 @@ class Chronicle:
 
     def job_told(self, news: News) -> None:
         """A listener for `Jobs.subscribe`."""
+        if news.kind == "found":
+            return
         data: Dict[str, Any] = {"filename": news.job.filename}
         if news.message or news.kind == "ended":
             data["message"] = news.message[:500]

@@ -2,29 +2,43 @@
 
 Not Moonraker's database: that has one connection for everybody and costs several fsyncs a write. A
 room's table class takes a `Database`, and hands it functions that run as one transaction each.
+
+While the disk refuses, what must be stored before anything is done about it fails at once (`run`);
+records that nobody waits for (`post`), and such as must last before they are told (`lasting`), wait
+in order until the disk takes them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import deque
 from pathlib import Path
-from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Deque, List, Optional, Sequence, TypeVar
 
 from ..runtime.clock import Clock
+from ..runtime.messages import say
 from ..runtime.notices import Notices
+from ..runtime.records import NamedTuple
 from ..runtime.worker import Worker
-from .sqlite_file import RETRY_EVERY, Connect, SqliteFile, Work
+from .sqlite_file import Connect, SqliteFile, StoreUnavailable, Work
 
 T = TypeVar("T")
 
 FILE_NAME = "tecmedhub.db"
+RETRY_EVERY = 10.0  # seconds between attempts to write to a disk that refuses
 MAX_POSTED = 1000  # jobs that nobody waits for; beyond it the disk has stalled for minutes
 CLOSE_WITHIN = 2.0  # seconds that Moonraker's exit may be delayed
 
 
-class StoreClosed(Exception):
+class StoreClosed(StoreUnavailable):
     """The store was used before `open` or after `close`."""
+
+
+class _Posted(NamedTuple):
+    work: Work
+    durable: bool
+    done: "Optional[asyncio.Future[Any]]"  # somebody waits for its end, however long it takes
 
 
 class Database:
@@ -44,7 +58,7 @@ class Database:
         self._worker = worker or Worker("store")
         self._connect = connect
         self._posted = 0
-        self._early: List[Tuple[Work, bool]] = []  # posted before `open`
+        self._waiting: Deque[_Posted] = deque()  # for `open`, or for a disk that refuses
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._file: Optional[SqliteFile] = None
         self._retry: Optional[asyncio.TimerHandle] = None
@@ -53,51 +67,59 @@ class Database:
     @property
     def writable(self) -> bool:
         """Whether what is stored now will still be there after a restart."""
-        return self._file is not None and self._file.on_disk
+        return self._file is not None and self._file.writable
+
+    @property
+    def left_open(self) -> bool:
+        """Whether the run before ended without closing it: its last records may be undone."""
+        return self._file is not None and self._file.left_open
 
     async def open(self, schemas: Sequence[str]) -> None:
-        """Open the file and make its tables. Never raises: a damaged file is set aside, an unusable
-        folder means working in memory; either shows as a notice."""
+        """Open the file and make its tables. Never raises: a damaged file is set aside, and a disk
+        that refuses is asked again; either shows as a notice."""
         if self._loop is not None:
             return
         self._loop = asyncio.get_event_loop()
-        file = SqliteFile(self.path, self._clock.monotonic, self._tell, self._connect)
+        file = SqliteFile(self.path, self._tell, self._connect)
         opened = self._worker.submit(file.open, list(schemas))
         self._file = file
-        early, self._early = self._early, []
-        for work, durable in early:
-            self._submit_posted(work, durable)
+        self._submit_waiting()
         await asyncio.shield(opened)
 
     async def run(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
         """Run `work(connection)` as one transaction and await its result; with `durable` it is on
         the disk's platter (synchronous=FULL) before this returns. What `work` raises is raised
-        here, after a rollback. A caller that is cancelled does not undo the transaction."""
+        here, after a rollback; StoreUnavailable when the disk refuses. A caller that is cancelled
+        does not undo the transaction."""
         return await asyncio.shield(self._worker.submit(self._open_file.run, work, durable))
-
-    async def checkpoint(self) -> None:
-        """Move what is committed out of the write-ahead log: then even its loss undoes nothing."""
-        await asyncio.shield(self._worker.submit(self._open_file.checkpoint))
 
     def post(self, work: Work, *, durable: bool = False) -> None:
         """Run `work` some time soon, in order, and do not wait; a failure becomes a notice.
 
-        Before `open` it waits for that; after `close` it is dropped.
+        Before `open`, and while the disk refuses, it waits; after `close` it is dropped.
         """
         if self._posted >= MAX_POSTED:
             self._notices.show(
                 "store_busy",
-                f"The disk under {self.path.parent} is so slow that records are being left out:"
-                " check the SD card.",
+                say(
+                    "The disk under {folder} is so slow that records are being left out: check the"
+                    " SD card.",
+                    folder=self.path.parent,
+                ),
             )
             return
-        if self._closing is not None:
-            return
-        self._posted += 1
-        if self._file is None:
-            self._early.append((work, durable))
-        else:
-            self._submit_posted(work, durable)
+        self._post(_Posted(work, durable, None))
+
+    def checkpoint(self) -> None:
+        """Let what was posted outlive even a write-ahead log of garbage."""
+        if self._file is not None and self._closing is None:
+            self._worker.submit(self._file.checkpoint)
+
+    async def lasting(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """As a durable `run`, however long the disk refuses."""
+        done: "asyncio.Future[T]" = asyncio.get_event_loop().create_future()
+        self._post(_Posted(work, True, done))
+        return await done
 
     async def close(self) -> None:
         """Finish what waits, at most two seconds, and close. May be called twice, or before
@@ -105,11 +127,14 @@ class Database:
         if self._closing is None:
             if self._file is None:
                 return
+            self._submit_waiting()
             self._closing = self._worker.submit(self._file.close)
             if self._retry is not None:
                 self._retry.cancel()
         await asyncio.wait([self._closing], timeout=CLOSE_WITHIN)
         self._worker.close()
+        while self._waiting:
+            self._end(self._waiting.popleft(), None, StoreClosed("The store is closed."))
 
     # Inside
 
@@ -119,31 +144,52 @@ class Database:
             raise StoreClosed("The store is not open.")
         return self._file
 
-    def _submit_posted(self, work: Work, durable: bool) -> None:
-        assert self._file is not None
-        self._worker.submit(self._file.run, work, durable).add_done_callback(self._posted_ended)
+    def _post(self, posted: _Posted) -> None:
+        if self._closing is not None:
+            if posted.done is not None:
+                posted.done.set_exception(StoreClosed("The store is closed."))
+            return
+        self._posted += 1
+        if self._file is None or self._waiting:
+            self._waiting.append(posted)
+        else:
+            self._submit(posted)
 
-    def _posted_ended(self, ended: "asyncio.Future[Any]") -> None:
+    def _submit_waiting(self) -> None:
+        waiting: List[_Posted] = list(self._waiting)
+        self._waiting.clear()
+        for posted in waiting:
+            self._submit(posted)
+
+    def _submit(self, posted: _Posted) -> None:
+        assert self._file is not None
+        future = self._worker.submit(self._file.run, posted.work, posted.durable)
+        future.add_done_callback(lambda ended: self._ended(posted, ended))
+
+    def _ended(self, posted: _Posted, ended: "asyncio.Future[Any]") -> None:
+        error = StoreClosed("The store is closed.") if ended.cancelled() else ended.exception()
+        if isinstance(error, StoreUnavailable) and self._closing is None:
+            self._waiting.append(posted)
+        else:
+            self._end(posted, None if error is not None else ended.result(), error)
+
+    def _end(self, posted: _Posted, result: Any, error: Optional[BaseException]) -> None:
         self._posted -= 1
         if self._posted == 0:
-            self._notices.clear("store_busy", "The disk keeps up again.")
-        error = None if ended.cancelled() else ended.exception()
-        if error is not None:
+            self._notices.clear("store_busy", say("The disk keeps up again."))
+        if posted.done is not None:
+            if posted.done.done():
+                return
+            if error is None:
+                posted.done.set_result(result)
+            else:
+                posted.done.set_exception(error)
+        elif error is not None:
             self._notices.log_once(
                 f"store post {type(error).__name__} {error}",
                 f"A record could not be stored: {type(error).__name__}: {error}",
                 exc_info=error,
             )
-
-    def _return_later(self) -> None:
-        """While memory stands in for the disk: try the disk again now and then."""
-        if self._closing is None:
-            self._retry = self._clock.call_later(RETRY_EVERY, self._try_return)
-
-    def _try_return(self) -> None:
-        if self._closing is None and not self.writable:
-            self._worker.submit(self._open_file.try_return)
-            self._return_later()
 
     def _tell(self, key: str, text: str) -> None:
         """From the worker's thread."""
@@ -154,9 +200,16 @@ class Database:
             pass  # the loop is closed: nobody looks any more
 
     def _show(self, key: str, text: str) -> None:
-        if not text:
-            self._notices.clear(key, "The data folder can be written again.")
-            return
-        self._notices.show(key, text)
-        if not self.writable:
-            self._return_later()
+        if text:
+            self._notices.show(key, text)
+        else:
+            self._notices.clear(key, say("The data folder can be written again."))
+            if self._closing is None:
+                self._submit_waiting()
+        if not self.writable and self._retry is None and self._closing is None:
+            self._retry = self._clock.call_later(RETRY_EVERY, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        if self._closing is None:
+            self._worker.submit(self._open_file.probe)

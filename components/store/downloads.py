@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any, Dict, List, Optional
 
 from ..runtime.clock import Clock
+from ..runtime.loose import as_float, as_int, as_text
 from ..runtime.records import NamedTuple
 from .database import Database
 
@@ -231,21 +232,26 @@ _COLUMNS = (
 
 
 def _read(row: Any) -> DownloadRow:
+    """Whatever stands in the columns: no row may end a start."""
+    try:
+        state = DownloadState(row[5])
+    except ValueError:
+        state = DownloadState.INTERRUPTED
     return DownloadRow(
         id=row[0],
-        name=row[1],
-        hub_name=row[2],
-        source=row[3],
-        command_id=row[4],
-        state=DownloadState(row[5]),
-        reason=row[6],
-        path=row[7],
-        size=row[8],
-        md5=row[9],
-        sha256=row[10],
-        disk_size=row[11],
-        disk_mtime_ns=row[12],
+        name=as_text(row[1]),
+        hub_name=as_text(row[2]),
+        source=as_text(row[3]),
+        command_id=as_text(row[4]),
+        state=state,
+        reason=as_text(row[6]),
+        path=as_text(row[7]),
+        size=as_int(row[8]),
+        md5=as_text(row[9]),
+        sha256=as_text(row[10]),
+        disk_size=as_int(row[11]),
+        disk_mtime_ns=row[12] if isinstance(row[12], int) else None,  # as_int stops at 2**53
         to_mark=bool(row[13]),
-        started=row[14],
-        finished=row[15],
+        started=as_float(row[14], 0.0) or 0.0,
+        finished=as_float(row[15]),
     )

@@ -33,13 +33,13 @@ class Flags:
         """Read them all, once; a value that is no JSON counts as absent."""
         if self.loaded:
             return
-        rows = await self._database.run(
+        rows = await self._database.lasting(
             lambda db: db.execute("SELECT name, value FROM flags").fetchall()
         )
         for name, text in rows:
             try:
                 self._values.setdefault(name, json.loads(text))
-            except ValueError:
+            except (TypeError, ValueError, RecursionError):
                 continue
         self.loaded = True
 
@@ -49,12 +49,8 @@ class Flags:
     def put(self, name: str, value: Any) -> None:
         """Remember a JSON value: in force at once, on disk as soon as the disk allows."""
         if self._note(name, value):
-            self._database.post(self._write(name, value), durable=True)
-
-    async def set(self, name: str, value: Any) -> None:
-        """As `put`, and it is on disk when this returns."""
-        if self._note(name, value):
-            await self._database.run(self._write(name, value), durable=True)
+            self._database.post(self._write(name), durable=True)
+            self._database.checkpoint()
 
     def kept(self, name: str) -> Tuple[Callable[[], Any], Callable[[Any], None]]:
         """One of them, for a room that knows nothing of this one: how to recall and to remember
@@ -68,10 +64,11 @@ class Flags:
         self._values[name] = value
         return True
 
-    def _write(self, name: str, value: Any) -> Work:
-        text, now = json.dumps(value), self._clock.time()
+    def _write(self, name: str) -> Work:
+        now = self._clock.time()
 
         def write(db: sqlite3.Connection) -> None:
+            text = json.dumps(self._values[name])  # as it is by then: the disk may take its time
             db.execute("INSERT OR REPLACE INTO flags VALUES (?, ?, ?)", (name, text, now))
 
         return write

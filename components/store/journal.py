@@ -2,28 +2,29 @@
 numbers.
 
 A Raspberry Pi has no clock: what is recorded before the network brings the time bears a wrong one.
-So an event also bears the machine's monotonic time, and gets its true one when it is told. Numbers
-of a new database begin above those of any former one, and after a power cut, which may have undone
-the last seconds, they go on above what may have been used: a hub must not take new events for old
-ones, and sees the gap.
+So an event also bears the machine's monotonic time, and gets its true one when it is told. A hub
+must not take new events for old ones: after a power cut, which may have undone the last of them,
+numbers go on above what may have been used, and those of a new database begin above any former
+one's. The hub sees the gap.
 
 A hub that does not say that it stores events is told each one once, and has acknowledged nothing:
 they are kept for whoever looks, and for the day on which the server learns to store them.
 
-Bounded: beyond `MAX_ROWS` those told but not stored go first, the oldest before the others; then
-the minute samples are thinned (every second one), then the oldest go. What the hub was never told
-of is told as one `gap` event, so that it can see that something is missing.
+Bounded: beyond `MAX_ROWS` what was told once goes first, then the oldest samples, then the oldest
+events. What the hub was never told of is told as a `gap` event.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..runtime.clock import Clock
+from ..runtime.loose import as_float, as_int, as_text
 from ..runtime.redaction import Redactor
 from .database import Database
+from .sqlite_file import StoreUnavailable
 
 MAX_ROWS = 10_000
 MAX_DATA = 4096  # characters of JSON of one event
@@ -31,7 +32,6 @@ KEEP_DELIVERED = 200  # rows, for whoever looks at the printer
 SAMPLE = "sample"
 GAP = "gap"
 WRONG_BY = 5.0  # seconds; less is not worth correcting
-CLOSED, IN_USE = 0, 1  # of the database (PRAGMA user_version)
 NEW, STORED, TOLD = 0, 1, 2  # the column `delivered`: not told, acknowledged, told in vain
 NUMBERS_FROM = 1_767_225_600  # unix seconds: 2026; numbers are left out for the time since then
 NUMBERS_A_SECOND = 4  # more than ever happens in the long run; 32 bits last until 2043
@@ -85,12 +85,19 @@ class Journal:
         self._new = 1  # until counted, there may be some
         self._told = 0
         self._recorded = 0  # since the start
+        self._acknowledged: Set[int] = set()  # numbers of which the disk does not know that yet
 
     async def start(self) -> None:
         before = self._recorded
-        await self._database.run(self._open, durable=True)
-        await self._database.checkpoint()  # "in use" must outlive a write-ahead log of garbage
-        left, self._told = await self._database.run(_count)
+        if self._database.left_open:
+            seed = _seed(self._clock.time())
+            await self._database.lasting(
+                lambda connection: connection.execute(
+                    "UPDATE sqlite_sequence SET seq = MAX(seq + ?, ?) WHERE name = 'events'",
+                    (MAY_BE_UNDONE, seed),
+                )
+            )
+        left, self._told = await self._database.lasting(_count)
         self._new = left + self._recorded - before
 
     def record(self, kind: str, data: Mapping[str, Any]) -> None:
@@ -101,30 +108,35 @@ class Journal:
         at = self._clock.time()
         self._new += 1
         self._recorded += 1
-        thin = self._recorded % 100 == 0
+        full = self._recorded % 100 == 0
 
         row = (_seed(at), kind, at, text, self._boot, self._clock.monotonic())
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(_INSERT, row)
-            if thin:
+            if full:
                 bound(connection, self._max_rows, at)
 
         self._database.post(work)
 
     async def due(self, limit: int) -> List[Dict[str, Any]]:
         """The oldest events that the hub has not acknowledged (of one that stores none: that it
-        was not told). No disk is touched when there are none.
+        was not told). No disk is touched when there are none, and none are due while it refuses.
         """
         if self.undelivered <= 0:
             return []
         before = self._recorded
         storing = self._storing()
         where = f"delivered <> {STORED}" if storing else f"delivered = {NEW}"
-        found = await self._database.run(
-            lambda connection: self._select(connection, where, "seq ASC", limit)
-        )
-        if not found:
+        known = set(self._acknowledged)
+        try:
+            found = await self._database.run(
+                lambda connection: self._select(connection, where, "seq ASC", limit + len(known))
+            )
+        except StoreUnavailable:
+            return []
+        found = [event for event in found if event["seq"] not in known][:limit]
+        if not found and not known and self._database.writable:
             self._new = self._recorded - before
             self._told = 0 if storing else self._told
         return found
@@ -144,35 +156,32 @@ class Journal:
             return _count(connection)
 
         before = self._recorded
-        left, self._told = await self._database.run(work)
+        numbers = {event["seq"] for event in told}
+        self._acknowledged |= numbers
+        try:
+            left, self._told = await self._database.lasting(work)
+        except StoreUnavailable:
+            return  # we are leaving: they are told once more
+        finally:
+            self._acknowledged -= numbers
         # What was recorded while we waited stands behind us in the queue, and was not counted.
         self._new = left + self._recorded - before
 
     async def recent(self, limit: int) -> List[Dict[str, Any]]:
-        """The newest events, newest first, delivered or not."""
-        return await self._database.run(
-            lambda connection: self._select(connection, "1", "seq DESC", limit)
-        )
+        """The newest events, newest first, delivered or not; none from a disk that refuses."""
+        try:
+            return await self._database.run(
+                lambda connection: self._select(connection, "1", "seq DESC", limit)
+            )
+        except StoreUnavailable:
+            return []
 
     @property
     def undelivered(self) -> int:
         """How many are `due`."""
         return self._new + (self._told if self._storing() else 0)
 
-    def close(self) -> None:
-        """The last event is recorded: the next start goes on with the next number."""
-        self._database.post(lambda connection: connection.execute(f"PRAGMA user_version={CLOSED}"))
-
     # In the database's thread
-
-    def _open(self, connection: sqlite3.Connection) -> None:
-        (state,) = connection.execute("PRAGMA user_version").fetchone()
-        if state == IN_USE:  # by a run that had no end
-            connection.execute(
-                "UPDATE sqlite_sequence SET seq = MAX(seq + ?, ?) WHERE name = 'events'",
-                (MAY_BE_UNDONE, _seed(self._clock.time())),
-            )
-        connection.execute(f"PRAGMA user_version={IN_USE}")
 
     def _select(
         self, connection: sqlite3.Connection, where: str, order: str, limit: int
@@ -184,17 +193,18 @@ class Journal:
         return [
             {
                 "seq": seq,
-                "kind": kind,
-                "at": round(self._true_time(at, boot, clock), 3),
+                "kind": as_text(kind),
+                "at": round(self._true_time(at, as_text(boot), clock), 3),
                 "data": _loads(data),
             }
             for seq, kind, at, data, boot, clock in connection.execute(query, (limit,))
         ]
 
-    def _true_time(self, at: float, boot: str, clock: float) -> float:
+    def _true_time(self, noted: Any, boot: str, clock: Any) -> float:
+        at = as_float(noted, 0.0) or 0.0
         if not boot or boot != self._boot:
             return at
-        true = self._now() - (self._clock.monotonic() - clock)
+        true = self._now() - (self._clock.monotonic() - (as_float(clock, 0.0) or 0.0))
         return true if abs(true - at) > WRONG_BY else at
 
 
@@ -206,27 +216,22 @@ def bound(connection: sqlite3.Connection, max_rows: int, now: float) -> None:
         (STORED, KEEP_DELIVERED),
     )
     (rows,) = connection.execute("SELECT COUNT(*) FROM events").fetchone()
-    if rows > max_rows:
-        rows -= connection.execute(
-            "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE delivered = ? "
-            "ORDER BY seq LIMIT ?)",
-            (TOLD, rows - max_rows),
-        ).rowcount
     if rows <= max_rows:
         return
-    first, last = connection.execute("SELECT MIN(at), MAX(at) FROM events").fetchone()
-    before = rows
-    connection.execute(
-        "DELETE FROM events WHERE kind = ? AND delivered = ? AND seq % 2 = 0", (SAMPLE, NEW)
-    )
-    (rows,) = connection.execute("SELECT COUNT(*) FROM events").fetchone()
-    if rows > max_rows - 1:
-        connection.execute(
-            "DELETE FROM events WHERE seq IN (SELECT seq FROM events ORDER BY seq LIMIT ?)",
-            (rows - max_rows + 1,),
-        )
-        (rows,) = connection.execute("SELECT COUNT(*) FROM events").fetchone()
-    data = {"dropped": before - rows, "between": [first, last]}
+    gone = connection.execute(
+        "SELECT seq, kind, at, data, delivered FROM events"
+        " ORDER BY delivered <> ?, kind <> ?, seq LIMIT ?",
+        (TOLD, SAMPLE, rows - max_rows),
+    ).fetchall()
+    connection.executemany("DELETE FROM events WHERE seq = ?", [(row[0],) for row in gone])
+    untold = [row for row in gone if row[4] == NEW]
+    if not untold:
+        return
+    times = [as_float(row[2], 0.0) or 0.0 for row in untold]
+    lost = 0
+    for _seq, kind, _at, text, _delivered in untold:  # a gap that goes was itself of so many
+        lost += (as_int(_loads(text).get("dropped")) or 1) if kind == GAP else 1
+    data = {"dropped": lost, "between": [min(times), max(times)]}
     connection.execute(
         "INSERT INTO events (kind, at, data) VALUES (?, ?, ?)", (GAP, now, json.dumps(data))
     )
@@ -244,9 +249,9 @@ def _count(connection: sqlite3.Connection) -> Tuple[int, int]:
     ).fetchone()
 
 
-def _loads(text: str) -> Dict[str, Any]:
+def _loads(text: Any) -> Dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (TypeError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -126,7 +126,7 @@ class Ledger:
             )
             return [[_row(found) for found in db.execute(query)] for query in queries]
 
-        unfinished, due, recent = await self._database.run(read)
+        unfinished, due, recent = await self._database.lasting(read)
         for index, row in enumerate(due):
             if index % 100 == 99:
                 await asyncio.sleep(0)  # after a long outage there are thousands
@@ -208,8 +208,8 @@ class Ledger:
     async def finish(
         self, key: str, status: State, message: str, now: float
     ) -> Optional[Dict[str, Any]]:
-        """Its final state, once: the result for the hub; None if it has one already, or was never
-        received."""
+        """Its final state, once, on disk when this returns: the result for the hub; None if it has
+        one already, or was never received."""
         message = self._redactor.known(message)
 
         def write(db: sqlite3.Connection) -> Optional[Row]:
@@ -225,13 +225,22 @@ class Ledger:
                 db.execute(f"SELECT {_COLUMNS} FROM commands WHERE key = ?", (key,)).fetchone()
             )
 
-        row = await self._database.run(write)
+        row = await self._database.lasting(write)
         if row is None:
             return None
         result = row.result()
         self._await_word(key, result)
         self._remember(key, _for_people(row))
         return result
+
+    def tell(self, entry: Entry, status: State, message: str, now: float) -> Dict[str, Any]:
+        """The final state of what the disk did not take: the result is told from memory, once."""
+        row = _row_of(self._without_secrets(entry))._replace(
+            status=status, message=self._redactor.known(message), finished_at=now
+        )
+        self._await_word(row.key, row.result())
+        self._remember(row.key, _for_people(row))
+        return row.result()
 
     def due(self, limit: int = 50) -> List[Dict[str, Any]]:
         """Results that the hub has not acknowledged, oldest first."""
@@ -260,9 +269,9 @@ class Ledger:
                 "UPDATE commands SET acknowledged = 1 WHERE key = ?", [(k,) for k in taken]
             )
 
-        await self._database.run(write)
         for key in taken:
             self._forget_due(key)
+        self._database.post(write)
 
     def recent(self, limit: int = 50) -> List[Dict[str, Any]]:
         """The newest commands with their states, newest first, for people."""

@@ -240,6 +240,24 @@ def test_the_queue_prints_one_file_twice(make_stack: Callable[..., Stack]) -> No
     wait_listed(house, *3 * [("short.gcode", "completed")])
 
 
+def test_the_hub_sees_the_queue(house: Stack) -> None:
+    begin(house)
+    house.put("short.gcode", SHORT)
+
+    def queue() -> dict[str, Any]:
+        found: dict[str, Any] = (house.hub.status(house.token) or {})["job_queue"]
+        return found
+
+    assert queue() == {"state": "paused", "jobs": []}
+    house.moonraker.post("/server/job_queue/job", {"filenames": ["short.gcode"]})
+    wait_until(lambda: queue()["jobs"], PATIENCE, "the queue at the hub")
+    (theirs,) = house.moonraker.get("/server/job_queue/status")["queued_jobs"]
+    assert queue() == {
+        "state": "paused",
+        "jobs": [{"id": theirs["job_id"], "filename": "short.gcode"}],
+    }
+
+
 def test_klippy_shuts_down_in_a_job_and_is_restarted(house: Stack) -> None:
     clear_bed(house)
     begin(house)

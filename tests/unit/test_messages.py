@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gettext
 import json
 import subprocess
@@ -74,3 +75,9 @@ def test_every_sentence_has_its_spanish() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_copy_is_as_good() -> None:
+    message = say("{file} is not there.", file="a.gcode")
+    for twin in (copy.copy(message), copy.deepcopy(message)):
+        assert (twin, twin.template, twin.places) == (message, message.template, message.places)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import warnings
 
+import pytest
+
 from components.runtime.supervisor import Supervisor
-from tests.unit.fakes import Board, FakeClock
+from tests.unit.fakes import Board, FakeClock, settle
 
 
 async def test_work_that_is_cancelled_before_it_began_is_no_mistake() -> None:
@@ -25,3 +28,40 @@ async def test_work_that_is_cancelled_before_it_began_is_no_mistake() -> None:
     assert began == []
     assert [str(warning.message) for warning in seen] == []
     assert supervisor.failures == {}
+
+
+async def test_a_room_that_cannot_start_is_told_and_tried_again() -> None:
+    clock = FakeClock()
+    board = Board(clock)
+    supervisor = Supervisor(board.notices, clock)
+    faults = [KeyError("stop"), OSError("no disk")]
+    started = []
+
+    async def room() -> None:
+        if faults:
+            raise faults.pop()
+        started.append(True)
+
+    await supervisor.start("the commands", room)
+    (text,) = board.warnings.values()
+    assert "could not start the commands (no disk)" in text
+    clock.advance(1.0)
+    await settle()
+    (text,) = board.warnings.values()
+    assert "'stop'" in text
+    clock.advance(2.0)
+    await settle()
+    assert started == [True]
+    assert board.warnings == {}
+    assert supervisor.running == {}
+    await supervisor.stop()
+
+
+async def test_a_room_that_takes_for_ever_keeps_nobody_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("components.runtime.supervisor.START_WITHIN", 0.01)
+    supervisor = Supervisor(Board().notices, FakeClock())
+    await supervisor.start("the settings", asyncio.Event().wait)  # type: ignore[arg-type]
+    assert supervisor.running == {"start the settings": True}
+    await supervisor.stop()

@@ -27,6 +27,7 @@ PATIENCE = 60.0  # seconds that anything may take at the most: the machine may b
 # A job of half a second that neither heats nor moves.
 JOB = "COUNT NAME=jobs\nG4 P500\nM400\n"
 OPTIONS = {
+    "language": "en",  # the hub's replies are Spanish
     "timeouts_server": TIMEOUT,
     "timeouts_camera": CAMERA_TIMEOUT,
     "timeouts_file_download": 2,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.store.sqlite_file import RETRY_EVERY
+from components.store.database import RETRY_EVERY
 from tests.rig.klippy import wait_until
 from tests.stack.fault_matrix.bench import JOB, PATIENCE, FaultyStack
 from tests.stack.fault_matrix.test_printer import job_events, newest, told
@@ -32,29 +32,41 @@ def _mended(stack: FaultyStack) -> Iterator[None]:
 
 @pytest.mark.parametrize("state", ["full", "read-only"])
 def test_the_data_folder(stack: FaultyStack, state: str) -> None:
-    """Commands are run once, results and events are told, and a warning says what to do."""
+    """What cannot be stored is refused and told, a warning says what to do, statuses go on; events
+    are told afterwards.
+    """
     seq, hits = stack.last_seq(), stack.hazards.hits
     stack.hazards.disk(state, stack.moonraker.state_folder)
     name = f"disk_{state.replace('-', '_')}"
-    command = stack.count_once(name)
-    assert stack.wait_result(command).status == "done"
+    result = stack.wait_result(stack.count_once(name))
+    assert result.status == "refused"
+    assert "cannot store this command" in result.message
     assert stack.hazards.hits > hits
-    warning = stack.wait_warning("cannot be written")
+    warning = stack.wait_warning("commands of the hub are refused")
     assert str(stack.moonraker.state_folder) in warning
-    assert "Free some space, or make the folder writable" in " ".join(stack.moonraker.warnings())
+    assert "Free some space, or make the folder writable" in warning
     stack.print_job()
-    told(stack, seq, "job_started", "job_finished")
     stack.wait_flow(2)
+    assert newest(stack)["last_completed"].startswith("job.gcode")
     stack.hazards.clear()
     stack.wait_no_warning("cannot be written", BACK_ON_DISK)
-    # What was held in memory is on disk: the same command is not run again by a new process.
-    stack.moonraker.kill()
-    stack.moonraker.start()
-    stack.wait_quiet()
-    body = {"id": command, "token": stack.token, "action": "macro", "macro_name": "COUNT"}
-    stack.hub.queue_raw(stack.token, {**body, "params": {"NAME": name}})
+    told(stack, seq, "job_started", "job_finished")
+    assert job_events(stack, seq) == ["job_started", "job_finished"]
     assert stack.wait_result(stack.count_once(f"{name}_after")).status == "done"
-    assert stack.klippy.count(name) == 1
+    assert stack.klippy.count(name) == 0
+    assert stack.klippy.count(f"{name}_after") == 1
+
+
+@pytest.mark.parametrize("state", ["full", "read-only"])
+def test_the_stop_on_a_data_folder_that_takes_nothing(stack: FaultyStack, state: str) -> None:
+    stack.hazards.disk(state, stack.moonraker.state_folder)
+    stop = stack.hub.queue(stack.token, "emergency_stop")
+    stack.klippy.wait_state("shutdown", PATIENCE)
+    assert stack.wait_result(stop).status == "done"
+    stack.hazards.clear()
+    stack.calm()
+    stack.wait_no_warning("cannot be written", BACK_ON_DISK)
+    assert stack.wait_result(stack.count_once(f"stopped_{state[:4]}")).status == "done"
 
 
 def test_a_stalled_card_delays_neither_status_nor_stop(stack: FaultyStack) -> None:
@@ -78,10 +90,9 @@ def test_the_whole_disk(stack: FaultyStack, state: str) -> None:
     seq = stack.last_seq()
     stack.hazards.disk(state, stack.moonraker.data_path)
     name = f"whole_disk_{state.replace('-', '_')}"
-    assert stack.wait_result(stack.count_once(name)).status == "done"
+    assert stack.wait_result(stack.count_once(name)).status == "refused"
     stack.wait_warning("cannot be written")
     stack.wait_flow()
-    assert stack.do("snapshot", PATIENCE).status == "done"
     stop = stack.hub.queue(stack.token, "emergency_stop")
     stack.klippy.wait_state("shutdown", PATIENCE)
     assert stack.wait_result(stop).status == "done"
@@ -90,7 +101,7 @@ def test_the_whole_disk(stack: FaultyStack, state: str) -> None:
     stack.wait_no_warning("cannot be written", BACK_ON_DISK)
     assert stack.wait_result(stack.count_once(f"{name}_after")).status == "done"
     told(stack, seq, "klippy_error", "klippy_ready")
-    assert stack.klippy.count(name) == 1
+    assert stack.klippy.count(name) == 0
 
 
 def test_a_file_that_does_not_fit(stack: FaultyStack) -> None:
@@ -137,9 +148,12 @@ def test_the_data_folder_is_read_only_from_the_start(stack: FaultyStack) -> None
     stack.hazards.disk("read-only", stack.moonraker.state_folder)
     stack.restart()
     stack.wait_warning("cannot be written")
-    assert stack.wait_result(stack.count_once("ro_start")).status == "done"
+    assert stack.wait_result(stack.count_once("ro_start")).status == "refused"
+    stack.wait_flow(2)
     stack.hazards.clear()
     stack.wait_no_warning("cannot be written", BACK_ON_DISK)
+    assert stack.wait_result(stack.count_once("ro_start_after")).status == "done"
+    assert stack.klippy.count("ro_start") == 0
 
 
 @pytest.mark.parametrize("what", ["database", "write-ahead log"])

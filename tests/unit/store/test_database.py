@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import pytest
 import pytest_asyncio
 
 from components.store import flags, ledger
-from components.store.database import FILE_NAME, Database, StoreClosed
+from components.store.database import FILE_NAME, RETRY_EVERY, Database, StoreClosed
 from components.store.flags import Flags
-from components.store.sqlite_file import RETRY_EVERY
+from components.store.sqlite_file import StoreUnavailable
 from tests.unit.fakes import Board, FakeClock
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT);"
@@ -130,60 +131,127 @@ async def test_a_file_of_garbage_is_set_aside(tmp_path: Path, garbage: bytes) ->
     await store.database.close()
 
 
-async def test_a_folder_that_cannot_be_made_means_memory_and_a_warning(tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("a file where the folder should be")
-    store = await Store(tmp_path / "data").open()
-    await store.add("a")
-    assert await store.all() == ["a"]
+async def until(condition: Callable[[], Any]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    pytest.fail("it never came about")
+
+
+def refuse(store: Store, how: str) -> None:
+    """SQLite's own ways to answer "disk is full" and "readonly database"."""
+    connection = store.database._file._connection  # type: ignore[union-attr]
+    assert connection is not None
+    connection.execute(how)
+
+
+async def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    blocker = tmp_path / "data"
+    blocker.write_text("a file where the folder should be")
+    store = await Store(blocker).open()
+    with pytest.raises(StoreUnavailable):
+        await store.add("a")
+    with pytest.raises(StoreUnavailable):
+        await store.all()
     assert not store.database.writable
     assert "cannot be written" in store.notice("store")
     assert store.board.warnings
+    blocker.unlink()
+    store.clock.advance(RETRY_EVERY)
+    await until(lambda: store.database.writable)
+    await store.add("b")
+    assert await store.all() == ["b"]
+    assert store.notice("store") == ""
     await store.database.close()
 
 
-async def test_when_the_disk_takes_writes_again_everything_goes_back_to_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["PRAGMA max_page_count=1", "PRAGMA query_only=1"])
+async def test_a_full_or_read_only_disk(store: Store, how: str) -> None:
+    await store.add("before")
+    refuse(store, how)
+    with pytest.raises(StoreUnavailable):
+        await store.add("refused " + "x" * 100_000, durable=True)
+    assert "cannot be written" in store.notice("store")
+    assert not store.database.writable
+    assert await store.all() == ["before"]  # it can be read
+
+    def adding(text: str) -> Callable[[sqlite3.Connection], Any]:
+        large = text + " " * 100_000
+        return lambda db: db.execute("INSERT INTO notes (text) VALUES (?)", (large,))
+
+    store.database.post(adding("posted"))
+    lasting = asyncio.ensure_future(store.database.lasting(adding("last")))
+    await asyncio.sleep(0.05)
+    assert not lasting.done()
+    refuse(store, "PRAGMA query_only=0")
+    refuse(store, "PRAGMA max_page_count=10000")
+    store.clock.advance(RETRY_EVERY)
+    await lasting
+    assert store.database.writable
+    assert store.notice("store") == ""
+    await store.add("after")
+    await store.reopen()
+    assert [text.strip() for text in await store.all()] == ["before", "posted", "last", "after"]
+
+
+async def test_it_is_asked_again_for_as_long_as_it_refuses(tmp_path: Path) -> None:
     blocker = tmp_path / "data"
     blocker.write_text("")
     store = await Store(blocker).open()
-    await store.add("in memory")
+    for _ in range(5):
+        await until(lambda: store.clock.sleeping)
+        store.clock.advance(RETRY_EVERY)
+    await until(lambda: store.clock.sleeping)
     blocker.unlink()
-    await store.add("still in memory")
-    assert not store.database.writable
     store.clock.advance(RETRY_EVERY)
-    await store.add("on disk")
-    assert store.database.writable
-    assert store.notice("store") == ""
-    await store.reopen()
-    assert await store.all() == ["in memory", "still in memory", "on disk"]
+    await until(lambda: store.database.writable)
     await store.database.close()
 
 
-@pytest.mark.parametrize("fault", ["PRAGMA max_page_count=1", "PRAGMA query_only=1"])
-async def test_a_full_or_read_only_disk_loses_nothing(store: Store, fault: str) -> None:
-    """SQLite's own ways to answer "disk is full" and "readonly database"."""
-    await store.add("before")
-    await store.database.run(lambda db: db.execute("DELETE FROM notes WHERE text = 'x'"))
-    connection = store.database._file._connection  # type: ignore[union-attr]
-    assert connection is not None
-    connection.execute(fault)
-    await store.add("during " + "x" * 100_000)
-    assert not store.database.writable
+async def test_a_folder_that_is_read_only_from_the_start_can_be_read(tmp_path: Path) -> None:
+    store = await Store(tmp_path).open()
+    await store.add("known")
+    await store.database.close()
+
+    def connect(path: str, **how: Any) -> sqlite3.Connection:
+        if not how.get("uri"):
+            raise sqlite3.OperationalError("attempt to write a readonly database")
+        return sqlite3.connect(path, **how)
+
+    store = Store(tmp_path)
+    store.database = Database(tmp_path, store.board.notices, store.clock, connect=connect)
+    await store.open()
+    assert await store.all() == ["known"]
+    with pytest.raises(StoreUnavailable):
+        await store.add("more")
     assert "cannot be written" in store.notice("store")
-    store.clock.advance(RETRY_EVERY)
-    await store.add("after")
-    assert store.database.writable
+    await store.database.close()
+
+
+async def test_what_waits_for_a_disk_that_refuses_ends_with_the_close(store: Store) -> None:
+    refuse(store, "PRAGMA query_only=1")
+    lasting = asyncio.ensure_future(
+        store.database.lasting(lambda db: db.execute("INSERT INTO notes (text) VALUES ('x')"))
+    )
+    await until(lambda: not store.database.writable)
+    await store.database.close()
+    with pytest.raises(StoreUnavailable):
+        await lasting
+
+
+async def test_whether_the_run_before_had_an_end(store: Store, tmp_path: Path) -> None:
+    await store.add("a")
+    assert not store.database.left_open
+    left = tmp_path / "left"
+    left.mkdir()
+    for path in store.folder.iterdir():
+        shutil.copy(path, left)
+    killed = await Store(left).open()
+    assert killed.database.left_open
+    await killed.database.close()
     await store.reopen()
-    assert [text[:6] for text in await store.all()] == ["before", "during", "after"]
-
-
-async def test_rows_deleted_in_memory_do_not_come_back(store: Store) -> None:
-    await store.add("gone")
-    store.database._file._connection.execute("PRAGMA query_only=1")  # type: ignore[union-attr]
-    await store.database.run(lambda db: db.execute("DELETE FROM notes"))
-    store.clock.advance(RETRY_EVERY)
-    await store.add("kept")
-    assert store.database.writable
-    assert await store.all() == ["kept"]
+    assert not store.database.left_open
 
 
 async def test_at_most_three_broken_files_are_kept(tmp_path: Path) -> None:
@@ -228,7 +296,7 @@ async def test_flags_survive_and_odd_values_do_not_hurt(store: Store) -> None:
     remembered = Flags(store.database, store.clock)
     await remembered.load()
     assert remembered.get("a", "none") == "none"
-    await remembered.set("a", {"b": [1]})
+    remembered.put("a", {"b": [1]})
     remembered.put("c", True)
     assert remembered.get("c") is True
     await store.database.run(lambda db: db.execute("INSERT INTO flags VALUES ('bad', '{', 0)"))

@@ -44,7 +44,6 @@ async def test_they_survive_a_restart_and_numbers_are_never_used_again(tmp_path:
     database, events = await opened(tmp_path)
     events.record("a", {})
     await events.due(1)
-    events.close()
     await database.close()
     database, events = await opened(tmp_path)
     assert events.undelivered == 1
@@ -229,10 +228,14 @@ async def test_after_a_power_cut_no_number_is_used_that_may_be_known(
     first = Journal(database, FakeClock(wall))
     await first.start()
     first.record("a", {})
-    if clean:
-        first.close()
+    await first.due(1)
+    left = tmp_path / "left"
+    left.mkdir()
+    if not clean:
+        for path in tmp_path.glob(f"{FILE_NAME}*"):
+            shutil.copy(path, left)
     await database.close()
-    database = Database(tmp_path, Board().notices, Clock())
+    database = Database(tmp_path if clean else left, Board().notices, Clock())
     await database.open([journal.SCHEMA])
     second = Journal(database, FakeClock(wall + later))
     await second.start()
@@ -250,7 +253,6 @@ async def test_a_write_ahead_log_of_garbage_undoes_no_number(tmp_path: Path) -> 
     clean = Journal(database, FakeClock(wall))
     await clean.start()
     clean.record("first", {})
-    clean.close()
     await database.close()
     database = Database(tmp_path, Board().notices, Clock())
     await database.open([journal.SCHEMA])
