@@ -5,8 +5,10 @@ from __future__ import annotations
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
 from ..settings.model import LiveSettings
-from .client import HubClient
+from .client import HubClient, Reply
 from .link import Link
+from .outcomes import Failure
+from .waiting import SHORTEST_WAIT, LongPoll
 
 ACTIVE_FOR = 60.0  # seconds of quicker polling: whoever sent one command often sends the next
 SHORTEST_PAUSE = 0.05  # seconds between two requests, whatever the hub does
@@ -32,6 +34,8 @@ class CommandPoller:
         self._clock = clock
         self._active_until = 0.0  # monotonic
         self._alarm = Alarm(clock)
+        self.long_poll = LongPoll(clock)
+        self._lost_before = False  # the long wait before this one
         self.stopped = False
         live.subscribe(lambda old, new: self._alarm.ring())  # the interval may be another one
 
@@ -49,20 +53,38 @@ class CommandPoller:
             await self._link.ready("commands")
             if self.stopped:
                 return
-            wait = self._client.features.long_poll
+            wait = self.long_poll.wait(self._client.features.long_poll)
             started = self._clock.monotonic()
             reply = await self._client.fetch_commands(wait)
-            self._link.ended("commands", reply)
+            took = self._clock.monotonic() - started
+            if not self._lost_in_silence(reply, wait, took):
+                self._link.ended("commands", reply)
             if reply.unheard and wait <= 0:
                 await self._alarm.wait(self._interval())  # it is not repeated: the hub may have it
             if not reply.ok:
                 continue
-            took = self._clock.monotonic() - started
             waited_truly = wait > 0 and (took >= min(wait, 1.0) / 2 or reply.data.get("commands"))
             if not waited_truly and not self.stopped:
                 pause = self._interval() - (took if wait <= 0 else 0.0)
                 self._alarm.hush()  # what it rang for while we asked is seen in the interval
                 await self._alarm.wait(max(pause, SHORTEST_PAUSE))
+
+    def _lost_in_silence(self, reply: Reply, wait: float, took: float) -> bool:
+        """Whether a long wait has ended without an answer, which says more of the line than of the
+        hub; a second one in a row is a failure as any other.
+        """
+        if wait <= 0:
+            return False
+        if reply.ok:
+            self.long_poll.answered(wait, took)
+            self._lost_before = False
+            return False
+        silent = reply.failure in (Failure.TIMED_OUT, Failure.UNREACHABLE)
+        if not silent or reply.stale or took < SHORTEST_WAIT or self.stopped:
+            return False
+        self.long_poll.lost(wait, took)
+        first, self._lost_before = not self._lost_before, True
+        return first
 
     def _interval(self) -> float:
         intervals = self._live.now.intervals

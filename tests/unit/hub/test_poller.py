@@ -8,11 +8,14 @@ import asyncio
 import random
 from typing import Any
 
+import pytest
+
 from components.hub.client import Reply
 from components.hub.link import Link
 from components.hub.outcomes import Failure
 from components.hub.poller import ACTIVE_FOR, CommandPoller
 from components.hub.protocol import Features
+from components.hub.waiting import GROW_AFTER, REMEMBERED, SHORTEST_WAIT, LongPoll
 from components.settings.model import Intervals, LiveSettings, Settings
 from tests.unit.fakes import Board, FakeClock, settle
 
@@ -146,3 +149,48 @@ async def test_a_request_that_nobody_heard_is_not_repeated_at_once() -> None:
     assert bench.link.retry_in("commands") == 0
     assert await bench.after(0.2) == 2
     bench.task.cancel()
+
+
+async def test_a_wait_that_gets_no_answer_shrinks_and_is_a_failure_only_the_second_time() -> None:
+    bench = Bench()
+    bench.features = Features(long_poll=25.0)
+    bench.answers = asyncio.Queue()
+    lost = Reply(False, "It did not answer.", failure=Failure.TIMED_OUT)
+    await bench.after(35.0)
+    bench.answers.put_nowait(lost)
+    await bench.after(0.0)
+    assert bench.asked == [25.0, 15.0]
+    assert bench.link.connected is None
+    await bench.after(25.0)
+    bench.answers.put_nowait(lost)
+    await bench.after(0.0)
+    assert bench.link.connected is False
+    assert await bench.after(bench.link.retry_in("commands")) == 3
+    assert bench.asked[2] == 9.0
+    bench.task.cancel()
+
+
+def test_a_wait_grows_again_but_not_to_where_one_was_lost() -> None:
+    clock = FakeClock()
+    poll = LongPoll(clock)
+    assert poll.wait(25.0) == 25.0
+    poll.lost(25.0, 2.0)  # an error at once says nothing of silence
+    assert poll.wait(25.0) == 25.0
+    poll.lost(25.0, 35.0)
+    seen = []
+    for _ in range(60):
+        seen.append(poll.wait(25.0))
+        poll.answered(seen[-1], seen[-1])
+    assert seen[0] == seen[GROW_AFTER - 1] == 15.0
+    assert max(seen) == pytest.approx(22.5)
+    for _ in range(100):
+        poll.answered(10.0, 0.1)  # commands came at once: nothing is learned of silence
+    assert poll.wait(25.0) == pytest.approx(22.5)
+    for _ in range(10):
+        poll.lost(poll.wait(25.0), 60.0)
+    assert poll.wait(25.0) == SHORTEST_WAIT
+    clock.advance(REMEMBERED + 1)
+    for _ in range(400):
+        poll.answered(poll.wait(25.0), poll.wait(25.0))
+    assert poll.wait(25.0) == 25.0
+    assert poll.wait(0.0) == 0.0
