@@ -94,7 +94,8 @@ def plugin(number: int, server: Any) -> list[Callable[[], Coroutine[Any, Any, No
     cadence = Cadence(clock, lambda: live.now.intervals, lambda: True)
     box = ResultBox(lambda limit: [], _nothing)
     journal: Any = NoJournal()
-    reporter = Reporter(client, link, cadence, journal, lambda: {"token": f"T{number}"}, box)
+    body = {"token": f"T{number}"}
+    reporter = Reporter(client, link, cadence, journal, lambda: dict(body), box, clock)
     poller = CommandPoller(live, client, link, clock)
 
     async def run() -> None:

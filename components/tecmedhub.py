@@ -274,6 +274,7 @@ class TecMedHub:
             self.journal,
             self.body,
             ResultBox(self.commands.results_due, self.commands.results_delivered),
+            self.clock,
         )
         self.endpoints = Endpoints(
             Rooms(

@@ -47,6 +47,7 @@ class Features(NamedTuple):
     events: bool = False
     timelapse_upload: bool = False
     null_times: bool = False  # null for a time that is not known, where 0 is "now"
+    full_status: bool = False  # each status is to hold what changes seldom, too
 
 
 class HubFile(NamedTuple):
@@ -161,6 +162,7 @@ def read_features(data: Mapping[str, Any]) -> Optional[Features]:
         events=as_bool(said.get("events")),
         timelapse_upload=as_bool(said.get("timelapse_upload")),
         null_times=as_bool(said.get("null_times")),
+        full_status=as_bool(said.get("full_status")),
     )
 
 
@@ -172,6 +174,7 @@ def merge_features(said: Sequence[Features]) -> Features:
         events=any(f.events for f in said),
         timelapse_upload=any(f.timelapse_upload for f in said),
         null_times=any(f.null_times for f in said),
+        full_status=any(f.full_status for f in said),
     )
 
 

@@ -21,9 +21,11 @@ from typing import (
 
 from ..hub.client import HubClient, Reply
 from ..hub.link import Link
+from ..runtime.clock import Clock
 from ..runtime.records import NamedTuple
 from ..store.journal import Journal
 from .cadence import Cadence
+from .seldom import Seldom
 
 EVENTS_AT_ONCE = 50
 RESULTS_AT_ONCE = 50
@@ -49,6 +51,7 @@ class Reporter:
         journal: Journal,
         make_body: Callable[[], Body],
         results: ResultBox,
+        clock: Clock,
     ) -> None:
         self._client = client
         self._link = link
@@ -56,6 +59,7 @@ class Reporter:
         self._journal = journal
         self._make_body = make_body
         self._results = results
+        self._seldom = Seldom(clock)
         self._new_results = asyncio.Event()
         self._met = False  # the hub, since our start
         self._looking: "Optional[asyncio.Future[List[Dict[str, Any]]]]" = None
@@ -91,9 +95,13 @@ class Reporter:
         body["command_results"] = results
         body["events"] = events
         body.update(changes)
-        reply = await self._client.send_status(body)
+        sent = body
+        if not self._client.features.full_status:
+            sent = self._seldom.without(body, (self._client.where.status, body.get("token")))
+        reply = await self._client.send_status(sent)
         self.last_body = body
         if reply.ok:
+            self._seldom.delivered(sent)
             if events:
                 await self._patiently(self._journal.delivered(events, storing))
             if results:

@@ -39,6 +39,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from components.status.seldom import EACH_MINUTE, WHEN_CHANGED
+
 from .hub_records import ENDPOINTS, PRESETS, Delivery, Event, Image, Request, Result, Status, Video
 from .php_server import PhpServer
 
@@ -353,9 +355,29 @@ class PhpHub:
         return None if row is None else Status.read(row)
 
     def status(self, token: str) -> dict[str, Any] | None:
-        """The body of the newest accepted status update."""
+        """What a hub knows that keeps what it was told: the body of the newest accepted update,
+        with what changes seldom from the ones before.
+        """
         last = self.last(token)
-        return None if last is None else last.body
+        if last is None:
+            return None
+        body = dict(last.body)
+        for name in (*WHEN_CHANGED, *EACH_MINUTE):
+            if name not in body:
+                found = self._newest_with(token, name)
+                if found is not None:
+                    body[name] = found
+        return body
+
+    def _newest_with(self, token: str, name: str) -> Any:
+        with self._lock:
+            row = self._db.execute(
+                "SELECT json_extract(j.body, ?) FROM statuses s"
+                " JOIN journal j ON j.id = s.journal_id WHERE s.token = ?"
+                " AND json_extract(j.body, ?) IS NOT NULL ORDER BY s.id DESC LIMIT 1",
+                (f"$.{name}", token, f"$.{name}"),
+            ).fetchone()
+        return None if row is None else json.loads(row[0])
 
     def states(self, token: str) -> list[str]:
         """The status words seen, in order, repetitions left out: ["idle", "printing", "idle"]."""

@@ -10,7 +10,7 @@ from typing import Any
 from components.hub.client import Reply
 from components.hub.link import Link
 from components.hub.outcomes import Failure
-from components.hub.protocol import Features
+from components.hub.protocol import Features, endpoints
 from components.settings.model import LiveSettings, Settings
 from components.status.cadence import Cadence
 from components.status.reporter import EVENTS_AT_ONCE, Reporter, ResultBox
@@ -56,6 +56,7 @@ class Bench:
         self.posted: list[list[dict[str, Any]]] = []
         self.results: list[dict[str, Any]] = []
         self.made = 0
+        self.where = endpoints(self.live.now)
         self.cadence = Cadence(self.clock, lambda: self.live.now.intervals, lambda: False)
         self.link = Link(self.live, Board(self.clock).notices, self.clock, random.Random(1))
         client: Any = self
@@ -67,6 +68,7 @@ class Bench:
             journal,
             self.make_body,
             ResultBox(lambda limit: self.results[:limit], self.delivered),
+            self.clock,
         )
         self.tasks = [
             asyncio.ensure_future(self.reporter.run()),
@@ -75,7 +77,7 @@ class Bench:
 
     def make_body(self) -> dict[str, Any]:
         self.made += 1
-        return {"number": self.made}
+        return {"number": self.made, "history": ["a job"]}
 
     async def delivered(self, results: Iterable[dict[str, Any]]) -> None:
         gone = list(results)
@@ -235,3 +237,16 @@ async def test_the_last_words_change_what_they_name_and_nothing_else() -> None:
     assert bench.sent[-1]["status"] == "offline"
     assert bench.sent[-1]["number"] == 2
     bench.stop()
+
+
+async def test_a_hub_that_wants_all_of_it_each_time_gets_it() -> None:
+    bench = Bench()
+    for _ in range(3):
+        await bench.reporter.send()
+    assert ["history" in body for body in bench.sent[-3:]] == [True, False, False]
+    bench.features = Features(full_status=True)
+    await bench.reporter.send()
+    assert bench.sent[-1]["history"] == ["a job"]
+    assert bench.reporter.last_body == bench.sent[-1]
+    for task in bench.tasks:
+        task.cancel()
