@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..printer.klippy import Printer
 
 ASKED_TIMEOUT = 20.0  # seconds that `snapshot` waits for all cameras together
+TOO_LARGE = 1.5  # times what the line is good for, from which a picture is taken anew
 
 Webcams = Callable[[], Iterable[Mapping[str, Any]]]
 
@@ -109,6 +110,7 @@ class Cameras:
         """What the status body carries: `image`, `images`, and where it is not fresh `image_age`
         (seconds) and `image_state`.
         """
+        self._spare_the_line()
         return self._publisher.image_fields()
 
     def picture(self, name: str = "") -> Optional[Shot]:
@@ -237,9 +239,7 @@ class Cameras:
             live=self._live,
             look_at_printer=lambda: self._printer.snapshot,
             is_active=self._is_active,
-            byte_limit=lambda first: byte_limit(
-                self._live.now, self._hub.generation, bool(self._hub.image_url), first
-            ),
+            byte_limit=self._byte_limit,
             on_shot=self._publisher.shot_taken,
             worker=self._worker,
             notices=self._notices,
@@ -247,6 +247,24 @@ class Cameras:
         )
         self._loops[watch] = self._supervisor.spawn(f"camera {source.name}", watch.run())
         return watch
+
+    def _byte_limit(self, first: bool) -> int:
+        uploads = bool(self._hub.image_url)
+        limit = byte_limit(self._live.now, self._hub.generation, uploads, first)
+        # Uploads take turns; within the status all go together, a third longer as text.
+        together = 1 if uploads else max(len(self._watches), 1)
+        return self._hub.line.picture_limit(limit, together)
+
+    def _spare_the_line(self) -> None:
+        """A picture made before the line turned out to be narrow rides along in each status of
+        generation 2: it is taken anew, smaller.
+        """
+        if self._hub.image_url:
+            return
+        for watch in self._watches:
+            shot = watch.shot
+            if shot is not None and len(shot.jpeg) > TOO_LARGE * self._byte_limit(watch.first):
+                watch.wish(Reason.ASKED)
 
     def _close(self, watch: Watch) -> None:
         self._loops.pop(watch).cancel()

@@ -120,9 +120,14 @@ class Publisher:
             if self._live.now.complete and self._uploads:
                 shot = self._due()
                 if shot is not None:
+                    began = self._clock.monotonic()
                     if await self._upload(shot):
-                        continue
-                    wait = RETRY[min(self._failures, len(RETRY)) - 1]
+                        took = self._clock.monotonic() - began
+                        wait = self._hub.line.rest_after(took) or None
+                        if wait is None:
+                            continue
+                    else:
+                        wait = RETRY[min(self._failures, len(RETRY)) - 1]
             if wait is None:
                 await self._alarm.wait()
             else:

@@ -18,6 +18,7 @@ from ..runtime.steps import Steps
 from ..settings.model import LiveSettings, Settings
 from . import protocol
 from .json_body import MAX_VALUES, has_too_many_values, read_json_object, to_json
+from .line import LineQuality
 from .outcomes import Exchange, Failure, host_of
 from .protocol import Endpoints, Features, Generation, HubFile
 from .transport import MAX_JSON_BODY, Transport
@@ -60,6 +61,7 @@ class HubClient:
         self._clock_offset: Optional[float] = None  # hub's wall clock minus our monotonic one
         self._clock_read = 0.0  # monotonic
         self._inbox: Optional[Inbox] = None
+        self.line = LineQuality()
         live.subscribe(self._settings_changed)
 
     def deliver_to(self, inbox: Inbox) -> None:
@@ -248,6 +250,8 @@ class HubClient:
                 "changed: it is not used."
             )
             return _reply(exchange, sent, Failure.INTERNAL, sentence)._replace(stale=True)
+        if kind != "commands":  # which the hub may have let wait
+            self.line.seen(sent, exchange)
         data = None
         if exchange.failure is None and not has_too_many_values(exchange.body):
             data = read_json_object(exchange.body, "success")
@@ -308,6 +312,7 @@ class HubClient:
         if not same_hub(old, new) or old.network != new.network:
             self._transport.hang_up()
             self._transport.forget()
+            self.line = LineQuality()
         if not same_hub(old, new):
             self._announced.clear()
             self._features = Features()

@@ -123,6 +123,7 @@ class Views:
             "latency_ms": None if latest is None else round(latest * 1000, 1),
             "clock_skew": None if client.clock_skew is None else round(client.clock_skew, 1),
             "reconnections": link.reconnections,
+            "line": client.line.as_dict(),
             "features": features_view(client.features),
         }
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from components.cameras.cameras import Cameras
 from components.hub.client import Reply
+from components.hub.line import LineQuality
 from components.hub.protocol import Features, Generation
 from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
 from components.runtime.clock import Clock
@@ -100,6 +101,7 @@ class FakeHub:
         self.image_url = HUB_UPLOAD if generation is Generation.ONE else ""
         self.places = places
         self.features = Features()
+        self.line = LineQuality()
         self.failing = ""
         self.stored: dict[str, bytes] = {}  # by path, as the server's files
         self.uploads: list[tuple[str, bytes]] = []

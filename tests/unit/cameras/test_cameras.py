@@ -13,6 +13,7 @@ import pytest
 from components.cameras.fetch import Trouble
 from components.cameras.publish import INLINE_FIRST, INLINE_TOTAL
 from components.hub.client import Reply
+from components.hub.outcomes import Exchange, Failure
 from components.hub.protocol import Generation
 from components.printer.snapshot import KlippyState
 from tests.rig import scenes
@@ -72,6 +73,32 @@ async def test_generation_two_gets_data_uris_within_bounds(server: OldCameras) -
         assert sum(map(len, uris)) <= INLINE_TOTAL
         assert room.hub.uploads == []
         assert room.cameras.image_fields()["image"] == uris[0]  # it goes along every time
+
+
+async def test_on_a_narrow_line_pictures_are_smaller_and_rarer(server: OldCameras) -> None:
+    hub = FakeHub()
+    hub.line.seen(100_000, Exchange(Failure.TIMED_OUT, "", seconds=10.0))  # 5 kB a second
+    urls = tuple(camera.snapshot_url for camera in server)
+    async with Room(urls=urls, hub=hub) as room:
+        await room.clock.until(lambda: hub.uploads)
+        assert max(len(picture) for _, picture in hub.uploads) <= 10_000
+
+
+async def test_a_picture_too_large_for_the_line_is_taken_anew_for_generation_two(
+    server: OldCameras,
+) -> None:
+    hub = FakeHub(Generation.TWO)
+    async with Room(urls=(server[0].snapshot_url,), hub=hub) as room:
+        await room.clock.until(lambda: room.news)
+
+        def size() -> int:
+            return len(base64.b64decode(room.cameras.image_fields()["image"].partition(",")[2]))
+
+        before = size()
+        hub.line.seen(100_000, Exchange(Failure.TIMED_OUT, "", seconds=30.0))
+        assert before > 1.5 * hub.line.picture_limit(before)
+        await room.clock.until(lambda: size() < before)
+        assert size() <= hub.line.picture_limit(before)
 
 
 async def test_generation_two_with_an_upload_script_gets_addresses(server: OldCameras) -> None:

@@ -14,6 +14,7 @@ from components.files.cleanup import Removal
 from components.files.gcode_root import OnDisk
 from components.files.identity import Identity
 from components.hub.client import Reply
+from components.hub.line import LineQuality
 from components.hub.link import Link
 from components.hub.outcomes import Failure
 from components.hub.protocol import Features, Generation
@@ -126,6 +127,7 @@ class FakeReporter:
 class FakeClient:
     def __init__(self) -> None:
         self.features = Features(command_results=True)
+        self.line = LineQuality()
         self.generation = Generation.ONE
         self.clock_skew: float | None = 0.4
         self.origin = ("http", "127.0.0.1", 80)
