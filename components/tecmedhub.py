@@ -44,8 +44,9 @@ from .printer.snapshot import Snapshot
 from .runtime.ground import Ground, solid_ground
 from .runtime.logs import IMPORTANT, Logs, colour_terminal, logs_folder
 from .runtime.loose import as_text
-from .runtime.messages import in_language, spoken
+from .runtime.messages import in_language, say, spoken
 from .runtime.notices import Notices
+from .runtime.outward import for_pages
 from .runtime.supervisor import Supervisor
 from .settings import memory
 from .settings.conf import read_conf
@@ -61,6 +62,7 @@ from .status.statistics import Statistics
 from .store import downloads, flags, journal, ledger
 from .store.database import Database
 from .web.endpoints import Endpoints
+from .web.page import panel_address
 from .web.rooms import Rooms
 
 VERSION = "5.0.0"
@@ -109,6 +111,7 @@ class TecMedHub:
             server.remove_warning,
             lambda line: server.send_event("server:gcode_response", self.logs.redactor(line)),
             lambda: self.language,
+            lambda: panel_address(server),
         )
         self.supervisor = Supervisor(self.notices, self.clock)
         self.worker = self.ground.worker("work")
@@ -496,7 +499,8 @@ class TecMedHub:
         self.cadence.news("settings")  # name, place, labels are part of the status
         text = missing(self.live.now, self.override.file_name)
         if text:
-            self.notices.show("setup", text)
+            panel = panel_address(self.server)
+            self.notices.show("setup", say("{what} The panel: {url}", what=text, url=panel))
         else:
             self.notices.clear("setup", "The hub's address and the token are set.")
 
@@ -567,7 +571,7 @@ def load_component(config: Any) -> TecMedHub:
             version=server.get_app_args().get("software_version", "?"),
             names=", ".join(lacking),
         )
-        moonraker_compat.add_warning(server, text, "tecmedhub_load")
+        moonraker_compat.add_warning(server, for_pages(text), "tecmedhub_load")
         raise config.error(text)
     try:
         return TecMedHub(config)
@@ -576,5 +580,5 @@ def load_component(config: Any) -> TecMedHub:
             f"TecMedHub cannot start ({type(error).__name__}: {error}): run its install.sh again, "
             "or report this with moonraker.log."
         )
-        moonraker_compat.add_warning(server, text, "tecmedhub_load", error=error)
+        moonraker_compat.add_warning(server, for_pages(text), "tecmedhub_load", error=error)
         raise config.error(text) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, Optional, Union
 
+from ..runtime.outward import for_pages
 from ..settings.model import LiveSettings
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class TimelapsePage:
         return {"framecount": recording["frames"] if recording else 0, "lastframefile": ""}
 
     async def _render(self, _request: Any) -> Dict[str, Any]:
-        return {"action": "render", "status": "skipped", "msg": await self._timelapse.render_now()}
+        said = await self._timelapse.render_now()
+        return {"action": "render", "status": "skipped", "msg": for_pages(said)}
 
     async def _save_frames(self, _request: Any) -> Dict[str, Any]:
         said = "TecMedHub keeps the frames only until their video is made."
@@ -98,4 +100,9 @@ class TimelapsePage:
         if what != "video" or not videos:
             return None
         name = videos[0]["name"]
-        return {"status": "success", "filename": name, "printfile": "", "msg": f"{name} is ready."}
+        return {
+            "status": "success",
+            "filename": name,
+            "printfile": "",
+            "msg": for_pages(f"{name} is ready."),
+        }

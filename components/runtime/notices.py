@@ -1,21 +1,24 @@
 """One place that tells people what is wrong, and takes it back when it is mended.
 
 A notice has a key and one clear sentence. While it stands it is a Moonraker warning (which
-Mainsail and Fluidd show), a row in the panel and in `GET /server/tecmedhub/status`; it is logged
-once and then counted, however often it recurs. After it was mended its return is news again, a few
-times an hour at most.
+Mainsail and Fluidd show when they connect), a row in the panel and in `GET
+/server/tecmedhub/status`; it is logged once and then counted, however often it recurs. After it was
+mended its return is news again, a few times an hour at most. What the log gets the console gets
+too, since an open page shows that at once.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 from typing import Callable, Deque, Dict, List, Optional
 
 from .clock import Clock
-from .messages import in_language
+from .messages import in_language, say
+from .outward import for_pages
 
 NEWS_AN_HOUR = 3  # log lines for the same fault, come and gone again
 MAX_TEXTS = 20  # sentences of one notice whose return is news
@@ -35,7 +38,8 @@ class Notice:
 
 class Notices:
     """`add_warning(text, warn_id)` and `remove_warning(warn_id)` are Moonraker's; `console(line)`
-    writes to its console; `language()` is what they are written in.
+    writes to its console; `language()` is what they are written in, `panel()` the address of our
+    page, where trouble is explained, or "".
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Notices:
         remove_warning: Callable[[str], None] = lambda warn_id: None,
         console: Callable[[str], None] = lambda line: None,
         language: Callable[[], str] = lambda: "en",
+        panel: Callable[[], str] = lambda: "",
     ) -> None:
         self.logger = logger
         self._clock = clock
@@ -53,6 +58,7 @@ class Notices:
         self._remove_warning = remove_warning
         self._console = console
         self._language = language
+        self._panel = panel
         self._standing: Dict[str, Notice] = {}
         self._logged: "OrderedDict[str, int]" = OrderedDict()
         self._told: Dict[str, Deque[str]] = {}  # by key: what was logged while it stood
@@ -75,7 +81,7 @@ class Notices:
         count = old.count + 1 if old is not None else 1
         self._standing[key] = Notice(key, text, since, count, warning)
         if warning:
-            self._add_warning(f"TecMedHub: {self._told_as(text)}", _warn_id(key))
+            self._warn(key, text, since)
         elif old is not None and old.warning:
             self._remove_warning(_warn_id(key))
         identity = f"{key}: {_FIGURES.sub('#', text)}"
@@ -83,10 +89,21 @@ class Notices:
             self._logged.pop(identity, None)
         if self.log_once(identity, text, level=level):
             self._told.setdefault(key, deque(maxlen=MAX_TEXTS)).append(identity)
+            if warning:
+                at = self._panel()
+                self.console(say("{trouble} → {panel}", trouble=text, panel=at) if at else text)
         self._changed()
 
+    def _warn(self, key: str, text: str, since: float) -> None:
+        """With its time: Mainsail remembers by the text what somebody has dismissed, and a later
+        outage is another one.
+        """
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(since))
+        told = self._told_as(say("{trouble} (since {time})", trouble=text, time=when))
+        self._add_warning(for_pages(f"TecMedHub: {told}"), _warn_id(key))
+
     def clear(self, key: str, text: str = "") -> None:
-        """It is mended; `text`, if given, is logged as the good news."""
+        """It is mended; `text` is the good news, told to those who were told of the trouble."""
         old = self._standing.pop(key, None)
         if old is None:
             return
@@ -95,9 +112,12 @@ class Notices:
             self._note_end(identity)
         if old.warning:
             self._remove_warning(_warn_id(key))
-        if text and told:  # no good news about what nobody was told
+        if told:  # no good news about what nobody was told
+            good = text or say("This is over: {trouble}", trouble=old.text)
             times = "" if old.count == 1 else f" (it had been reported {old.count} times)"
-            self.logger.info("%s%s", self._told_as(text), times)
+            self.logger.info("%s%s", self._told_as(good), times)
+            if old.warning:
+                self.console(good)
         self._changed()
 
     def log_once(
@@ -148,8 +168,7 @@ class Notices:
         """Say it to whoever stands at the printer (the console of Mainsail and Fluidd); never
         reaches Klipper.
         """
-        clean = " ".join(self._told_as(line).split())
-        self._console(f"// TecMedHub: {clean}")
+        self._console(for_pages(f"// TecMedHub: {self._told_as(line)}"))
 
     @property
     def standing(self) -> List[Notice]:

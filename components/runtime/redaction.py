@@ -16,6 +16,8 @@ MASK = "********"
 MAX_SECRETS = 32  # the oldest goes: a token replaced long ago is no secret any more
 # A shorter one is masked as a whole word and in its own case only, or "5" would blacken figures.
 PLAIN_LENGTH = 8
+# One shorter still says nothing by itself ("5", "PLA"): it is masked beside its name only.
+SHORTEST = 4
 
 _CREDENTIALS = re.compile(r"(\w://)[^/?#\s@\"'<>]+@")
 _NAMES = r"(?:[a-z]+[_-])?token|api[_-]?key|passw(?:or)?d|passwd|pwd|secret|authorization"
@@ -76,13 +78,18 @@ class Redactor:
 
     def __init__(self) -> None:
         self._secrets: List[str] = []
+        self._short: List[str] = []
+        self._named: Optional[Pattern[str]] = None
         self._any_case: Optional[Pattern[str]] = None
         self._exact: Optional[Pattern[str]] = None
         self._folded: Tuple[str, ...] = ()
         self._needles: Tuple[str, ...] = ()
 
     def add(self, secret: str) -> None:
-        if not secret or secret in self._secrets:
+        if len(secret) < SHORTEST:
+            self._add_short(secret)
+            return
+        if secret in self._secrets:
             return
         self._secrets = [*self._secrets[-MAX_SECRETS + 1 :], secret]
         needles = {form for known in self._secrets for form in forms(known)}
@@ -92,8 +99,19 @@ class Redactor:
         self._folded = tuple({needle.casefold() for needle in ordered})
         self._needles = tuple(ordered)
 
+    def _add_short(self, secret: str) -> None:
+        if not secret or secret in self._short:
+            return
+        self._short = [*self._short[-MAX_SECRETS + 1 :], secret]
+        needles = "|".join(_whole(form) for known in self._short for form in forms(known))
+        self._named = re.compile(
+            r"(?i)(\b(?:%s)[\"']?\s?(?:=|%%3d|:)\s?[\"']?)(?-i:%s)" % (_NAMES, needles)
+        )
+
     def known(self, text: str) -> str:
         """`text` without the secrets we were told; costs a substring search where there is none."""
+        if self._named is not None:
+            text = self._named.sub(lambda match: match.group(1) + MASK, text)
         pattern = self._any_case
         if pattern is None:
             return text

@@ -121,7 +121,7 @@ def allowed(option: Option) -> str:
         return f"at most {MAX_MAP_KEYS} names, each with a text or number"
     return {
         Kind.BOOLEAN: "true or false",
-        Kind.TOKEN: f"1 to {option.limit} characters without spaces",
+        Kind.TOKEN: f"1 to {option.limit} characters in one line",
         Kind.URL: "an http:// or https:// address with a host and without user name or password",
         Kind.PROXY: "http://host:port, with user:password@ before the host if need be, or none",
         Kind.PATH: "the whole path of a file, such as /etc/ssl/certs/school.pem",
@@ -202,7 +202,7 @@ def _finite(number: float) -> bool:
 
 def _token(option: Option, raw: Any) -> str:
     text = _text(option, raw)
-    if not text or any(c.isspace() for c in text):
+    if not text:
         raise BadValue(allowed(option))
     if is_secrets_template(text):
         raise BadValue("the token itself: {secrets…} is read in moonraker.conf only")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .rooms import Rooms
 
 PREFIX = "/server/tecmedhub/"
+HTML = "text/html; charset=UTF-8"
 MAX_ROWS = 200  # of one answer with a list
 FRESHEST = 1.0  # seconds: however many look, a camera is asked no more often
 
@@ -97,7 +98,7 @@ class Endpoints:
             Row("cancel_download", ["POST"], self._cancel_download),
             Row("log", ["GET"], self._log),
             Row("support", ["GET"], self._support, "application/zip"),
-            Row("panel", ["GET"], self._panel, "text/html; charset=UTF-8", True),
+            *(Row(name, ["GET"], self._panel, HTML, True) for name in ("panel", "")),
         )
 
     # Life cycle

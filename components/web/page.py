@@ -7,11 +7,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Optional, Tuple
 
 if TYPE_CHECKING:
     from ..runtime.worker import Worker
 
+PATH = "/server/tecmedhub/panel"
 FOLDER = Path(__file__).parent / "panel"
 STYLES = ("panel.css",)
 SCRIPTS = ("texts.js", "dom.js", "moonraker.js", "charts.js", "settings.js", "panel.js")
@@ -20,6 +21,19 @@ POLICY = (
     "media-src 'self'; "
     "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'"
 )
+
+
+def panel_address(server: Any) -> str:
+    """Where the panel is, for people in the same network: by the address that Moonraker knows of
+    the computer, since few networks know its name; by the name until then.
+    """
+    info = server.get_host_info()
+    host = str(info.get("address") or "")
+    if host in ("", "0.0.0.0", "::", "all"):  # noqa: S104 - it listens everywhere
+        machine = server.lookup_component("machine", None)
+        host = str(getattr(machine, "public_ip", "") or info.get("hostname") or "localhost")
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{info.get('port') or 7125}{PATH}"
 
 
 class Page:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 
 from components.runtime.clock import Clock
@@ -50,7 +51,7 @@ class FakeClock(Clock):
 
 
 class Board:
-    """What Moonraker would show, and the console would say."""
+    """What Moonraker would show, but for the time of each warning, and the console would say."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.warnings: dict[str, str] = {}
@@ -59,10 +60,14 @@ class Board:
         self.notices = Notices(
             self.logger,
             clock or FakeClock(),
-            lambda text, warn_id: self.warnings.__setitem__(warn_id, text),
+            lambda text, warn_id: self.warnings.__setitem__(warn_id, _without_time(text)),
             lambda warn_id: self.warnings.pop(warn_id, None) and None,
             self.console.append,
         )
+
+
+def _without_time(text: str) -> str:
+    return re.sub(r" \((since|desde) [-0-9]+ [:0-9]+\)$", "", text)
 
 
 async def settle(rounds: int = 20) -> None:

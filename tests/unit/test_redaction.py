@@ -36,8 +36,19 @@ def test_a_token_whose_letter_case_the_hub_changed_is_masked(form, changed) -> N
 
 def test_a_short_secret_is_masked_in_its_own_case_only() -> None:
     redactor = Redactor()
-    redactor.add("Ok")
-    assert redactor.known("Ok, it is OK.") == f"{MASK}, it is OK."
+    redactor.add("Okay")
+    assert redactor.known("Okay, it is OKAY.") == f"{MASK}, it is OKAY."
+
+
+@pytest.mark.parametrize("secret", ["5", "PLA", "Ok"])
+def test_a_secret_of_a_few_letters_is_masked_beside_its_name_only(secret) -> None:
+    redactor = Redactor()
+    redactor.add(secret)
+    assert redactor.known(f"fan {secret} %, bed {secret}.") == f"fan {secret} %, bed {secret}."
+    for form in ("?a=1&token={}", '{{"printer_token": "{}"}}', "{{'token': '{}'}}", "pwd={}&x"):
+        text = form.format(secret)
+        assert redactor.known(text) == text.replace(secret, MASK), form
+    assert redactor.sealed(f'{{"speed": {secret}}}') == f'{{"speed": {secret}}}'
 
 
 def test_what_goes_to_the_disk_comes_back_in_its_letter_case() -> None:

@@ -340,7 +340,7 @@ class Outage:
     def live_through(self, *, order: bool = True) -> None:
         """A warning shows; a job is printed to its end; the hub is given a command."""
         self.warning = self.stack.wait_warning(self.words)
-        self.sentence = self.warning.removeprefix("TecMedHub: ")
+        self.sentence = re.sub(r"^TecMedHub: | \(since [^()]*\)$", "", self.warning)
         self.stack.print_job()
         if order:
             self.order()

@@ -39,7 +39,7 @@ def test_only_the_page_is_open_to_strangers(house: House) -> None:
         for path, (_, _, options) in house.server.endpoints.items()
         if options.get("auth_required") is False
     ]
-    assert open_ones == [PREFIX + "panel"]
+    assert open_ones == [PREFIX + "panel", PREFIX]
 
 
 async def test_the_status_tells_hub_printer_and_controls(house: House) -> None:
