@@ -9,7 +9,11 @@ set -Eeuo pipefail
 shopt -s nullglob
 unset CDPATH GREP_OPTIONS
 
+language=en
+case ${LC_ALL:-${LC_MESSAGES:-${LANG:-}}} in es*) language=es ;; esac
+
 usage() {
+    if [[ $language == es ]]; then usage_es; return; fi
     cat <<'TEXT'
 Usage: ./install.sh [options]
 
@@ -20,6 +24,7 @@ adds its sections to each moonraker.conf (after a backup), and asks before it re
   -d, --data DIR         a data path, such as ~/printer_data; repeatable, one for each instance
       --uninstall        take everything out again; the plugin's own data stay
       --purge            with --uninstall: also delete <data path>/tecmedhub, after asking
+      --no-sidebar       do not add the panel to Mainsail's sidebar, and do not ask
       --no-update-manager  do not add [update_manager tecmedhub]: you will update with `git pull`
       --restart          restart Moonraker without asking, even where it cannot be asked whether it is printing
       --no-restart       do not restart Moonraker, and do not ask
@@ -31,6 +36,29 @@ Moonraker is never restarted while it is printing. Safe to run again at any time
 TEXT
 }
 
+usage_es() {
+    cat <<'TEXT'
+Uso: ./install.sh [opciones]
+
+Sin opciones: busca Moonraker y sus instancias (los archivos de unidad de systemd, luego las carpetas de costumbre), enlaza
+el plugin, añade sus secciones a cada moonraker.conf (tras una copia) y pregunta antes de reiniciar Moonraker.
+
+  -m, --moonraker CARPETA  el repositorio de Moonraker, o su paquete instalado (…/site-packages/moonraker); repetible
+  -d, --data CARPETA       una ruta de datos, como ~/printer_data; repetible, una por instancia
+      --uninstall          quitarlo todo; los datos del plugin se quedan
+      --purge              con --uninstall: borrar además <ruta de datos>/tecmedhub, tras preguntar
+      --no-sidebar         no añadir el panel a la barra lateral de Mainsail, ni preguntarlo
+      --no-update-manager  no añadir [update_manager tecmedhub]: actualizarás con `git pull`
+      --restart            reiniciar Moonraker sin preguntar, aunque no pueda decir si está imprimiendo
+      --no-restart         no reiniciar Moonraker, ni preguntarlo
+  -y, --yes                responder que sí a todo
+  -n, --dry-run            decir qué se haría, sin cambiar nada
+  -h, --help               este texto
+
+Moonraker nunca se reinicia mientras imprime. Se puede ejecutar de nuevo en cualquier momento: lo que ya está se queda como está.
+TEXT
+}
+
 # --- Saying and asking -------------------------------------------------------------------------------------------
 
 bold='' red='' yellow='' green='' plain=''
@@ -38,39 +66,141 @@ if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
     bold=$'\e[1m' red=$'\e[31m' yellow=$'\e[33m' green=$'\e[32m' plain=$'\e[0m'
 fi
 
-say() { printf '%s\n' "$*"; }
-note() { printf '%sNote:%s %s\n' "$yellow" "$plain" "$*"; }
-die() {
-    printf '%sError:%s %s\n' "$red" "$plain" "$*" >&2
-    exit 1
+# FORMAT ARGUMENT...: a sentence in the language of whoever reads it (SPANISH, below). The English format is its key.
+# shellcheck disable=SC2059  # the formats are ours
+words() {
+    local format=$1
+    shift
+    if [[ $language == es && -n ${SPANISH[$format]:-} ]]; then format=${SPANISH[$format]}; fi
+    printf -- "$format" "$@"
 }
-trap 'die "line $LINENO failed: $BASH_COMMAND. Nothing after it was done; mend the cause and run this again."' ERR
 
-# PAST BASE REST...: one change, in the tense that fits: "Linked …", or in a dry run "Would link …".
+say() { words "$@" && printf '\n'; }
+note() { printf '%s%s%s %s\n' "$yellow" "$(words 'Note:')" "$plain" "$(words "$@")"; }
+complain() { printf '%s%s%s %s\n' "$red" "$(words 'Error:')" "$plain" "$(words "$@")" >&2; }
+die() { complain "$@"; exit 1; }
+trap 'die "line %s failed: %s. Nothing after it was done; mend the cause and run this again." "$LINENO" "$BASH_COMMAND"' ERR
+
+# DONE FORMAT ARGUMENT...: one change, in the tense that fits: "Linked …", or in a dry run "Would link …".
 report() {
-    if $dry_run; then printf '%sWould %s%s %s\n' "$bold" "$2" "$plain" "${*:3}"
-    else printf '%s%s%s %s\n' "$green" "$1" "$plain" "${*:3}"; fi
+    if $dry_run; then printf '%s%s%s %s\n' "$bold" "$(words "${WOULD[$1]}")" "$plain" "$(words "${@:2}")"
+    else printf '%s%s%s %s\n' "$green" "$(words "$1")" "$plain" "$(words "${@:2}")"; fi
 }
 
-# QUESTION DEFAULT(y|n): true for yes. Without a terminal nobody can be asked, and only --yes is a yes.
+# DEFAULT(y|n) FORMAT ARGUMENT...: true for yes. Without a terminal nobody can be asked, and only --yes is a yes.
 ask() {
     local answer hint='[y/N]'
     $yes && return 0
     [[ -t 0 ]] || return 1
-    [[ $2 == y ]] && hint='[Y/n]'
-    read -r -p "$1 $hint " answer || answer=''
-    [[ ${answer:-$2} == [yYsS]* ]]
+    [[ $1 == y ]] && hint='[Y/n]'
+    [[ $language != es ]] || hint=${hint/y/s} hint=${hint/Y/S}
+    read -r -p "$(words "${@:2}") $hint " answer || answer=n  # nobody is there
+    [[ ${answer:-$1} == [yYsS]* ]]
 }
+
+# The words of `report`, done and in a dry run.
+declare -A WOULD=(
+    [Linked]='Would link' [Removed]='Would remove' [Added]='Would add' [Saved]='Would save' [Restarted]='Would restart'
+    [Deleted]='Would delete' [Asked]='Would ask'
+)
+
+# --- Spanish ------------------------------------------------------------------------------------------------------
+
+declare -A SPANISH=(
+    ["Note:"]='Nota:'
+    ["Error:"]='Error:'
+    ["Linked"]='Enlazado:'
+    ["Would link"]='Se enlazaría:'
+    ["Removed"]='Quitado:'
+    ["Would remove"]='Se quitaría:'
+    ["Added"]='Añadido:'
+    ["Would add"]='Se añadiría:'
+    ["Saved"]='Guardado:'
+    ["Would save"]='Se guardaría:'
+    ["Restarted"]='Reiniciado:'
+    ["Would restart"]='Se reiniciaría:'
+    ["Deleted"]='Borrado:'
+    ["Would delete"]='Se borraría:'
+    ["Would ask"]='Se preguntaría'
+    ["loaded"]='cargado'
+    ["absent"]='fuera'
+    ["line %s failed: %s. Nothing after it was done; mend the cause and run this again."]='la línea %s falló: %s. No se hizo nada más; arregla la causa y ejecuta esto de nuevo.'
+    ["%s needs a folder after it."]='después de %s va una carpeta.'
+    ["unknown option %s; --help lists them."]='opción desconocida %s; --help las muestra.'
+    ["--purge deletes the plugin's data and goes only together with --uninstall."]='--purge borra los datos del plugin y solo va junto con --uninstall.'
+    ["do not use sudo: the files would belong to root and Moonraker could not update them. Run ./install.sh as %s."]='no uses sudo: los archivos serían de root y Moonraker no podría actualizarlos. Ejecuta ./install.sh como %s.'
+    ["the folder %s has a line break in its name: move it."]='la carpeta %s tiene un salto de línea en su nombre: muévela.'
+    ["%s is incomplete (no components folder): clone it again."]='%s está incompleta (falta la carpeta components): clónala de nuevo.'
+    ["runs as %s"]='corre como %s'
+    ["left alone, because you are %s: %s."]='no se toca, porque eres %s: %s.'
+    ["%s has no moonraker.conf: skipped."]='%s no tiene moonraker.conf: se omite.'
+    ["%s holds no Moonraker: give -m its checkout (with moonraker/server.py in it) or its installed package."]='en %s no hay un Moonraker: da a -m su repositorio (con moonraker/server.py) o su paquete instalado.'
+    ["the data path %s does not exist: give -d the folder that holds config/moonraker.conf."]='la ruta de datos %s no existe: da a -d la carpeta que contiene config/moonraker.conf.'
+    ["%s does not exist: start Moonraker once with that data path, or give -d another."]='%s no existe: inicia Moonraker una vez con esa ruta de datos, o da otra a -d.'
+    ["found no Moonraker: tell where it is, for example ./install.sh -m ~/moonraker -d ~/printer_data"]='no se encontró Moonraker: di dónde está, por ejemplo ./install.sh -m ~/moonraker -d ~/printer_data'
+    ["found no moonraker.conf: tell the data path, for example ./install.sh -d ~/printer_data"]='no se encontró moonraker.conf: di la ruta de datos, por ejemplo ./install.sh -d ~/printer_data'
+    ["%s has our opening mark in line %s, but no closing mark: remove our lines by hand, then run this again."]='%s tiene nuestra marca inicial en la línea %s, pero no la final: quita nuestras líneas a mano y ejecuta esto de nuevo.'
+    ["a copy as %s"]='una copia como %s'
+    ["%s is write-protected: allow changes with  chmod u+w '%s'  and run this again."]='%s está protegido contra escritura: permite cambios con  chmod u+w '\''%s'\''  y ejecuta esto de nuevo.'
+    ["%s may not write %s: run this as its owner, %s."]='%s no puede escribir %s: ejecuta esto como su dueño, %s.'
+    ["%s may not write in %s: run this as its owner, %s."]='%s no puede escribir en %s: ejecuta esto como su dueño, %s.'
+    ["%s belongs to %s, and you are root: run ./install.sh as %s."]='%s es de %s, y tú eres root: ejecuta ./install.sh como %s.'
+    ["%s is in the way (not a link): move it elsewhere and run this again."]='%s estorba (no es un enlace): muévelo a otro lugar y ejecuta esto de nuevo.'
+    ["The link %s is there."]='El enlace %s ya está.'
+    ["%s -> %s (it was %s)"]='%s -> %s (antes: %s)'
+    ["the link %s"]='el enlace %s'
+    ["the link to %s, so that git and Moonraker's update manager see a clean checkout"]='el enlace en %s, para que git y el gestor de actualizaciones de Moonraker vean limpio el repositorio'
+    ["our line in %s"]='nuestra línea de %s'
+    ["%s is not a git checkout of its own"]='%s no es un repositorio git propio'
+    ["the checkout %s has no remote named origin"]='el repositorio %s no tiene un remoto llamado origin'
+    ["Moonraker's update manager cannot work in a folder with blanks or quotes in its path, such as %s"]='el gestor de actualizaciones de Moonraker no puede trabajar en una carpeta con espacios o comillas en su ruta, como %s'
+    ["the address of its remote holds a password or a token, which does not belong in moonraker.conf"]='la dirección de su remoto lleva una contraseña o un token, que no debe estar en moonraker.conf'
+    ["The sections in %s are there."]='Las secciones de %s ya están.'
+    ["%s to %s"]='%s a %s'
+    ["this switches on Moonraker's update manager, which %s did not use; --no-update-manager leaves it off."]='esto activa el gestor de actualizaciones de Moonraker, que %s no usaba; con --no-update-manager queda apagado.'
+    ["our sections from %s"]='nuestras secciones de %s'
+    ["[%s] in %s was not written by install.sh and stays: remove it by hand, or Moonraker will report it as failed."]='[%s] de %s no lo escribió install.sh y se queda: quítalo a mano, o Moonraker lo dará por fallido.'
+    ["restart Moonraker from Mainsail's or Fluidd's power menu"]='reinicia Moonraker desde el menú de encendido de Mainsail o Fluidd'
+    ["%s, or with: sudo systemctl restart %s"]='%s, o con: sudo systemctl restart %s'
+    ["Moonraker at %s was not restarted (--no-restart). For the change to take effect: %s."]='Moonraker en %s no se reinició (--no-restart). Para que el cambio haga efecto: %s.'
+    ["Moonraker at %s is printing and is left alone; when the print is over: %s."]='Moonraker en %s está imprimiendo y no se toca; cuando termine la impresión: %s.'
+    ["Would not restart Moonraker at %s: it does not say whether it is printing."]='No se reiniciaría Moonraker en %s: no dice si está imprimiendo.'
+    ["to restart Moonraker at %s"]='si se reinicia Moonraker en %s'
+    ["Moonraker at %s does not say whether it is printing. Restart it all the same?"]='Moonraker en %s no dice si está imprimiendo. ¿Reiniciarlo de todos modos?'
+    ["Moonraker at %s does not say whether it is printing and was not restarted; when nothing prints: %s."]='Moonraker en %s no dice si está imprimiendo y no se reinició; cuando no imprima nada: %s.'
+    ["Restart Moonraker at %s now?"]='¿Reiniciar ahora Moonraker en %s?'
+    ["Moonraker at %s was not restarted. For the change to take effect: %s."]='Moonraker en %s no se reinició. Para que el cambio haga efecto: %s.'
+    ["Moonraker at %s could not be restarted from here; %s."]='Moonraker en %s no se pudo reiniciar desde aquí; %s.'
+    ["Moonraker at %s: the plugin is %s."]='Moonraker en %s: el plugin está %s.'
+    ["Moonraker at %s restarted, but could not load the plugin: its log, moonraker.log, says why."]='Moonraker en %s se reinició, pero no pudo cargar el plugin: su registro, moonraker.log, dice por qué.'
+    ["Moonraker at %s was told to restart and is not back after 30 s: look at moonraker.log."]='Se pidió a Moonraker en %s que se reinicie y a los 30 s no ha vuelto: mira moonraker.log.'
+    ["%s stays, because the running Moonraker still uses it: restart Moonraker, then run ./install.sh --uninstall --purge again."]='%s se queda, porque el Moonraker en marcha todavía la usa: reinicia Moonraker y ejecuta ./install.sh --uninstall --purge de nuevo.'
+    ["to delete %s"]='si se borra %s'
+    ["Delete %s (%s: command history, statistics, pictures)?"]='¿Borrar %s (%s: historial de comandos, estadísticas, imágenes)?'
+    ["%s stays."]='%s se queda.'
+    ["The link %s stays: %s uses it, too."]='El enlace %s se queda: también lo usa %s.'
+    ["There is nothing to remove."]='No hay nada que quitar.'
+    ["no [update_manager tecmedhub] section, since %s; mend that and run this again to update the plugin from Mainsail or Fluidd."]='sin sección [update_manager tecmedhub], porque %s; arréglalo y ejecuta esto de nuevo para actualizar el plugin desde Mainsail o Fluidd.'
+    ["Nothing was changed (--dry-run)."]='No se cambió nada (--dry-run).'
+    ["Next, once Moonraker has restarted: open tecmedhub.json in Mainsail or Fluidd, enter server_url and printer_token, and save."]='Lo siguiente, cuando Moonraker haya reiniciado: abre tecmedhub.json en Mainsail o Fluidd, escribe server_url y printer_token, y guarda.'
+    ["to add the panel to Mainsail's sidebar (%s)"]='si se añade el panel a la barra lateral de Mainsail (%s)'
+    ["Add the panel to Mainsail's sidebar (%s)?"]='¿Añadir el panel a la barra lateral de Mainsail (%s)?'
+    ["the panel to Mainsail's sidebar (%s)"]='el panel a la barra lateral de Mainsail (%s)'
+    ["%s could not be written; docs/panel.md says what to put there."]='no se pudo escribir %s; docs/es/panel.md dice qué poner ahí.'
+    ["the panel from Mainsail's sidebar (%s)"]='el panel de la barra lateral de Mainsail (%s)'
+    ["In Fluidd, which has no such sidebar, keep the panel's address as a bookmark."]='En Fluidd, que no tiene esa barra, guarda la dirección del panel como marcador.'
+    ["The panel: %s"]='El panel: %s'
+)
 
 # --- The command line --------------------------------------------------------------------------------------------
 
-dry_run=false yes=false uninstall=false purge=false updates=true restart=ask
+dry_run=false yes=false uninstall=false purge=false updates=true sidebar=true restart=ask
 wanted_sources=() wanted_data=()
 
 while (($#)); do
     case $1 in
         -m | --moonraker | -d | --data)
-            [[ -n ${2:-} ]] || die "$1 needs a folder after it."
+            [[ -n ${2:-} ]] || die "%s needs a folder after it." "$1"
             case $1 in -m | --moonraker) wanted_sources+=("$2") ;; *) wanted_data+=("$2") ;; esac
             shift ;;
         --moonraker=*) wanted_sources+=("${1#*=}") ;;
@@ -78,24 +208,25 @@ while (($#)); do
         --uninstall) uninstall=true ;;
         --purge) purge=true ;;
         --no-update-manager) updates=false ;;
+        --no-sidebar) sidebar=false ;;
         --restart) restart=always ;;
         --no-restart) restart=never ;;
         -y | --yes) yes=true ;;
         -n | --dry-run) dry_run=true ;;
         -h | --help) usage; exit 0 ;;
-        *) printf '%sError:%s unknown option %s; --help lists them.\n' "$red" "$plain" "$1" >&2; exit 2 ;;
+        *) complain "unknown option %s; --help lists them." "$1"; exit 2 ;;
     esac
     shift
 done
 if $purge && ! $uninstall; then die "--purge deletes the plugin's data and goes only together with --uninstall."; fi
 
 if [[ -n ${SUDO_USER:-} && $SUDO_USER != root ]]; then
-    die "do not use sudo: the files would belong to root and Moonraker could not update them. Run ./install.sh as $SUDO_USER."
+    die "do not use sudo: the files would belong to root and Moonraker could not update them. Run ./install.sh as %s." "$SUDO_USER"
 fi
 
 repo=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
-[[ $repo != *$'\n'* ]] || die "the folder $repo has a line break in its name: move it."
-[[ -f $repo/components/__init__.py ]] || die "$repo is incomplete (no components folder): clone it again."
+[[ $repo != *$'\n'* ]] || die "the folder %s has a line break in its name: move it." "$repo"
+[[ -f $repo/components/__init__.py ]] || die "%s is incomplete (no components folder): clone it again." "$repo"
 me=$(id -un 2>/dev/null || printf '%s' "$EUID")
 scratch=$(mktemp -d)
 half_written=''
@@ -193,13 +324,13 @@ find_units() {
             read_launch "$environment" "$exec_start"
             user=$(sed -n 's/^User=//p' <<<"$text" | tail -n 1)
             if [[ $scope == system && ${user:-root} != "$me" && $EUID -ne 0 ]]; then
-                others+=("${unit##*/} (runs as ${user:-root})")
+                others+=("${unit##*/} ($(words 'runs as %s' "${user:-root}"))")
                 continue
             fi
             offer "$launch_source" "${launch_data:-$HOME/printer_data}" "$launch_conf" "${unit##*/}" "$scope"
         done
     done
-    ((${#others[@]} == 0)) || note "left alone, because you are $me: ${others[*]}."
+    ((${#others[@]} == 0)) || note "left alone, because you are %s: %s." "$me" "${others[*]}"
 }
 
 find_folders() {
@@ -238,7 +369,7 @@ offer() {
         for wanted in "${wanted_data[@]}"; do [[ ! $wanted -ef $data ]] || fits=true; done
         $fits || { other_confs+=("$conf") other_sources+=("$source"); return 0; }
     fi
-    [[ -f $conf ]] || { note "$data has no moonraker.conf: skipped."; return 0; }
+    [[ -f $conf ]] || { note "%s has no moonraker.conf: skipped." "$data"; return 0; }
     if [[ -n $source ]] && ! ((${#wanted_sources[@]})); then add_source "$source"; fi
     add_instance "$conf" "$(cd -- "$data" 2>/dev/null && pwd -P || printf '%s' "$data")" "$4" "$5"
 }
@@ -247,11 +378,11 @@ find_moonraker() {
     local folder package data known
     for folder in "${wanted_sources[@]}"; do
         package=$(package_in "$folder") \
-            || die "$folder holds no Moonraker: give -m its checkout (with moonraker/server.py in it) or its installed package."
+            || die "%s holds no Moonraker: give -m its checkout (with moonraker/server.py in it) or its installed package." "$folder"
         add_source "$package"
     done
     for folder in "${wanted_data[@]}"; do
-        [[ -d $folder ]] || die "the data path $folder does not exist: give -d the folder that holds config/moonraker.conf."
+        [[ -d $folder ]] || die "the data path %s does not exist: give -d the folder that holds config/moonraker.conf." "$folder"
     done
     # Even where all is told: a unit that belongs to it is worth knowing, for its moonraker.conf and the restart.
     find_units
@@ -260,7 +391,7 @@ find_moonraker() {
         for data in "${datas[@]}"; do [[ ! $data -ef $folder ]] || known=true; done
         $known && continue
         [[ -f $folder/config/moonraker.conf ]] \
-            || die "$folder/config/moonraker.conf does not exist: start Moonraker once with that data path, or give -d another."
+            || die "%s does not exist: start Moonraker once with that data path, or give -d another." "$folder/config/moonraker.conf"
         offer '' "$folder" '' '' ''
     done
     if ((${#confs[@]} == 0)) || { $uninstall && ((${#wanted_data[@]})); }; then find_folders; fi
@@ -359,7 +490,7 @@ without_blocks() {
     cat -- "$file" >"$out"
     while first=$(first_line "$out" "${opening%% (*}" 1) && [[ -n $first ]]; do
         last=$(first_line "$out" "$closing" "$first")
-        [[ -n $last ]] || die "$file has our opening mark in line $first, but no closing mark: remove our lines by hand, then run this again."
+        [[ -n $last ]] || die "%s has our opening mark in line %s, but no closing mark: remove our lines by hand, then run this again." "$file" "$first"
         keep=$((first - 1))
         if ((keep > 0)) && [[ -z $(sed -n "${keep}p" "$out" | tr -d '\r\n') ]]; then keep=$((keep - 1)); fi
         head -n "$keep" -- "$out" >"$scratch/head"
@@ -393,7 +524,7 @@ back_up() {
     copy=$target.$(date +%Y%m%d-%H%M%S).bak
     while [[ -e $copy ]]; do copy=${copy%.bak}+.bak; done
     $dry_run || cp -p -- "$target" "$copy"
-    report Saved save "a copy as $copy"
+    report Saved "a copy as %s" "$copy"
 }
 
 # Root may write anywhere, so the write bits count, not only what the system would allow.
@@ -403,18 +534,18 @@ require_writable() {  # FILE
     folder=${target%/*}
     if [[ -e $target ]]; then
         if (((8#$(stat -c %a -- "$target") & 8#222) == 0)); then
-            die "$1 is write-protected: allow changes with  chmod u+w '$target'  and run this again."
+            die "%s is write-protected: allow changes with  chmod u+w '%s'  and run this again." "$1" "$target"
         fi
-        [[ -w $target ]] || die "$me may not write $1: run this as its owner, $(stat -c %U -- "$target")."
+        [[ -w $target ]] || die "%s may not write %s: run this as its owner, %s." "$me" "$1" "$(stat -c %U -- "$target")"
     fi
-    [[ -w $folder ]] || die "$me may not write in $folder: run this as its owner, $(stat -c %U -- "$folder")."
+    [[ -w $folder ]] || die "%s may not write in %s: run this as its owner, %s." "$me" "$folder" "$(stat -c %U -- "$folder")"
 }
 
 require_owner() {  # PATH: root must not leave its files in the folders of the user that Moonraker runs as
     local owner
     owner=$(stat -Lc %U -- "$1")
     if [[ $EUID -eq 0 && $(stat -Lc %u -- "$1") -ne 0 ]]; then
-        die "$1 belongs to $owner, and you are root: run ./install.sh as $owner."
+        die "%s belongs to %s, and you are root: run ./install.sh as %s." "$1" "$owner" "$owner"
     fi
 }
 
@@ -429,10 +560,10 @@ check_link() {  # PACKAGE
     link=$(link_of "$1")
     require_owner "$1/components"
     if [[ -e $link && ! -L $link ]]; then
-        die "$link is in the way (not a link): move it elsewhere and run this again."
+        die "%s is in the way (not a link): move it elsewhere and run this again." "$link"
     fi
     if [[ $(readlink -- "$link" || true) != "$repo/components" || $uninstall == true ]]; then
-        [[ -w $1/components ]] || die "$me may not write in $1/components: run this as its owner, $(stat -c %U -- "$1/components")."
+        [[ -w $1/components ]] || die "%s may not write in %s: run this as its owner, %s." "$me" "$1/components" "$(stat -c %U -- "$1/components")"
     fi
 }
 
@@ -441,11 +572,12 @@ add_link() {  # PACKAGE
     link=$(link_of "$1")
     before=$(readlink -- "$link" || true)
     if [[ $before == "$repo/components" ]]; then
-        say "The link $link is there."
+        say "The link %s is there." "$link"
         return
     fi
     $dry_run || ln -sfn -- "$repo/components" "$link"
-    report Linked link "$link -> $repo/components${before:+ (it was $before)}"
+    if [[ -n $before ]]; then report Linked "%s -> %s (it was %s)" "$link" "$repo/components" "$before"
+    else report Linked "%s -> %s" "$link" "$repo/components"; fi
     changed=true
 }
 
@@ -454,7 +586,7 @@ remove_link() {  # PACKAGE
     link=$(link_of "$1")
     [[ -L $link ]] || return 0
     $dry_run || rm -- "$link"
-    report Removed remove "the link $link"
+    report Removed "the link %s" "$link"
     changed=true
 }
 
@@ -482,7 +614,7 @@ add_exclude() {  # PACKAGE
         with_block "$file" "$line" "$scratch/new"
         replace "$file" "$scratch/new"
     fi
-    report Added add "the link to $file, so that git and Moonraker's update manager see a clean checkout"
+    report Added "the link to %s, so that git and Moonraker's update manager see a clean checkout" "$file"
 }
 
 require_writable_or_new() { [[ ! -e $1 && ! -d ${1%/*} ]] || require_writable "$1"; }
@@ -502,7 +634,7 @@ remove_exclude() {  # PACKAGE
             replace "$file" "$scratch/new"
         fi
     fi
-    report Removed remove "our line in $file"
+    report Removed "our line in %s" "$file"
     changed=true
 }
 
@@ -531,14 +663,15 @@ remove_compiled() {
 find_origin() {
     origin='' no_origin=''
     if [[ $(git -C "$repo" rev-parse --show-toplevel 2>/dev/null || true) != "$repo" ]]; then
-        no_origin="$repo is not a git checkout of its own"
+        no_origin=$(words "%s is not a git checkout of its own" "$repo")
     elif ! origin=$(git -C "$repo" remote get-url origin 2>/dev/null); then
-        no_origin="the checkout $repo has no remote named origin"
+        no_origin=$(words "the checkout %s has no remote named origin" "$repo")
     elif [[ $repo == *[[:space:]\"\'\\]* ]]; then
         # It builds its git commands from the bare path (0.9.3 to 0.11.0).
-        origin='' no_origin="Moonraker's update manager cannot work in a folder with blanks or quotes in its path, such as $repo"
-    elif [[ $origin =~ ://[^/@]*:[^/@]*@ ]]; then
-        origin='' no_origin="the address of its remote holds a password, which does not belong in moonraker.conf"
+        origin='' no_origin=$(words "Moonraker's update manager cannot work in a folder with blanks or quotes in its path, such as %s" "$repo")
+    elif [[ $origin =~ ://[^/@]*:[^/@]*@ || $origin =~ ^[hH][tT][tT][pP][sS]?://[^/]*@ || $origin == *[?\&]*=* ]]; then
+        # A user name alone is a password as well: https://ghp_…@github.com/…
+        origin='' no_origin=$(words "the address of its remote holds a password or a token, which does not belong in moonraker.conf")
     fi
 }
 
@@ -569,7 +702,7 @@ add_sections() {  # CONF
     local conf=$1 text names before
     text=$(missing_sections "$conf")
     if [[ -z $text ]]; then
-        say "The sections in $conf are there."
+        say "The sections in %s are there." "$conf"
         return
     fi
     require_writable "$conf"
@@ -581,11 +714,11 @@ add_sections() {  # CONF
         replace "$conf" "$scratch/new"
     fi
     names=$(sed -n 's/^\(\[.*\]\)$/\1/p' <<<"$text" | paste -sd ' ' -)
-    report Added add "$names to $conf"
+    report Added "%s to %s" "$names" "$conf"
     changed=true
     [[ $text != "[tecmedhub]"* ]] || new_section=true
     if [[ $text == *'[update_manager '* && $before == false ]]; then
-        note "this switches on Moonraker's update manager, which $conf did not use; --no-update-manager leaves it off."
+        note "this switches on Moonraker's update manager, which %s did not use; --no-update-manager leaves it off." "$conf"
     fi
 }
 
@@ -595,13 +728,13 @@ remove_sections() {  # CONF
         require_writable "$conf"
         back_up "$conf"
         $dry_run || replace "$conf" "$scratch/new"
-        report Removed remove "our sections from $conf"
+        report Removed "our sections from %s" "$conf"
         changed=true
     fi
     $dry_run && return
     for name in tecmedhub 'update_manager tecmedhub'; do
         file=$(section_file "$conf" "$name")
-        [[ -z $file ]] || note "[$name] in $file was not written by install.sh and stays: remove it by hand, or Moonraker will report it as failed."
+        [[ -z $file ]] || note "[%s] in %s was not written by install.sh and stays: remove it by hand, or Moonraker will report it as failed." "$name" "$file"
     done
 }
 
@@ -680,36 +813,37 @@ restart_moonraker() {
 offer_restart() {  # INDEX
     local conf=${confs[$1]} unit=${units[$1]} scope=${scopes[$1]} url doing state wanted_state=loaded how tries
     url=$(moonraker_url "$conf")
-    how="restart Moonraker from Mainsail's or Fluidd's power menu${unit:+, or with: sudo systemctl restart ${unit%.service}}"
+    how=$(words "restart Moonraker from Mainsail's or Fluidd's power menu")
+    [[ -z $unit ]] || how=$(words "%s, or with: sudo systemctl restart %s" "$how" "${unit%.service}")
     $uninstall && wanted_state=absent
     state=$(plugin_state "$url")
     if ! $changed && [[ $state == "$wanted_state" || $state == unknown ]]; then return 0; fi
     if [[ $restart == never ]]; then
-        say "Moonraker at $url was not restarted (--no-restart); the change takes effect when you $how."
+        say "Moonraker at %s was not restarted (--no-restart). For the change to take effect: %s." "$url" "$how"
         return
     fi
     doing=$(activity "$url")
     if [[ $doing == busy ]]; then
-        note "Moonraker at $url is printing and is left alone; when the print is over, $how."
+        note "Moonraker at %s is printing and is left alone; when the print is over: %s." "$url" "$how"
         return
     fi
     if $dry_run; then
-        if [[ $doing == unknown && $restart != always ]]; then say "Would not restart Moonraker at $url: it does not say whether it is printing."
-        else report '' ask "to restart Moonraker at $url"; fi
+        if [[ $doing == unknown && $restart != always ]]; then say "Would not restart Moonraker at %s: it does not say whether it is printing." "$url"
+        else report Asked "to restart Moonraker at %s" "$url"; fi
         return
     fi
     if [[ $doing == unknown && $restart != always ]]; then
         # --yes is no answer to this one: nobody looked at the printer.
-        if $yes || ! [[ -t 0 ]] || ! ask "Moonraker at $url does not say whether it is printing. Restart it all the same?" n; then
-            note "Moonraker at $url does not say whether it is printing and was not restarted; when nothing prints, $how."
+        if $yes || ! [[ -t 0 ]] || ! ask n "Moonraker at %s does not say whether it is printing. Restart it all the same?" "$url"; then
+            note "Moonraker at %s does not say whether it is printing and was not restarted; when nothing prints: %s." "$url" "$how"
             return
         fi
-    elif [[ $restart != always ]] && ! ask "Restart Moonraker at $url now?" y; then
-        say "Moonraker at $url was not restarted; the change takes effect when you $how."
+    elif [[ $restart != always ]] && ! ask y "Restart Moonraker at %s now?" "$url"; then
+        say "Moonraker at %s was not restarted. For the change to take effect: %s." "$url" "$how"
         return
     fi
     if ! restart_moonraker "$unit" "$scope" "$url"; then
-        note "Moonraker at $url could not be restarted from here; $how."
+        note "Moonraker at %s could not be restarted from here; %s." "$url" "$how"
         return
     fi
     for ((tries = 60; tries > 0; tries--)); do
@@ -718,26 +852,114 @@ offer_restart() {  # INDEX
         sleep 0.5
     done
     case $state in
-        "$wanted_state") report Restarted restart "Moonraker at $url: the plugin is $state." ;;
-        failed) note "Moonraker at $url restarted, but could not load the plugin: its log, moonraker.log, says why." ;;
-        *) note "Moonraker at $url was told to restart and is not back after 30 s: look at moonraker.log." ;;
+        "$wanted_state") report Restarted "Moonraker at %s: the plugin is %s." "$url" "$(words "$state")" ;;
+        failed) note "Moonraker at %s restarted, but could not load the plugin: its log, moonraker.log, says why." "$url" ;;
+        *) note "Moonraker at %s was told to restart and is not back after 30 s: look at moonraker.log." "$url" ;;
     esac
+}
+
+# --- Mainsail's sidebar -------------------------------------------------------------------------------------------
+
+panel_path=/server/tecmedhub/panel
+
+# CONF ACTION: adds the panel's entry to Mainsail's navi.json, or takes it out; prints "changed", "there", or "broken"
+# where the file is no list of Mainsail's. Whatever else stands in it stays, byte for byte.
+edit_sidebar() {
+    local python
+    python=$(command -v python3 || python_of "${sources[0]:-}") || return 1
+    "$python" - "${1%/*}/.theme/navi.json" "$2" "$panel_path" "$dry_run" <<'PYTHON'
+import json, os, re, sys
+
+path, action, href, dry_run = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4] == "true"
+entry = json.dumps({"title": "TecMedHub", "href": href, "target": "_blank", "position": 85})
+whole = "[\n  " + entry + "\n]\n"
+text = ""
+if os.path.exists(path):
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        text = file.read()
+try:
+    entries = json.loads(text) if text.strip() else []
+    if not isinstance(entries, list):
+        raise TypeError
+    there = any(one.get("href") == href for one in entries)
+except (ValueError, AttributeError, TypeError):
+    print("broken")
+    sys.exit()
+if there == (action == "add"):
+    print("there")
+    sys.exit()
+if action == "add":
+    new = re.sub(r"\s*\]\s*\Z", lambda end: ",\n  " + entry + end.group(), text) if entries else whole
+else:
+    new = text.replace(",\n  " + entry, "")
+    if new == text:
+        rest = [one for one in entries if one.get("href") != href]
+        new = "" if text == whole or not rest else json.dumps(rest, indent=2, ensure_ascii=False) + "\n"
+json.loads(new or "[]")
+print("changed")
+if dry_run:
+    sys.exit()
+folder = os.path.dirname(path)
+if new:
+    os.makedirs(folder, exist_ok=True)
+    with open(path + ".new", "w", encoding="utf-8", newline="") as file:
+        file.write(new)
+    if text:
+        os.chmod(path + ".new", os.stat(path).st_mode & 0o777)
+    os.replace(path + ".new", os.path.realpath(path))
+else:
+    os.remove(path)
+    try:
+        os.rmdir(folder)
+    except OSError:
+        pass
+PYTHON
+}
+
+offer_sidebar() {  # CONF
+    local file=${1%/*}/.theme/navi.json
+    [[ $(dry_run=true edit_sidebar "$1" add || true) == changed ]] || return 0
+    if $dry_run; then
+        report Asked "to add the panel to Mainsail's sidebar (%s)" "$file"
+    elif ask y "Add the panel to Mainsail's sidebar (%s)?" "$file"; then
+        if [[ $(edit_sidebar "$1" add || true) == changed ]]; then report Added "the panel to Mainsail's sidebar (%s)" "$file"
+        else note "%s could not be written; docs/panel.md says what to put there." "$file"; fi
+    fi
+}
+
+leave_sidebar() {  # CONF
+    local file=${1%/*}/.theme/navi.json
+    [[ -f $file ]] || return 0
+    if [[ $(edit_sidebar "$1" remove || true) == changed ]]; then report Removed "the panel from Mainsail's sidebar (%s)" "$file"; fi
+}
+
+# CONF: the panel's address for a browser in the same network.
+panel_url() {
+    local url host
+    url=$(moonraker_url "$1")
+    if [[ $url == http://127.0.0.1:* ]]; then
+        host=$(hostname -I 2>/dev/null | awk '{ print $1 }' || true)
+        host=${host:-$(hostname 2>/dev/null || printf localhost)}
+        [[ $host != *:* ]] || host="[$host]"
+        url=http://$host:${url##*:}
+    fi
+    printf '%s%s' "$url" "$panel_path"
 }
 
 purge_data() {  # INDEX
     local folder=${datas[$1]}/tecmedhub
     if [[ ! -d $folder || -L $folder ]]; then return 0; fi
     if [[ $(plugin_state "$(moonraker_url "${confs[$1]}")") == loaded ]] && ! $dry_run; then
-        note "$folder stays, because the running Moonraker still uses it: restart Moonraker, then run ./install.sh --uninstall --purge again."
+        note "%s stays, because the running Moonraker still uses it: restart Moonraker, then run ./install.sh --uninstall --purge again." "$folder"
         return
     fi
     if $dry_run; then
-        report '' ask "to delete $folder"
-    elif ask "Delete $folder ($(du -sh -- "$folder" | cut -f1): command history, statistics, pictures)?" n; then
+        report Asked "to delete %s" "$folder"
+    elif ask n "Delete %s (%s: command history, statistics, pictures)?" "$folder" "$(du -sh -- "$folder" | cut -f1)"; then
         rm -rf -- "$folder"
-        report Deleted delete "$folder"
+        report Deleted "%s" "$folder"
     else
-        say "$folder stays."
+        say "%s stays." "$folder"
     fi
 }
 
@@ -750,11 +972,11 @@ find_origin
 
 if $uninstall; then
     # The sections first: a section without its plugin is an error to Moonraker, a link without a section is not.
-    for conf in "${confs[@]}"; do remove_sections "$conf"; done
+    for conf in "${confs[@]}"; do remove_sections "$conf"; leave_sidebar "$conf"; done
     for package in "${sources[@]}"; do
         other=$(needed_by "$package")
         if [[ -n $other ]]; then
-            say "The link $(link_of "$package") stays: $other uses it, too."
+            say "The link %s stays: %s uses it, too." "$(link_of "$package")" "$other"
             continue
         fi
         remove_link "$package"
@@ -773,11 +995,14 @@ else
     done
     for conf in "${confs[@]}"; do add_sections "$conf"; done
     if $updates && [[ -z $origin ]]; then
-        note "no [update_manager tecmedhub] section, since $no_origin; mend that and run this again to update the plugin from Mainsail or Fluidd."
+        note "no [update_manager tecmedhub] section, since %s; mend that and run this again to update the plugin from Mainsail or Fluidd." "$no_origin"
     fi
 fi
 
 for index in "${!confs[@]}"; do offer_restart "$index"; done
+if ! $uninstall && $sidebar; then
+    for conf in "${confs[@]}"; do offer_sidebar "$conf"; done
+fi
 if $purge; then
     for index in "${!confs[@]}"; do purge_data "$index"; done
 fi
@@ -786,4 +1011,8 @@ if $dry_run; then
     say "Nothing was changed (--dry-run)."
 elif $new_section; then
     say "Next, once Moonraker has restarted: open tecmedhub.json in Mainsail or Fluidd, enter server_url and printer_token, and save."
+fi
+if ! $uninstall; then
+    $sidebar && say "In Fluidd, which has no such sidebar, keep the panel's address as a bookmark."
+    for conf in "${confs[@]}"; do say "The panel: %s" "$(panel_url "$conf")"; done
 fi

@@ -102,7 +102,7 @@ class Machine:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not re.match("SUDO_|MOONRAKER_|GIT_|TERM$|XDG_", name)
+            if not re.match("SUDO_|MOONRAKER_|GIT_|TERM$|XDG_|LANG|LC_", name)
         }
         kept |= {"HOME": str(self.home), "SYSTEMD_UNIT_PATH": str(self.units)}
         command = [str(self.repository / "install.sh"), *options]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from .machine import CONF, EXCLUDED, LINK, FakeMoonraker, Machine, files, git
+from .machine import CONF, EXCLUDED, LINK, ROOT, FakeMoonraker, Machine, files, git
 
 
 def sections(conf: Path) -> list[str]:
@@ -48,7 +50,8 @@ def test_it_links_excludes_and_adds_both_sections_after_a_backup(machine: Machin
         "is_system_service: False",
     ):
         assert f"\n{option}\n" in text
-    assert "server_url" in said.splitlines()[-1]  # tells what is left to do
+    assert "server_url" in said  # tells what is left to do
+    assert re.match(r"The panel: http://\S+:7125/server/tecmedhub/panel$", said.splitlines()[-1])
     assert "\x1b" not in said
 
 
@@ -154,6 +157,8 @@ def test_includes_in_a_circle_end(machine: Machine) -> None:
     [
         (None, "no remote named origin"),
         ("https://lab:hunter2@example.org/t.git", "password"),
+        ("https://ghp_hunter2@example.org/t.git", "token"),
+        ("https://example.org/t.git?access_token=hunter2", "token"),
     ],
 )
 def test_without_a_usable_origin_there_is_no_update_section(
@@ -626,3 +631,99 @@ def test_a_linked_data_folder_is_not_followed(machine: Machine, tmp_path: Path) 
     (conf.parents[1] / "tecmedhub").symlink_to(precious)
     machine.install("--uninstall", "--purge", "--yes", "--no-restart")
     assert precious.is_dir()
+
+
+# -- the way to the panel --------------------------------------------------------------------------
+
+ENTRY = {
+    "title": "TecMedHub",
+    "href": "/server/tecmedhub/panel",
+    "target": "_blank",
+    "position": 85,
+}
+THEIRS = '[\n  {"title": "Docs", "href": "/docs", "position": 10}\n]'
+
+
+def navi(conf: Path) -> Path:
+    return conf.parent / ".theme" / "navi.json"
+
+
+def test_the_panel_is_added_to_mainsails_sidebar_and_taken_out_again(machine: Machine) -> None:
+    machine.moonraker()
+    conf = machine.data()
+    before = files(machine.home)
+    assert "the panel to Mainsail's sidebar" in machine.install("--yes", "--no-restart")
+    assert json.loads(navi(conf).read_text()) == [ENTRY]
+    assert "sidebar (" not in machine.install("--yes", "--no-restart")  # it is there
+    machine.install("--uninstall", "--yes", "--no-restart")
+    after = files(machine.home)
+    assert {path for path in after if path not in before} == {
+        str(path.relative_to(machine.home)) for path in backups(conf)
+    }
+
+
+@pytest.mark.parametrize("theirs", [THEIRS, THEIRS + "\n", '[{"title":"ñ","href":"/x"}]', "[]"])
+def test_other_entries_of_the_sidebar_stay_byte_for_byte(machine: Machine, theirs: str) -> None:
+    machine.moonraker()
+    conf = machine.data()
+    navi(conf).parent.mkdir()
+    navi(conf).write_text(theirs)
+    machine.install("--yes", "--no-restart")
+    assert json.loads(navi(conf).read_text()) == [*json.loads(theirs), ENTRY]
+    machine.install("--uninstall", "--yes", "--no-restart")
+    assert (navi(conf).read_text() if navi(conf).exists() else "[]") == theirs
+
+
+def test_a_sidebar_that_was_written_anew_since_loses_our_entry_only(machine: Machine) -> None:
+    machine.moonraker()
+    conf = machine.data()
+    machine.install("--yes", "--no-restart")
+    other = {"title": "Docs", "href": "/docs"}
+    navi(conf).write_text(json.dumps([ENTRY, other], indent=4))
+    machine.install("--uninstall", "--yes", "--no-restart")
+    assert json.loads(navi(conf).read_text()) == [other]
+
+
+@pytest.mark.parametrize("theirs", ["{", "{}", "[1]", '"x"'])
+def test_a_sidebar_that_cannot_be_understood_is_left_alone(machine: Machine, theirs: str) -> None:
+    machine.moonraker()
+    conf = machine.data()
+    navi(conf).parent.mkdir()
+    navi(conf).write_text(theirs)
+    machine.install("--yes", "--no-restart")
+    machine.install("--uninstall", "--yes", "--no-restart")
+    assert navi(conf).read_text() == theirs
+
+
+@pytest.mark.parametrize("options", [["--yes", "--no-sidebar"], [], ["--yes", "--dry-run"]])
+def test_the_sidebar_is_touched_only_with_a_yes(machine: Machine, options: list[str]) -> None:
+    machine.moonraker()
+    conf = machine.data()
+    machine.install("--no-restart", *options)
+    assert not navi(conf).parent.exists()
+
+
+def test_it_speaks_spanish_where_the_computer_does(machine: Machine) -> None:
+    machine.moonraker()
+    machine.data()
+    spanish = {"LANG": "es_AR.UTF-8"}
+    said = machine.install("--yes", "--no-restart", environment=spanish)
+    assert "Enlazado:" in said and "Añadido:" in said
+    assert said.splitlines()[-1].startswith("El panel: http://")
+    assert "Uso: ./install.sh" in machine.install("--help", environment=spanish)
+    assert "opción desconocida --x" in machine.install("--x", fails=True, environment=spanish)
+    assert "Linked" not in said and "The " not in said
+
+
+def test_every_sentence_of_it_has_its_spanish() -> None:
+    text = (ROOT / "install.sh").read_text(encoding="utf-8")
+    table = text[text.index("declare -A SPANISH=(") : text.index("# --- The command line")]
+    known = {re.sub(r"\\(.)", r"\1", key) for key in re.findall(r'^    \["(.+?)"\]=', table, re.M)}
+    code = text.replace(table, "")
+    calls = r'\b(?:words|say|note|die|complain|ask [yn]|report [A-Z]\w+) (["\'])(.+?)(?<!\\)\1'
+    used = {re.sub(r"\\(.)", r"\1", found[1]) for found in re.findall(calls, code)}
+    used -= {"%s", "$@", "$1", "${WOULD[$1]}", "${@:2}", "%s -> %s", "$state"}
+    assert used - known == set()
+    for key in known:
+        spanish = re.search(rf'\["{re.escape(key)}"\]=(.*)$', table, re.M)
+        assert spanish is None or spanish[1].count("%s") == key.count("%s"), key
