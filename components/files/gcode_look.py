@@ -28,6 +28,13 @@ MAX_MESSAGE = 200  # characters of the hub's own words in a sentence
 _COMMAND = re.compile(
     rb"(?mi)^(?:\xef\xbb\xbf)?[ \t]*(?:N\d+[ \t]*)?(?:[GMT]\d|[A-Z]+_[A-Z0-9_]+(?=[ \t\r\n;]|\Z))"
 )
+# Markup that runs a script where a page shows it as HTML. Moonraker takes slicer, filament and more
+# from a file's comments, and Mainsail's history shows those without cleaning them.
+_TAG = re.compile(rb"(?i)<[a-z/!]")
+_SCRIPT = re.compile(
+    rb"(?i)[\s/\"']on[a-z]{3,20}\s{0,20}=|srcdoc\s{0,20}=|javascript:|&#|&\w{1,31};"
+)
+_OVERLAP = 512  # bytes of a block that are looked at again with the next
 _LONE_CR = re.compile(rb"\r(?![\r\n])")
 BOM = b"\xef\xbb\xbf"
 LAST_LINE = 1024  # bytes of the last line that tell whether it holds a command
@@ -94,6 +101,7 @@ class Look:
         self._inside_character = False
         self._last_line = b""  # its first bytes
         self._ends_in_cr = False
+        self._before = b""  # the end of the block before
 
     def feed(self, block: bytes) -> None:
         if len(self._head) < HEAD:
@@ -108,6 +116,7 @@ class Look:
             )
         self._check_encoding(block)
         self._check_line_ends(block)
+        self._check_script(block)
         if not self._has_command:
             self._search(block)
         self._fed += len(block)
@@ -142,6 +151,20 @@ class Look:
         begin = block.rfind(b"\n") + 1
         line = block[begin : begin + LAST_LINE]
         self._last_line = line if begin else (self._last_line + line)[:LAST_LINE]
+
+    def _check_script(self, block: bytes) -> None:
+        text = self._before + block
+        at = text.find(b"<")
+        while at >= 0:  # a line at a time: from its first tag on
+            end = text.find(b"\n", at) + 1 or len(text)
+            tag = _TAG.search(text, at, end)
+            if tag is not None and _SCRIPT.search(text, tag.end(), end):
+                raise NotGcode(
+                    "G-code with a script for web pages in a comment, which Mainsail's history "
+                    "would run: slice it anew, and look at who can write to the hub"
+                )
+            at = text.find(b"<", end)
+        self._before = text[-_OVERLAP:]
 
     def _check_encoding(self, block: bytes) -> None:
         if block.isascii() and not self._inside_character:

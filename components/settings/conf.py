@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from ..runtime.messages import say, sentence
 from ..runtime.records import NamedTuple
 from .caution import GUARDED
 from .model import Origin
@@ -13,13 +14,15 @@ from .values import BadValue, Kind, Option, is_secrets_template, read
 
 FILAMENT = BY_PATH["printer_data.filament"]
 _SECRET = '{"%s": {"token": "…"}}' % SECTION
-_IN_CLEAR = (
-    "%s stands in clear in moonraker.conf, which Moonraker copies into its log. Better: write "
-    f"{_SECRET} into the file moonraker.secrets, and here %s: {{secrets.{SECTION}.token}}"
+_REFERENCE = "{secrets.%s.token}" % SECTION
+_IN_CLEAR = sentence(
+    "{name} stands in clear in moonraker.conf, which Moonraker copies into its log. Better: write "
+    "{example} into the file moonraker.secrets, and here {name}: {secret}"
 )
-_NO_SECRET = (
-    "moonraker.conf [%s]: %s refers to a secret that is not there; write it into the file "
-    f"moonraker.secrets in Moonraker's data folder, for example {_SECRET}, and restart Moonraker"
+_NO_SECRET = sentence(
+    "moonraker.conf [{section}]: {name} refers to a secret that is not there; write it into the "
+    "file moonraker.secrets in Moonraker's data folder, for example {example}, and restart "
+    "Moonraker"
 )
 
 
@@ -56,7 +59,7 @@ def read_conf(config: Any) -> ConfValues:
     written = _written(config)
     if written is None:
         unclear.update(dict.fromkeys(GUARDED))
-        unread = f"moonraker.conf [{SECTION}] cannot be read"
+        unread = say("{place} cannot be read", place=place)
         problems.append(Problem("", Origin.MOONRAKER_CONF, unread))
     for name in written or ():
         raw = _get(config, name)
@@ -103,8 +106,8 @@ def _rendered(config: Any, option: Option, raw: str, problems: List[Problem]) ->
     """
     if not is_secrets_template(raw):
         if option.kind is Kind.TOKEN and raw.strip():
-            text = _IN_CLEAR % (option.name, option.name)
-            problems.append(Problem(option.path, Origin.MOONRAKER_CONF, text, explained=True))
+            advice = say(_IN_CLEAR, name=option.name, example=_SECRET, secret=_REFERENCE)
+            problems.append(Problem(option.path, Origin.MOONRAKER_CONF, advice, explained=True))
         return raw
     if option.kind not in (Kind.TOKEN, Kind.URL, Kind.URLS, Kind.PROXY):
         return raw
@@ -114,7 +117,7 @@ def _rendered(config: Any, option: Option, raw: str, problems: List[Problem]) ->
         text = ""  # not quoted: it could show the secrets file
     if text and text != "None":
         return text
-    missing = _NO_SECRET % (SECTION, option.name)
+    missing = say(_NO_SECRET, section=SECTION, name=option.name, example=_SECRET)
     problems.append(Problem(option.path, Origin.MOONRAKER_CONF, missing))
     return None
 

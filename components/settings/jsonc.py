@@ -15,6 +15,7 @@ import re
 from typing import Any, Dict, List, Mapping, Match, Sequence, Tuple
 
 from ..runtime.loose import printable
+from ..runtime.messages import say, sentence
 from ..runtime.records import NamedTuple
 from ..runtime.steps import breathe
 
@@ -39,24 +40,30 @@ _WIDE = (
     (b"{\0", "utf-16-le"),
     (b"\0{", "utf-16-be"),
 )
-_OURS = "\x00"  # before a reason of ours
 # What the standard library says, what to do about it, and whether it belongs before the position.
+_NAME_EXPECTED = sentence('a name in double quotes is expected here: "name": value')
 _ADVICE = (
-    ("Expecting ',' delimiter", "a comma is missing here", True),
-    ("Expecting ':' delimiter", 'a colon is missing after this name in "…"', True),
-    ("Expecting property name", 'a name in double quotes is expected here: "name": value', False),
-    ("Expecting value", "a value is missing here", True),
-    ("Extra data", "there is something after the closing }", False),
-    ("Invalid control character", "a text holds a character that must not stand there", False),
-    ("Invalid", r"a backslash stands alone: write \\ for it", False),
+    ("Expecting ',' delimiter", sentence("a comma is missing here"), True),
+    ("Expecting ':' delimiter", sentence('a colon is missing after this name in "…"'), True),
+    ("Expecting property name", _NAME_EXPECTED, False),
+    ("Expecting value", sentence("a value is missing here"), True),
+    ("Extra data", sentence("there is something after the closing {brace}"), False),
+    ("Invalid control", sentence("a text holds a character that must not stand there"), False),
+    ("Invalid", sentence(r"a backslash stands alone: write \\ for it"), False),
 )
+
+
+_ONE_OBJECT = sentence("the file must hold one object: {open} at the beginning, {close} at the end")
 
 
 class JsoncError(ValueError):
     """What is wrong where; as text: "line 3, column 7: a comma is missing here"."""
 
     def __init__(self, line: int, column: int, reason: str) -> None:
-        super().__init__(f"line {line}, column {column}: {reason}")
+        self.said = say(
+            "line {line}, column {column}: {reason}", line=line, column=column, reason=reason
+        )
+        super().__init__(self.said)
         self.line = line
         self.column = column
         self.reason = reason
@@ -79,7 +86,9 @@ def read_bytes(data: bytes) -> Document:
     A file without anything in it is what a power cut leaves, and no decision of anybody's.
     """
     if not data.strip(b"\0 \t\r\n"):
-        raise JsoncError(1, 1, "the file is empty; write {} into it if nothing shall be set here")
+        raise JsoncError(
+            1, 1, say("the file is empty; write {} into it if nothing shall be set here")
+        )
     text, remark = decode(data)
     return parse(text)._replace(remark=remark)
 
@@ -91,17 +100,18 @@ def decode(data: bytes) -> Tuple[str, str]:
     by itself: whatever letter it is, the rest of the file means the same.
     """
     if len(data) > MAX_BYTES:
-        raise JsoncError(1, 1, f"the file is larger than {MAX_BYTES // 1024} KiB")
+        raise JsoncError(1, 1, say("the file is larger than {most} KiB", most=MAX_BYTES // 1024))
     wide = next((name for start, name in _WIDE if data.startswith(start)), "")
     try:
         text = data.decode(wide or "utf-8-sig", "strict" if wide else "surrogateescape")
     except UnicodeDecodeError:
-        raise JsoncError(1, 1, "this is no readable text; save the file as UTF-8") from None
+        raise JsoncError(1, 1, say("this is no readable text; save the file as UTF-8")) from None
     stray = _STRAY.search(text)
     if stray is None:
         return text, ""
     line = text.count("\n", 0, stray.start()) + 1
-    return _STRAY.sub(_ansi, text), f"line {line} is not UTF-8; it was read as Windows' ANSI"
+    remark = say("line {line} is not UTF-8; it was read as Windows' ANSI", line=line)
+    return _STRAY.sub(_ansi, text), remark
 
 
 def _ansi(match: Match[str]) -> str:
@@ -117,8 +127,9 @@ def parse(text: str) -> Document:
     try:
         marked = _marked(text, starts)
         json.loads(text)  # for the position of what is wrong
-    except json.JSONDecodeError as error:
-        at, reason = _explained(text, error)
+    except (_Fault, json.JSONDecodeError) as error:
+        fault = error if isinstance(error, _Fault) else _explained(text, error)
+        at, reason = fault.position, fault.reason
         line = bisect.bisect_right(starts, at)
         raise JsoncError(line, at - starts[line - 1] + 1, reason) from None
     unfolding = _Unfolding()
@@ -144,13 +155,14 @@ def _without_comma(match: Match[str]) -> str:
 def _marked(text: str, starts: Sequence[int]) -> str:
     """`text` with its line in every name, once its words and brackets are found to be right."""
     if not text.lstrip().startswith("{"):
-        raise _fault("the file must hold one object: { at the beginning, } at the end", text, 0)
+        raise _Fault(say(_ONE_OBJECT, open="{", close="}"), len(text) - len(text.lstrip()))
     pieces: List[str] = []
     done = 0
     opened: List[int] = []
     for index, match in enumerate(_TOKEN.finditer(text)):
         breathe(index, 200)
-        at, token, reason = match.start(), match.group("token"), ""
+        at, token = match.start(), match.group("token")
+        reason: str = ""
         if token[0] == '"' and len(token) > 1:
             if match.group("named"):
                 end = match.end("token")
@@ -159,19 +171,24 @@ def _marked(text: str, starts: Sequence[int]) -> str:
         elif token in ("{", "["):
             opened.append(at)
             if len(opened) > MAX_DEPTH:
-                reason = f"more than {MAX_DEPTH} brackets within each other"
+                reason = say("more than {most} brackets within each other", most=MAX_DEPTH)
         elif token in ("}", "]"):
             closing = _CLOSING[text[opened.pop()]] if opened else token
             if token != closing:
-                reason = f"this {token} should be {closing}"
+                reason = say("this {one} should be {other}", one=token, other=closing)
         elif token not in (",", ":"):
             reason = _wrong(token, named=match.group("named") is not None)
         if reason:
-            raise _fault(reason, text, at)
+            raise _Fault(reason, at)
     if opened:
         bracket, line = text[opened[-1]], _line(starts, opened[-1])
-        reason = f"the {bracket} of line {line} is not closed by {_CLOSING[bracket]}"
-        raise _fault(f"the file ends, but {reason}", text, len(text.rstrip()))
+        reason = say(
+            "the file ends, but the {bracket} of line {line} is not closed by {closing}",
+            bracket=bracket,
+            line=line,
+            closing=_CLOSING[bracket],
+        )
+        raise _Fault(reason, len(text.rstrip()))
     return "".join([*pieces, text[done:]])
 
 
@@ -179,21 +196,23 @@ def _line(starts: Sequence[int], position: int) -> int:
     return bisect.bisect_right(starts, position)
 
 
-def _fault(reason: str, text: str, position: int) -> json.JSONDecodeError:
-    return json.JSONDecodeError(_OURS + reason, text, position)
+class _Fault(Exception):
+    def __init__(self, reason: str, position: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.position = position
 
 
-def _explained(text: str, error: json.JSONDecodeError) -> Tuple[int, str]:
+def _explained(text: str, error: json.JSONDecodeError) -> _Fault:
     """Where it is, and what to do about it."""
     at, said = error.pos, error.msg
-    if said.startswith(_OURS):
-        return at, said[len(_OURS) :]
     if text[at : at + 1] == ",":
-        return at, "there is a comma too many"
+        return _Fault(say("there is a comma too many"), at)
     for known, reason, before in _ADVICE:
         if said.startswith(known):
-            return (len(text[:at].rstrip()) if before else at), reason
-    return at, said
+            place = len(text[:at].rstrip()) if before else at
+            return _Fault(say(reason, brace="}"), place)
+    return _Fault(said, at)
 
 
 class _Pairs(List[Tuple[str, Any]]):
@@ -239,21 +258,22 @@ def _wrong(word: str, *, named: bool) -> str:
     shown = printable(word, 30)
     number = _NUMBER.match(word)
     if named:
-        return 'a name in double quotes is expected here: "name": value'
+        return say(_NAME_EXPECTED)
     if word == "/*":
-        return "this comment /* is not closed by */"
+        return say("this comment /* is not closed by */")
     if word == '"':
-        return 'this text is not closed by "'
+        return say('this text is not closed by "')
     if number is not None:
-        return "this number has too many digits" if len(word) > MAX_DIGITS else ""
+        return say("this number has too many digits") if len(word) > MAX_DIGITS else ""
     if word in _WORDS:
         return ""
     if word.lower() in _WORDS or word == "None":
-        return f"write {word.lower().replace('none', 'null')} instead of {shown}"
+        right = word.lower().replace("none", "null")
+        return say("write {right} instead of {wrong}", right=right, wrong=shown)
     if word.startswith(("'", "’", "“", "”", "‘")):
-        return 'texts stand in straight double quotes, as in "text"'
+        return say('texts stand in straight double quotes, as in "text"')
     if word.startswith("#"):
-        return "a comment begins with //"
+        return say("a comment begins with //")
     if re.match(r"[-+]?[0-9.]", word):
-        return f"{shown} is not a number (write 0.5, without unit or comma)"
-    return f'{shown} is no value; a text stands in double quotes, as in "text"'
+        return say("{word} is not a number (write 0.5, without unit or comma)", word=shown)
+    return say('{word} is no value; a text stands in double quotes, as in "text"', word=shown)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from ..runtime.messages import say
 from ..runtime.records import NamedTuple
 from ..runtime.redaction import Redactor
 from ..runtime.steps import breathe
@@ -87,7 +88,7 @@ class _Merge:
         if self.origins["intervals.status_idle"] is Origin.DEFAULT:
             self.values["intervals.status_idle"] = self.values["intervals.status_update"]
         if self.untold:
-            text = f"and {self.untold} more problems like these"
+            text = say("and {count} more problems like these", count=self.untold)
             self.problems.append(Problem("", Origin.JSON, text))
         problems = self.without_secrets()
         return Loaded(_build(self.values), self.origins, problems, self.new_memory())
@@ -96,11 +97,11 @@ class _Merge:
         path, origin = option.path, Origin.MOONRAKER_CONF
         if option.kind is Kind.TOKEN and not raw.strip():
             return  # left empty: not given
-        called = f"moonraker.conf [{SECTION}]: {option.name}"
+        called = say("moonraker.conf [{section}]: {name}", section=SECTION, name=option.name)
         try:
             reading = read(option, raw)
         except BadValue as error:
-            self.refused(option, called, raw, str(error), self.doubt(option), origin)
+            self.refused(option, called, raw, error.args[0], self.doubt(option), origin)
             return
         self.put(option, self.taken(option, reading, called, origin), origin)
         self.news[path] = raw != self.memory.conf.get(path)
@@ -112,9 +113,10 @@ class _Merge:
         value, told = reading.value, list(reading.left_out)
         if told and option.path == "security.denied_actions":
             value = narrower(option, value, option.cautious if known is None else known)
-            told.append(f"until this is mended, denied are {', '.join(value)}")
-        for sentence in told:
-            self.tell(Problem(option.path, origin, f"{called}: {sentence}"))
+            told.append(say("until this is mended, denied are {actions}", actions=", ".join(value)))
+        for what in told:
+            text = say("{option}: {what}", option=called, what=what)
+            self.tell(Problem(option.path, origin, text))
         return value
 
     def put(self, option: Option, value: Any, origin: Origin) -> None:
@@ -129,15 +131,24 @@ class _Merge:
         safe = cautious(option, value)
         if safe != value:
             self.put(option, safe, Origin.CAUTIOUS)
-            return f"to be safe, {describe_value(option, safe)} is in force"
-        default = " (the default)" if self.origins[option.path] is Origin.DEFAULT else ""
-        return f"{describe_value(option, value)}{default} is in force"
+            return say("to be safe, {value} is in force", value=describe_value(option, safe))
+        if self.origins[option.path] is Origin.DEFAULT:
+            default = describe_value(option, value)
+            return say("{value} (the default) is in force", value=default)
+        return say("{value} is in force", value=describe_value(option, value))
 
     def refused(
         self, option: Option, called: str, raw: Any, error: str, instead: str, origin: Origin
     ) -> None:
-        value = "" if option.secret else f" {shown(raw)} is not valid, it"
-        text = f"{called}:{value} must be {error}; {instead}"
+        places = {"option": called, "wanted": error, "instead": instead}
+        if option.secret:
+            text = say("{option}: must be {wanted}; {instead}", **places)
+        else:
+            text = say(
+                "{option}: {value} is not valid, it must be {wanted}; {instead}",
+                value=shown(raw),
+                **places,
+            )
         self.tell(Problem(option.path, origin, text))
 
     def guard(self, file_name: str) -> None:
@@ -148,11 +159,14 @@ class _Merge:
                 continue
             held = narrower(option, value, old)
             self.put(option, held, Origin.KEPT)
-            text = (
-                f"{path} is no longer written in {file_name}; {describe_value(option, held)} stays "
-                f"in force, since this may not be loosened by accident. If it is meant, write "
-                f"the value that shall count there (the default is "
-                f"{describe_value(option, option.default)})"
+            text = say(
+                "{path} is no longer written in {file}; {value} stays in force, since this may not "
+                "be loosened by accident. If it is meant, write the value that shall count there "
+                "(the default is {default})",
+                path=path,
+                file=file_name,
+                value=describe_value(option, held),
+                default=describe_value(option, option.default),
             )
             self.tell(Problem(path, Origin.KEPT, text))
 
@@ -185,7 +199,11 @@ class _Merge:
         for raw in (*self.tokens, self.values[path]):
             if isinstance(raw, str) and len(raw) <= longest:
                 redactor.add(raw.strip())
-        return tuple(p._replace(text=redactor.known(p.text)) for p in self.problems)
+        told = []
+        for problem in self.problems:
+            clean = redactor.known(problem.text)
+            told.append(problem if clean == problem.text else problem._replace(text=clean))
+        return tuple(told)
 
 
 class _JsonLayer:
@@ -208,7 +226,11 @@ class _JsonLayer:
             for key, value in self.document.tree.items():
                 self.sort(key, value)
             if self.document.remark:
-                text = f"{self.layer.name}: {self.document.remark}; save it as UTF-8"
+                text = say(
+                    "{file}: {remark}; save it as UTF-8",
+                    file=self.layer.name,
+                    remark=self.document.remark,
+                )
                 merge.tell(Problem("", origin, text, explained=True))
         elif before is None:
             self.unclear.update(dict.fromkeys(GUARDED))
@@ -221,13 +243,20 @@ class _JsonLayer:
             elif path in self.unclear:
                 if before is not None and path in before:
                     values[path] = before[path]
-                elif merge.doubt(option).startswith("to be safe"):
-                    safe.append(f"{path}: {describe_value(option, merge.values[path])}")
+                else:
+                    value = merge.values[path]
+                    merge.doubt(option)
+                    if merge.values[path] != value:
+                        safe.append(f"{path}: {describe_value(option, merge.values[path])}")
             if path in values:
                 merge.put(option, values[path], origin)
                 merge.news[path] = before is None or values[path] != before.get(path)
         if safe and self.layer.document is not None:
-            text = f"{self.layer.name}: to be safe, in force are {'; '.join(safe)}"
+            text = say(
+                "{file}: to be safe, in force are {values}",
+                file=self.layer.name,
+                values="; ".join(safe),
+            )
             merge.problems.append(Problem("security", origin, text))  # however many there are
         if self.layer.document is not None or before is not None:
             merge.remembered[self.layer.name] = values
@@ -236,7 +265,7 @@ class _JsonLayer:
         path, origin = option.path, self.layer.origin
         if path == "printer_token":
             self.merge.tokens.append(raw)
-        called = f"{self.where(path)}: {path}"
+        called = say("{place}: {path}", place=self.where(path), path=path)
         pieces = self.document.repeated.get(path, ())
         if pieces and option.kind is not Kind.MAP:
             raw = self.one_of(option, pieces)
@@ -248,10 +277,10 @@ class _JsonLayer:
         except BadValue as error:
             if known is not None:
                 values[path] = known
-                instead = f"{describe_value(option, known)} stays in force"
+                instead: str = say("{value} stays in force", value=describe_value(option, known))
             else:
                 instead = self.merge.doubt(option)
-            self.merge.refused(option, called, raw, str(error), instead, origin)
+            self.merge.refused(option, called, raw, error.args[0], instead, origin)
             return
         values[path] = self.merge.taken(option, reading, called, origin, known)
 
@@ -271,9 +300,15 @@ class _JsonLayer:
                 line = alike[-1] if alike else 0
             except BadValue:
                 line, best = next(piece for piece in pieces if not _readable(option, piece[1]))
-        counts = f"line {line} counts" if line else "what all of them allow counts"
-        lines = ", ".join(str(line) for line, _ in pieces[:MAX_PROBLEMS])
-        text = f"{self.layer.name}: {path} stands in lines {lines}; {counts}"
+        text = say(
+            "{file}: {path} stands in lines {lines}; {counts}",
+            file=self.layer.name,
+            path=path,
+            lines=", ".join(str(line) for line, _ in pieces[:MAX_PROBLEMS]),
+            counts=say("line {line} counts", line=line)
+            if line
+            else say("what all of them allow counts"),
+        )
         self.merge.tell(Problem(path, self.layer.origin, text))
         return best
 
@@ -294,12 +329,16 @@ class _JsonLayer:
                     self.leaf(path, inner)
 
     def wrong_kind(self, section: str, line: int, value: Any) -> None:
-        place = f"{self.layer.name}, line {line}" if line else self.where(section)
-        text = f'{place}: "{section}" must be an object {{…}}, not {shown(value)}'
+        text = say(
+            '{place}: "{section}" must be an object in braces, not {value}',
+            place=self.at(line) if line else self.where(section),
+            section=section,
+            value=shown(value),
+        )
         inside = [option.path for option in OPTIONS if option.path.startswith(section + ".")]
         self.unclear.update(dict.fromkeys(inside))
         if self.before is not None:
-            text += "; what was in force stays"
+            text = say("{sentence}; what was in force stays", sentence=text)
         self.merge.tell(Problem(section, self.layer.origin, text))
 
     def leaf(self, path: str, value: Any) -> None:
@@ -310,7 +349,11 @@ class _JsonLayer:
         if option is not None and option.in_json:
             self.written[path] = value
         elif option is not None:
-            text = f"{self.where(path)}: {path} can be set in moonraker.conf only"
+            text = say(
+                "{place}: {path} can be set in moonraker.conf only",
+                place=self.where(path),
+                path=path,
+            )
             merge.tell(Problem(path, origin, text))
         elif len(merge.problems) >= MAX_PROBLEMS:
             merge.untold += 1  # and not compared with every known name, which takes its time
@@ -328,7 +371,10 @@ class _JsonLayer:
 
     def where(self, path: str) -> str:
         line = self.document.lines.get(path)
-        return f"{self.layer.name}, line {line}" if line else self.layer.name
+        return self.at(line) if line else self.layer.name
+
+    def at(self, line: int) -> str:
+        return say("{file}, line {line}", file=self.layer.name, line=line)
 
 
 def _readable(option: Option, raw: Any) -> bool:
@@ -346,9 +392,9 @@ def _is_remark(key: str) -> bool:
 def describe_value(option: Option, value: Any) -> str:
     """A value in force, for a sentence; of a secret, only whether there is one."""
     if option.secret:
-        return "the token as before" if value else "no token"
+        return say("the token as before") if value else say("no token")
     if value in ("", (), {}):
-        return "nothing"
+        return say("nothing")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
@@ -399,19 +445,26 @@ def missing(settings: Settings, file_name: str = CONFIG_FILE) -> str:
     >>> missing(Settings(server_url="https://h/api.php", printer_token="T"))
     ''
     """
-    what = {
-        "server_url": "the address of the hub, such as https://tmeduca.org/printerhub/api.php",
-        "printer_token": "the token of this printer at the hub",
-    }
-    names = [name for name in what if not getattr(settings, name)]
-    if not names:
-        return ""
-    conf = " and ".join(f'"{name}: …"' for name in names)
-    json = ", ".join(f'"{name}": "…"' for name in names)
-    return (
-        f"Nothing is sent to the hub yet: {' and '.join(names)} must be set. "
-        f"Write {json} into {file_name} (it applies at once), or {conf} below [{SECTION}] in "
-        f"moonraker.conf and restart Moonraker; "
-        + "; ".join(f"{name} is {what[name]}" for name in names)
-        + "."
-    )
+    address = say("the address of the hub, such as https://tmeduca.org/printerhub/api.php")
+    token = say("the token of this printer at the hub")
+    if not settings.server_url and not settings.printer_token:
+        return say(
+            "Nothing is sent to the hub yet: server_url and printer_token must be set. "
+            'Write "server_url": "…", "printer_token": "…" into {file} (it applies at once), or '
+            '"server_url: …" and "printer_token: …" below [tecmedhub] in moonraker.conf and '
+            "restart Moonraker; server_url is {address}; printer_token is {token}.",
+            file=file_name,
+            address=address,
+            token=token,
+        )
+    for name, what in (("server_url", address), ("printer_token", token)):
+        if not getattr(settings, name):
+            return say(
+                "Nothing is sent to the hub yet: {name} must be set. "
+                'Write "{name}": "…" into {file} (it applies at once), or "{name}: …" below '
+                "[tecmedhub] in moonraker.conf and restart Moonraker; {name} is {what}.",
+                name=name,
+                file=file_name,
+                what=what,
+            )
+    return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Tuple
 
+from ..runtime.messages import sentence
 from .model import RemoteControl, Settings
 from .values import Kind, Option
 
@@ -419,9 +420,9 @@ SECTIONS: Dict[str, str] = {
 
 # What client v4 needed and a component of Moonraker does not; with anything below it.
 NO_LONGER_NEEDED: Dict[str, str] = {
-    "moonraker_url": "the plugin runs inside Moonraker and needs no address for it",
-    "file_management.gcode_directory": "downloads go to Moonraker's own gcodes folder",
-    "auto_update": "Moonraker's update manager updates the plugin",
+    "moonraker_url": sentence("the plugin runs inside Moonraker and needs no address for it"),
+    "file_management.gcode_directory": sentence("downloads go to Moonraker's own gcodes folder"),
+    "auto_update": sentence("Moonraker's update manager updates the plugin"),
 }
 
 

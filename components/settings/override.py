@@ -201,30 +201,35 @@ class Override:
         try:
             await self._worker.run(save, self._memory_file, memory)
         except OSError as error:
-            text = (
-                f"What was read last could not be kept in {self._memory_file} "
-                f"({error.strerror or error}): if {self.file_name} is broken at the next start, "
-                "the cautious values will be in force"
+            text = say(
+                "What was read last could not be kept in {memory} ({reason}): if {file} is broken "
+                "at the next start, the cautious values will be in force.",
+                memory=self._memory_file,
+                reason=error.strerror or error,
+                file=self.file_name,
             )
             self._notices.log_once("settings memory", text)
 
     def _tell_errors(self, errors: Mapping[str, str], memory: Memory) -> None:
         self.error = "; ".join(f"{name}: {error}" for name, error in errors.items())
-        told = []
+        told: str = ""
         for name, error in errors.items():
             if name in memory.layers:
-                after = "What it said before stays in force"
+                after = say("What it said before stays in force.")
             else:
-                control = self.loaded.settings.security.remote_control.value
-                after = (
+                after = say(
                     "Since nothing is known of what it said before, the cautious values are in "
-                    f"force (security.remote_control is {control})"
+                    "force (security.remote_control is {control}).",
+                    control=self.loaded.settings.security.remote_control.value,
                 )
-            told.append(f"{name} is not applied: {error}. {after}.")
+            text = say(
+                "{file} is not applied: {error}. {after}", file=name, error=error, after=after
+            )
+            told = say("{first} {second}", first=told, second=text) if told else text
         if told:
-            self._notices.show("config", " ".join(told))
+            self._notices.show("config", told)
         else:
-            self._notices.clear("config", f"{self.file_name} is in order again")
+            self._notices.clear("config", say("{file} is in order again", file=self.file_name))
 
     def _tell(self) -> None:
         """One notice an option, taken back when it is mended; explanations go to the log only."""
@@ -238,7 +243,10 @@ class Override:
             self._notices.clear(key)
         self._shown = set(standing)
         for key, texts in standing.items():
-            self._notices.show(key, ". ".join(texts) + ".")
+            text = texts[0]
+            for other in texts[1:]:
+                text = say("{first}. {second}", first=text, second=other)
+            self._notices.show(key, say("{sentence}.", sentence=text))
 
     async def _lay_down(self, folder: Path) -> None:
         try:
@@ -279,9 +287,9 @@ def _find(folder: Path, own: str, known: Optional[_Signature]) -> Optional[_Foun
         try:
             document = read_bytes(_read(folder / name))
         except JsoncError as error:
-            errors[name] = str(error)
+            errors[name] = error.said
         except OSError as error:
-            errors[name] = f"it cannot be read ({error.strerror or error})"
+            errors[name] = say("it cannot be read ({reason})", reason=error.strerror or error)
         layers.append(Layer(name, document, origin))
     return _Found(signature, tuple(reversed(layers)), errors)
 

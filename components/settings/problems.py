@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Optional, Tuple
 
 from ..runtime.loose import printable
+from ..runtime.messages import say
 from ..runtime.records import NamedTuple
 from .caution import GUARDED
 from .model import Origin
@@ -29,15 +30,25 @@ def no_longer_needed(path: str, origin: Origin, place: str) -> Optional[Problem]
     for known, why in NO_LONGER_NEEDED.items():
         name = known if origin is Origin.JSON else known.replace(".", "_")
         if path == name or path.startswith((name + ".", name + "_")):
-            text = f"{place}: {name} is no longer needed: {why}; it can be deleted"
+            text = say(
+                "{place}: {name} is no longer needed: {why}; it can be deleted",
+                place=place,
+                name=name,
+                why=say(why),
+            )
             return Problem(known, origin, text, explained=True)
     return None
 
 
 def unknown(path: str, origin: Origin, place: str) -> Problem:
     near = nearest(path, origin) or (_section(path) if origin is Origin.JSON else "")
-    hint = f"did you mean {near}?" if near else "it is ignored"
-    text = f'{place}: there is no option "{printable(path, MAX_NAME)}"; {hint}'
+    hint = say("did you mean {name}?", name=near) if near else say("it is ignored")
+    text = say(
+        '{place}: there is no option "{name}"; {hint}',
+        place=place,
+        name=printable(path, MAX_NAME),
+        hint=hint,
+    )
     return Problem(path[:MAX_NAME], origin, text)
 
 

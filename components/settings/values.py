@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
 from ..runtime.loose import printable
+from ..runtime.messages import say, sentence
 from ..runtime.records import NamedTuple
 from ..runtime.redaction import mask_url
 
@@ -106,33 +107,56 @@ def read(option: Option, raw: Any) -> Reading:
     return Reading(_SCALARS[option.kind](option, raw))
 
 
+_UNITS: Dict[str, str] = {
+    "seconds": sentence("seconds"),
+    "days": sentence("days"),
+    "videos": sentence("videos"),
+    "files": sentence("files"),
+    "frames a second": sentence("frames a second"),
+}
+
+
 def allowed(option: Option) -> str:
     """What may be written, for people: completes "must be"."""
-    kind = option.kind
-    unit = f" {option.unit}" if option.unit else ""
+    kind, limit, items = option.kind, option.limit, option.items
     if kind in (Kind.INTEGER, Kind.NUMBER):
-        whole = "a whole number" if kind is Kind.INTEGER else "a number"
-        return f"{whole} from {figure(option.low)} to {figure(option.high)}{unit}"
+        unit = say(_UNITS.get(option.unit, option.unit))
+        span = say("from {low} to {high}", low=figure(option.low), high=figure(option.high))
+        if option.unit:
+            span = say("{span} {unit}", span=span, unit=unit)
+        if kind is Kind.INTEGER:
+            return say("a whole number {span}", span=span)
+        return say("a number {span}", span=span)
     if kind is Kind.CHOICE:
-        return "one of " + ", ".join(option.choices)
-    if kind is Kind.TEXT:
-        return f"one line of text, at most {option.limit} characters"
-    if kind is Kind.MAP:
-        return f"at most {MAX_MAP_KEYS} names, each with a text or number"
-    return {
-        Kind.BOOLEAN: "true or false",
-        Kind.TOKEN: f"1 to {option.limit} characters in one line",
-        Kind.URL: "an http:// or https:// address with a host and without user name or password",
-        Kind.PROXY: "http://host:port, with user:password@ before the host if need be, or none",
-        Kind.PATH: "the whole path of a file, such as /etc/ssl/certs/school.pem",
-        Kind.FOLDER: "empty or a plain folder name such as tecmedhub (no .., no leading / or dot)",
-        Kind.FILE: "a plain file name ending in .json, inside Moonraker's config folder",
-        Kind.TEXTS: f"a list of at most {option.items} texts of at most {option.limit} characters",
-        Kind.URLS: f"a list of at most {option.items} http:// or https:// addresses with a host",
-        Kind.PATTERNS: f"a list of at most {option.items} names such as M117 or G*",
-        Kind.ACTIONS: f"a list of at most {option.items} action names such as reboot",
-        Kind.HOSTS: f"a list of at most {option.items} hosts such as files.example.org:8080",
-    }[kind]
+        return say("one of {choices}", choices=", ".join(option.choices))
+    template = _ALLOWED[kind]
+    if "{" not in template:
+        return say(template)
+    return say(template, limit=limit, items=items, most=MAX_MAP_KEYS)
+
+
+_ALLOWED: Dict[Kind, str] = {
+    Kind.TEXT: sentence("one line of text, at most {limit} characters"),
+    Kind.MAP: sentence("at most {most} names, each with a text or number"),
+    Kind.BOOLEAN: sentence("true or false"),
+    Kind.TOKEN: sentence("1 to {limit} characters in one line"),
+    Kind.URL: sentence(
+        "an http:// or https:// address with a host and without user name or password"
+    ),
+    Kind.PROXY: sentence(
+        "http://host:port, with user:password@ before the host if need be, or none"
+    ),
+    Kind.PATH: sentence("the whole path of a file, such as /etc/ssl/certs/school.pem"),
+    Kind.FOLDER: sentence(
+        "empty or a plain folder name such as tecmedhub (no .., no leading / or dot)"
+    ),
+    Kind.FILE: sentence("a plain file name ending in .json, inside Moonraker's config folder"),
+    Kind.TEXTS: sentence("a list of at most {items} texts of at most {limit} characters"),
+    Kind.URLS: sentence("a list of at most {items} http:// or https:// addresses with a host"),
+    Kind.PATTERNS: sentence("a list of at most {items} names such as M117 or G*"),
+    Kind.ACTIONS: sentence("a list of at most {items} action names such as reboot"),
+    Kind.HOSTS: sentence("a list of at most {items} hosts such as files.example.org:8080"),
+}
 
 
 def figure(number: Any) -> str:
@@ -146,18 +170,18 @@ def figure(number: Any) -> str:
 def shown(raw: Any) -> str:
     """A value in a sentence: short, in one line, without credentials."""
     if isinstance(raw, Mapping):
-        return "an object {…}"
+        return say("an object {…}")
     if isinstance(raw, (list, tuple)):
         if len(raw) != 1:
-            return f"a list of {len(raw)}"
-        return f"[{shown(raw[0])}]"
+            return say("a list of {count}", count=len(raw))
+        return say("[{item}]", item=shown(raw[0]))
     if isinstance(raw, str):
         text = printable(json.dumps(mask_url(raw[: 4 * MAX_SHOWN]), ensure_ascii=False))
         return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 2] + '…"'
     if raw is None or isinstance(raw, bool):
         return json.dumps(raw)
     if isinstance(raw, int) and raw.bit_length() > 64:
-        return "a huge number"
+        return say("a huge number")
     return str(raw)[:MAX_SHOWN]
 
 
@@ -205,7 +229,7 @@ def _token(option: Option, raw: Any) -> str:
     if not text:
         raise BadValue(allowed(option))
     if is_secrets_template(text):
-        raise BadValue("the token itself: {secrets…} is read in moonraker.conf only")
+        raise BadValue(say("the token itself: {secrets…} is read in moonraker.conf only"))
     return text
 
 
@@ -363,23 +387,37 @@ def _read_list(option: Option, raw: Any) -> Reading:
     wrong = ""
     for index, item in enumerate(raw):
         if len(taken) == option.items:
-            left_out.append(f"only the first {option.items} of {len(raw)} items are taken")
+            counts = {"taken": option.items, "all": len(raw)}
+            left_out.append(say("only the first {taken} of {all} items are taken", **counts))
             break
         if index == most:
-            left_out.append(f"only the first {most} items are looked at")
+            left_out.append(say("only the first {count} items are looked at", count=most))
             break
         try:
             value = _item(option, item, explain=len(left_out) < MAX_TOLD)
         except BadValue as error:
             if len(left_out) < MAX_TOLD:
-                left_out.append(f"item {index + 1}, {shown(item)}, is left out: it must be {error}")
+                left_out.append(
+                    say(
+                        "item {number}, {item}, is left out: it must be {wanted}",
+                        number=index + 1,
+                        item=shown(item),
+                        wanted=error.args[0],
+                    )
+                )
             if not wrong:
-                wrong = f"; item {index + 1}, {shown(item)}, must be {error}"
+                wrong = say(
+                    "{list}; item {number}, {item}, must be {wanted}",
+                    list=allowed(option),
+                    number=index + 1,
+                    item=shown(item),
+                    wanted=error.args[0],
+                )
             continue
         if value and value not in taken:
             taken.append(value)
     if raw and not taken:
-        raise BadValue(allowed(option) + (wrong if option.choices else ""))
+        raise BadValue(wrong if wrong and option.choices else allowed(option))
     return Reading(tuple(taken), tuple(left_out))
 
 
@@ -396,25 +434,36 @@ def _lines(text: str, most: int, *, commas: bool) -> List[str]:
 def _item(option: Option, raw: Any, *, explain: bool) -> str:
     """The item as it is taken, or `BadValue`; to `explain` may take a comparison with all names."""
     if option.kind is Kind.URLS:
-        wanted = "an http:// or https:// address with a host"
+        wanted: str = say("an http:// or https:// address with a host")
         text = _one_line(raw, MAX_URL, wanted)
         if text.startswith("/"):
-            wanted = f"a whole address, such as http://127.0.0.1{text[:100]}"
+            wanted = say(
+                "a whole address, such as {address}", address=f"http://127.0.0.1{text[:100]}"
+            )
         check_url(text, wanted, credentials=True)  # cameras do ask for a user name and password
         return text
-    text = _one_line(raw, option.limit, f"one line of text, at most {option.limit} characters")
+    text = _one_line(
+        raw,
+        option.limit,
+        say("one line of text, at most {limit} characters", limit=option.limit),
+    )
     if option.kind is Kind.PATTERNS and not re.match(r"[\w*?\-.\[\]]+\Z", text):
-        raise BadValue("a name such as M117 or G*")
+        raise BadValue(say("a name such as M117 or G*"))
     if option.kind is Kind.ACTIONS:
         text = re.sub(r"[\s-]+", "_", text).lower()
         if not re.match(r"[a-z0-9_]+\Z", text):
-            raise BadValue("an action name such as reboot")
+            raise BadValue(say("an action name such as reboot"))
         if option.choices and text not in option.choices:
             near = closest(text, option.choices) if explain else ""
-            hint = f"did you mean {near}?" if near else "docs/commands.md lists them"
-            raise BadValue(f"an action that exists ({hint})")
+            hint = (
+                say("did you mean {name}?", name=near)
+                if near
+                else say("docs/commands.md lists them")
+            )
+            raise BadValue(say("an action that exists ({hint})", hint=hint))
     if option.kind is Kind.HOSTS:
-        check_url(text if "://" in text else f"http://{text}", "a host such as files.example.org")
+        wanted = say("a host such as files.example.org")
+        check_url(text if "://" in text else f"http://{text}", wanted)
     return text
 
 
@@ -427,20 +476,24 @@ def _read_map(option: Option, raw: Any) -> Reading:
     left_out: List[str] = []
     for index, (key, value) in enumerate(raw.items()):
         if index == LOOKED_AT * MAX_MAP_KEYS:
-            left_out.append(f"only the first {index} names are looked at")
+            left_out.append(say("only the first {count} names are looked at", count=index))
             break
         name = _name(key)
         if name.startswith("_") or value is None:
             continue
         if len(taken) == MAX_MAP_KEYS:
-            left_out.append(f"only the first {MAX_MAP_KEYS} of {len(raw)} names are taken")
+            counts = {"taken": MAX_MAP_KEYS, "all": len(raw)}
+            left_out.append(say("only the first {taken} of {all} names are taken", **counts))
             break
         checked = _scalar(value, option.limit)
         if name and checked is not None:
             taken[name] = checked
         elif len(left_out) < MAX_TOLD:
             left_out.append(
-                f"{shown(key)} is left out: it must be a short name with a text or number"
+                say(
+                    "{name} is left out: it must be a short name with a text or number",
+                    name=shown(key),
+                )
             )
     return Reading(taken, tuple(left_out))
 

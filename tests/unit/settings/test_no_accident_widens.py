@@ -3,6 +3,7 @@ the hub from doing is allowed for that.
 """
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from hypothesis import HealthCheck, given, note
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from components.runtime import steps
 from components.runtime.supervisor import Supervisor
+from components.settings import memory
 from components.settings.caution import GUARDED, cautious, wider
 from components.settings.conf import ConfValues
 from components.settings.loader import Loaded, merge, value_of
@@ -79,6 +82,16 @@ def widened(now: dict[str, Any], before: dict[str, Any]) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[None]:
+    """Nobody else wants the interpreter, and no power fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps.time, "sleep", lambda seconds: None)
+        patch.setattr(memory.os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.mark.usefixtures("hasty")
 @hypothesis_settings(
     max_examples=CASES, suppress_health_check=list(HealthCheck), deadline=None, database=None
 )
