@@ -39,6 +39,7 @@ from .printer.host import Host
 from .printer.job_queue import JobQueue
 from .printer.jobs import Jobs
 from .printer.klippy import Printer
+from .printer.pauses import Pauses, read_piece
 from .printer.slicer_words import read_words
 from .printer.snapshot import Snapshot
 from .runtime.ground import Ground, solid_ground
@@ -155,7 +156,19 @@ class TecMedHub:
         self.host = Host(self.server, gcodes)
         self.files = GcodeFiles(self.server, gcodes, self.worker, self.supervisor)
         self.file_rows = FileRows()
-        self.jobs = Jobs(self.server, self.clock, *self.flags.kept("job"))
+        self.pauses = Pauses(
+            self.server,
+            self.printer,
+            self.clock,
+            self.supervisor,
+            read=lambda name, start, length: self.worker.run(
+                read_piece, str(gcodes / name), start, length
+            ),
+            tell=lambda: self.cadence.news("reason of a pause"),
+        )
+        self.jobs = Jobs(
+            self.server, self.clock, *self.flags.kept("job"), explain=self.pauses.explain
+        )
         self.job_queue = JobQueue(self.server)
         self.history = History(self.server, self.jobs, *self.flags.kept("history"))
 
@@ -339,6 +352,7 @@ class TecMedHub:
         on("webcam:webcams_changed", self.camera_rooms.webcams_changed)
         for room in (
             self.printer,
+            self.pauses,
             self.host,
             self.files,
             self.jobs,
@@ -482,6 +496,7 @@ class TecMedHub:
                 last_completed=self.history.last_completed,
                 bed_status=in_language(self.bed_word(), self.language),
                 job_id=self.jobs.current_id,
+                reason=in_language(self.pauses.reason, self.language),
                 null_times=self.client.features.null_times,
                 extras=extras,
             )

@@ -17,6 +17,7 @@ from typing import Any, Callable, List, Mapping, Optional
 from ..runtime.clock import Clock
 from ..runtime.loose import as_dict, as_float, as_text
 from ..runtime.records import NamedTuple
+from .console import plain_words
 from .snapshot import Job, KlippyState
 
 BUSY = ("printing", "paused")
@@ -288,7 +289,7 @@ def job_of(stats: Mapping[str, Any]) -> Job:
     return Job(
         state=as_text(stats.get("state")),
         filename=as_text(stats.get("filename")),
-        message=as_text(stats.get("message")),
+        message=plain_words(as_text(stats.get("message"))),
         print_duration=as_float(stats.get("print_duration"), 0.0) or 0.0,
         total_duration=as_float(stats.get("total_duration"), 0.0) or 0.0,
         filament_used=as_float(stats.get("filament_used"), 0.0) or 0.0,

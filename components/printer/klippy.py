@@ -17,6 +17,7 @@ from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from ..settings.model import LiveSettings, Settings
 from . import part_fan
+from .console import Console, plain_words
 from .jobs import job_of
 from .machine import Machine
 from .news import Measure, news_of
@@ -71,6 +72,8 @@ class Printer:
         self._listeners: List[Listener] = []
         self._waiters: List[Tuple[Callable[[Snapshot], bool], "asyncio.Future[bool]"]] = []
         self._measure = Measure(clock, lambda: self._changed(news=True))
+        self.console = Console(clock)
+        self.pause_asked = float("-inf")  # monotonic, of the hub's last pause
         self._fan_asked = (0.0, float("-inf"))  # what M106 asked for last, and when
         told = Told(self._on_begun, self._on_diff, self._on_lost, self._on_doubt)
         self._subscription = Subscription(server, supervisor, notices, clock, live, told)
@@ -87,6 +90,7 @@ class Printer:
         on("server:klippy_shutdown", self._on_klippy_state)
         on("server:klippy_disconnect", self._on_klippy_disconnect)
         on("klippy_connection:gcode_received", self._on_script)
+        on("server:gcode_response", self.console.hear)
         on("file_manager:metadata_processed", self._on_metadata)
 
     def _on_klippy_started(self, state: Any) -> None:
@@ -122,7 +126,7 @@ class Printer:
             # A job started before everyone has subscribed would be one that Moonraker never heard
             # of: ready is what we have seen, not what we were told.
             self._klippy = KlippyState.STARTUP
-        self._message = " ".join(as_text(message).split())[:LONGEST_MESSAGE]
+        self._message = plain_words(" ".join(as_text(message).split()))[:LONGEST_MESSAGE]
         self._changed(news=True)
 
     def _on_settings(self, old: Settings, new: Settings) -> None:
@@ -312,6 +316,7 @@ class Printer:
         await self._ask("emergency_stop")
 
     async def pause(self) -> None:
+        self.pause_asked = self._clock.monotonic()
         await self._ask("pause_print")
 
     async def resume(self) -> None:
@@ -352,4 +357,5 @@ class Printer:
         try:
             await getattr(apis, method)(*args)
         except self._server.error as error:
-            raise PrinterError(" ".join(str(error).split())[:LONGEST_MESSAGE]) from None
+            said = plain_words(" ".join(str(error).split()))
+            raise PrinterError(said[:LONGEST_MESSAGE]) from None

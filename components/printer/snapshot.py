@@ -13,6 +13,7 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from ..runtime.loose import as_bool, as_float, as_text
 from ..runtime.records import NamedTuple
+from .console import plain_words
 from .machine import HEATER_FAMILIES, Machine, family
 from .part_fan import part_speed
 from .progress import Course, FileFacts
@@ -241,7 +242,7 @@ def read_job(objects: Objects, course: Course) -> Job:
     return Job(
         state=as_text(stats.get("state")),
         filename=as_text(stats.get("filename")),
-        message=as_text(stats.get("message")),
+        message=plain_words(as_text(stats.get("message"))),
         progress=course.progress,
         print_duration=as_float(stats.get("print_duration"), 0.0) or 0.0,
         total_duration=as_float(stats.get("total_duration"), 0.0) or 0.0,

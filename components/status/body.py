@@ -38,6 +38,7 @@ class Report(NamedTuple):
     bed_status: str
     job_id: str = ""
     image: str = ""
+    reason: str = ""  # of a pause
     null_times: bool = False  # the hub wants null for a time that is not known
     extras: Mapping[str, Any] = {}  # what other rooms add under names of their own
 
@@ -235,7 +236,7 @@ def _further(r: Report) -> Dict[str, Any]:
     return {
         "print_state": now.job.state,
         "klippy_state": now.klippy.value,
-        "state_message": state_message(now),
+        "state_message": state_message(now, r.reason),
         "print_flow": percent(now.extrude_factor),
         "heaters": _heaters(r),
         "fans": {name: percent(speed) for name, speed in now.fans.items()},
@@ -250,15 +251,16 @@ def _further(r: Report) -> Dict[str, Any]:
     }
 
 
-def state_message(snapshot: Snapshot) -> str:
-    """Why the printer is as it is: Klippy's words when it is not ready, else the job's, else what
-    M117 shows.
+def state_message(snapshot: Snapshot, reason: str = "") -> str:
+    """Why the printer is as it is: Klippy's words when it is not ready, else the job's, else
+    `reason` while it is paused, else what M117 shows.
     """
     if snapshot.doubt:
         return snapshot.doubt
     if not snapshot.ready:
         return snapshot.message
-    return snapshot.job.message or snapshot.display_message
+    paused = reason if snapshot.paused else ""
+    return snapshot.job.message or paused or snapshot.display_message
 
 
 def build_body(report: Report) -> Dict[str, Any]:

@@ -314,3 +314,11 @@ def test_history_and_the_last_completed(stack: Stack) -> None:
     updated(stack, 2)
     again = seen(stack, "the history", lambda s: len(s["history"]) == 2)
     assert again["last_completed"] == over["last_completed"]
+
+
+@pytest.mark.parametrize("line", ["M600", "M25"])
+def test_the_reason_of_a_pause(make_stack: Callable[..., Stack], line: str) -> None:
+    stack = make_stack(extra_config="[gcode_macro M600]\ngcode:\n    PAUSE\n")
+    stack.put("p.gcode", make_gcode(seconds=10, hotend=0, bed=0, body=line))
+    stack.print("p.gcode")
+    state(stack, "paused", f"pausada por {line} en el archivo")  # the hub speaks Spanish
