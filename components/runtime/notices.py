@@ -143,7 +143,8 @@ class Notices:
         first time only.
         """
         told = f"{type(error).__name__}: {error}"
-        self.log_once(f"{place}: {told}", f"{text}: {told}", level=logging.ERROR, exc_info=error)
+        whole = say("{what}: {error}", what=text, error=told)
+        self.log_once(f"{place}: {told}", whole, level=logging.ERROR, exc_info=error)
 
     def _note_end(self, identity: str) -> None:
         ends = self._ends.pop(identity, None) or deque(maxlen=NEWS_AN_HOUR)
@@ -169,6 +170,11 @@ class Notices:
         reaches Klipper.
         """
         self._console(for_pages(f"// TecMedHub: {self._told_as(line)}"))
+
+    @property
+    def language(self) -> str:
+        """What people read here: "en" or "es"."""
+        return self._language()
 
     @property
     def standing(self) -> List[Notice]:

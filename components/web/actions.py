@@ -40,7 +40,7 @@ class Actions:
         restarts.
         """
         await self._rooms.commands.set_remote(on, by)
-        return f"Remote control is {'on' if on else 'off'}."
+        return say("Remote control is on.") if on else say("Remote control is off.")
 
     async def snapshot(self) -> str:
         return await self._rooms.cameras.snapshot()
@@ -51,9 +51,11 @@ class Actions:
     async def cancel_download(self, name: str) -> str:
         if not self._rooms.transfers.cancel(name):
             raise Refused(
-                "There is no such download." if name else "There is no download to cancel."
+                say("There is no such download.")
+                if name
+                else say("There is no download to cancel.")
             )
-        return "The download is cancelled."
+        return say("The download is cancelled.")
 
     async def test_connection(self) -> Dict[str, Any]:
         """Send a status now, whatever the back-off says, and tell how it went."""
@@ -66,7 +68,7 @@ class Actions:
         skew = rooms.client.clock_skew
         return {
             "ok": reply.ok,
-            "message": reply.sentence or "The hub took a status.",
+            "message": reply.sentence or say("The hub took a status."),
             "failure": None if reply.failure is None else reply.failure.value,
             "http_status": reply.status,
             "milliseconds": round(reply.seconds * 1000, 1),

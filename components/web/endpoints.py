@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Union
 from ..printer import moonraker_compat
 from ..runtime.logs import LOG_FILE, logs_folder
 from ..runtime.loose import as_bool, as_float, as_int, as_text
+from ..runtime.messages import in_language, say
 from ..runtime.records import NamedTuple
 from .actions import Actions, Refused
 from .bundle import Bundle, tail
@@ -158,19 +159,23 @@ class Endpoints:
             except asyncio.CancelledError:
                 raise
             except Refused as refusal:
-                result = {"ok": False, "message": str(refusal)}
+                result = {"ok": False, "message": refusal.args[0]}
             except Exception as error:
                 self._rooms.notices.log_fault(
-                    f"endpoint {row.name}", f"The endpoint {PREFIX}{row.name} failed", error
+                    f"endpoint {row.name}",
+                    say("The endpoint {path} failed", path=PREFIX + row.name),
+                    error,
                 )
-                result = {
-                    "ok": False,
-                    "message": f"This is a fault of the plugin ({type(error).__name__}); "
-                    "tecmedhub.log has it.",
-                }
+                fault = say(
+                    "This is a fault of the plugin ({error}); tecmedhub.log has it.",
+                    error=type(error).__name__,
+                )
+                result = {"ok": False, "message": fault}
             if isinstance(result, bytes):
                 return result
-            return plain(result, self._rooms.redactor.known)
+            known = self._rooms.redactor.known
+            language = as_text(request.args.get("lang")).lower()[:2] or self._rooms.notices.language
+            return plain(result, lambda text: known(in_language(text, language)))
 
         return handle
 
@@ -236,7 +241,7 @@ class Endpoints:
         else:
             shot = await cameras.view(name, max(max_age, FRESHEST))
         if shot is None:
-            raise Refused("There is no picture of that camera yet.")
+            raise Refused(say("There is no picture of that camera yet."))
         jpeg: bytes = shot.jpeg
         return jpeg
 
@@ -262,8 +267,10 @@ class Endpoints:
             return {"dry_run": True, "files": await self._actions.cleanup_plan()}
         if not as_bool(request.args.get("confirm")):
             raise Refused(
-                "Nothing was deleted: look at GET /server/tecmedhub/cleanup first, then post "
-                "confirm=true."
+                say(
+                    "Nothing was deleted: look at GET /server/tecmedhub/cleanup first, then post"
+                    " confirm=true."
+                )
             )
         return dict(_done(""), dry_run=False, files=await self._actions.cleanup())
 

@@ -42,7 +42,7 @@ def plain(value: Any, redact: Callable[[str], str], depth: int = 0) -> Any:
         }
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(inner, redact, depth + 1) for inner in value]
-    return redact(str(value))
+    return redact(value if isinstance(value, str) else str(value))  # a Message keeps its places
 
 
 def _text(value: str, redact: Callable[[str], str]) -> str:

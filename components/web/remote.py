@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict
 
 from ..runtime.loose import as_text
+from ..runtime.messages import say
 from .actions import Refused
 
 if TYPE_CHECKING:
@@ -47,11 +48,17 @@ class RemoteMethods:
             except asyncio.CancelledError:
                 raise
             except Refused as refusal:
-                said = str(refusal)
+                said = refusal.args[0]
             except Exception as error:
-                said = f"{name} failed: {type(error).__name__}; see tecmedhub.log."
+                said = say(
+                    "{name} failed: {error}; see tecmedhub.log.",
+                    name=name,
+                    error=type(error).__name__,
+                )
                 self._rooms.notices.log_fault(
-                    f"remote method {name}", f"The remote method {name} failed", error
+                    f"remote method {name}",
+                    say("The remote method {name} failed", name=name),
+                    error,
                 )
             if said:
                 self._rooms.notices.console(said)
@@ -59,9 +66,10 @@ class RemoteMethods:
         return call
 
     async def _examine(self, params: Dict[str, Any]) -> str:
-        """One console line a check: `LANG=es` for Spanish."""
-        language = as_text(params.get("lang") or params.get("LANG")).lower()[:2] or "en"
-        self._rooms.notices.console("Examining; this takes some seconds.")
+        """One console line a check: `LANG=es` for Spanish, `LANG=en` for English."""
+        asked = as_text(params.get("lang") or params.get("LANG")).lower()[:2]
+        language = asked or self._rooms.notices.language
+        self._rooms.notices.console(say("Examining; this takes some seconds."))
         report = await self._doctor.examine()
         for line in report.lines(language):
             self._rooms.notices.console(line)

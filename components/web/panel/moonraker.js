@@ -53,8 +53,8 @@ class Moonraker {
     return said.result;
   }
 
-  get(name, args) { return this.ask("GET", `/server/tecmedhub/${name}`, args); }
-  post(name, args) { return this.ask("POST", `/server/tecmedhub/${name}`, args); }
+  get(name, args) { return this.ask("GET", `/server/tecmedhub/${name}`, { ...args, lang: Language.now }); }
+  post(name, args) { return this.ask("POST", `/server/tecmedhub/${name}`, { ...args, lang: Language.now }); }
 
   // At most `age` seconds old, where the camera gives one.
   async picture(camera, age) {

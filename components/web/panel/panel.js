@@ -493,7 +493,7 @@ async function examine() {
   known.report = "busy";
   showReport();
   button.setAttribute("aria-busy", "true");
-  const report = await act(button, () => moonraker.get("doctor", { lang: Language.now }), "");
+  const report = await act(button, () => moonraker.get("doctor"), "");
   button.removeAttribute("aria-busy");
   known.report = report && report.checks ? report : null;
   showReport();
