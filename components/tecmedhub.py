@@ -15,7 +15,7 @@ from typing import Any, Awaitable, Dict, Optional
 
 from .cameras.on_demand import CamerasOnDemand
 from .cameras.timelapse_page import TimelapsePage
-from .commands import Command, Commands, Inbox, PrintRequest
+from .commands import Command, Commands, Deeds, Inbox, PrintRequest, Tools
 from .commands.bed import Bed
 from .files.cleanup import Cleanup
 from .files.gcode_root import GcodeStore, LoadedFile
@@ -257,21 +257,25 @@ class TecMedHub:
         self.workers = (self.worker, pictures)
         self.bed = Bed(self.live, self.flags, self.notices, self.clock, self.jobs)
         self.commands = Commands(
-            printer=self.printer,
-            ledger=ledger.Ledger(self.database, self.logs.redactor),
-            flags=self.flags,
-            bed=self.bed,
-            hub_now=self.client.now,
-            hub_time_known=lambda: self.client.clock_skew is not None,
-            fetch=self._fetch,
-            find_local=self._why_not_printable,
-            hooks={
-                "cancel_download": self._cancel_download,
-                "snapshot": lambda command: self.cameras.snapshot(),
-                "timelapse_now": lambda command: self.timelapse.render_now(),
-            },
-            told_errors=(TransferError,),
-            **common,
+            Tools(
+                printer=self.printer,
+                ledger=ledger.Ledger(self.database, self.logs.redactor),
+                flags=self.flags,
+                bed=self.bed,
+                hub_now=self.client.now,
+                hub_time_known=lambda: self.client.clock_skew is not None,
+                **common,
+            ),
+            Deeds(
+                fetch=self._fetch,
+                find_local=self._why_not_printable,
+                hooks={
+                    "cancel_download": self._cancel_download,
+                    "snapshot": lambda command: self.cameras.snapshot(),
+                    "timelapse_now": lambda command: self.timelapse.render_now(),
+                },
+                told_errors=(TransferError,),
+            ),
         )
         self.inbox = Inbox(self.commands.take, self.supervisor, self.poller.stir)
 
@@ -341,7 +345,7 @@ class TecMedHub:
         self.link.subscribe(self.chronicle.link_changed)
         self.link.subscribe(self.cameras.hub_changed)
         self.client.deliver_to(self.inbox.deliver)
-        self.commands.on_result(lambda result: self.reporter.new_result())
+        self.commands.on_result(lambda result: self.reporter.new_result(), running=True)
         self.commands.on_result(self.chronicle.command_ended)
         self.cameras.on_new(lambda shot: news("picture"))
         self.timelapse.on_change(lambda what: news("timelapse"))

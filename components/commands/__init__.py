@@ -1,12 +1,15 @@
 """What the hub asks: read, judged, recorded, carried out, answered.
 
-From a reply to Klippy: `wire` reads it, `policy` judges it by the tables in `actions`, `runner`
-lets it wait in its lane, `orders` and `execution` carry it out and see it happen, `remote.Commands`
-is the door, and `inbox` what the hub's replies come in by.
+From a reply to Klippy: `wire` reads it, `lanes` let it wait behind what came before it, `policy`
+judges it by the tables in `actions` and `danger` and says by `orders` what it comes to, `runner`
+hands that over and sees it happen. `emergency` goes past all of them; `remote.Commands` is the
+door, and `inbox` what the hub's replies come in by. The states of a command's life are a table in
+`store.life`.
 """
 
 from .inbox import Inbox
 from .remote import Commands
+from .tools import Deeds, Tools
 from .wire import Command, PrintRequest
 
-__all__ = ["Command", "Commands", "Inbox", "PrintRequest"]
+__all__ = ["Command", "Commands", "Deeds", "Inbox", "PrintRequest", "Tools"]

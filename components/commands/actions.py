@@ -1,7 +1,7 @@
-"""Every action the hub may ask for, as data: parameters with their bounds, lane, age limit, danger.
+"""Every action the hub may ask for, as data: parameters with their bounds, lane, age limit.
 
 Source of names and bounds: the documentation of client v4 and the hub's protocol notes. What an
-action does is told in `orders` (G-code) and `runner` (everything else).
+action does is told in `orders`, what may disturb a job in `danger`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ class Action(NamedTuple):
     expiry: str  # the field of settings.Expiry
     needs_klippy: bool = True
     level: RemoteControl = RemoteControl.FULL  # the least `remote_control` that allows it
-    dangerous: bool = False  # asks for `confirm: true` while a job is printing or paused
     numbers: Tuple[Parameter, ...] = ()
     main: str = ""  # the parameter that generation 2 writes behind a colon: SET_SPEED:120
 
@@ -55,12 +54,12 @@ _ALL = (
     Action("resume", Lane.CONTROL, "control", level=_JOB),
     Action("cancel", Lane.CONTROL, "control", level=_JOB),
     Action("cancel_download", Lane.CONTROL, "control", False, _JOB, main="file"),
-    Action("home", Lane.GCODE, "gcode", dangerous=True),
-    Action("home_x", Lane.GCODE, "gcode", dangerous=True),
-    Action("home_y", Lane.GCODE, "gcode", dangerous=True),
-    Action("home_z", Lane.GCODE, "gcode", dangerous=True),
+    Action("home", Lane.GCODE, "gcode"),
+    Action("home_x", Lane.GCODE, "gcode"),
+    Action("home_y", Lane.GCODE, "gcode"),
+    Action("home_z", Lane.GCODE, "gcode"),
     Action("heat", Lane.GCODE, "gcode", main="hotend_temp"),
-    Action("cool_down", Lane.GCODE, "gcode", dangerous=True),
+    Action("cool_down", Lane.GCODE, "gcode"),
     Action("set_speed", Lane.GCODE, "gcode", numbers=(SPEED,), main="speed"),
     Action("set_flow", Lane.GCODE, "gcode", numbers=(FLOW,), main="flow"),
     Action("toggle_fan", Lane.GCODE, "gcode"),
@@ -68,13 +67,13 @@ _ALL = (
     Action("fan_off", Lane.GCODE, "gcode"),
     Action("gcode", Lane.GCODE, "gcode", main="gcode"),
     Action("macro", Lane.GCODE, "gcode", main="macro_name"),
-    Action("firmware_restart", Lane.GCODE, "control", False, dangerous=True),
+    Action("firmware_restart", Lane.GCODE, "control", False),
     Action("print", Lane.PRINT, "print", level=_JOB, main="file"),
     Action("print_local", Lane.PRINT, "print", level=_JOB, main="file"),
     Action("snapshot", Lane.CAMERA, "control", False),
     Action("timelapse_now", Lane.CAMERA, "control", False),
-    Action("reboot", Lane.MACHINE, "control", False, dangerous=True),
-    Action("shutdown", Lane.MACHINE, "control", False, dangerous=True),
+    Action("reboot", Lane.MACHINE, "control", False),
+    Action("shutdown", Lane.MACHINE, "control", False),
 )
 ACTIONS: Dict[str, Action] = {action.name: action for action in _ALL}
 EMERGENCY_STOP = "emergency_stop"

@@ -1,67 +1,161 @@
-"""The emergency stop: past every queue, limit and disk, the moment it is found in a reply."""
+"""The emergency stop: past every queue, limit and disk, the moment it is found in a reply.
+
+It is sent again until Klippy shows that it has stopped. Where Klippy does not take it, that is told
+within ten seconds, at the hub and at the printer; and where the operator wants it so, the printer's
+power is switched off (`security.emergency_power_device`).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from typing import Dict, Mapping, Sequence, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
-from ..printer.klippy import Printer, PrinterError
-from ..runtime.notices import Notices
-from ..store.ledger import State
+from ..printer.klippy import PrinterError
+from ..runtime.messages import say
+from ..store.life import State
 from .actions import EMERGENCY_STOP
 from .halt import Halts
+from .tools import Tools
 from .wire import Command
 
-# Seconds in which an id is the same stop; later it stops again: one too many is safer than one too
-# few, and a hub whose database was made anew counts its ids from 1.
-REPEATED = 86_400.0
-CONFIRM_WITHIN = 5.0  # seconds until Klippy must show that it has stopped
-
-_RENEWED = re.compile(r"@[0-9]+$")
+REPEATED = 10.0  # seconds in which an id is the same stop: one too many costs nothing
+AGAIN_AFTER = 1.0  # seconds until a stop that Klippy has not taken is sent again
+AGAIN_LATER = 5.0  # the same, once it has been told
+POWER_AFTER = 3.5  # seconds until the power is switched off: so that it is off after 5
+TOLD_AFTER = 7.0  # seconds until it is told: so that its result is there within 10
 
 Outcome = Tuple[State, str]
+_STOPPED = "the printer is stopped"
 
 
 class EmergencyStop:
-    def __init__(self, printer: Printer, halts: Halts, notices: Notices) -> None:
-        self._printer = printer
+    def __init__(self, tools: Tools, halts: Halts) -> None:
+        self._tools = tools
+        self._printer = tools.printer
         self._halts = halts
-        self._notices = notices
-        self._seen: Dict[str, float] = {}
+        self._seen: Dict[str, float] = {}  # when each was sent, monotonic
+        self._first: "Optional[asyncio.Future[Outcome]]" = None  # what is told within 10 s
+        self._more: "Optional[asyncio.Future[str]]" = None  # beside those
+        self._power: "Optional[asyncio.Future[str]]" = None
+        self._last: "Optional[asyncio.Future[Outcome]]" = None  # what became of it
 
-    def recall(self, received: Mapping[str, float]) -> None:
-        """The stops of former runs: when each was received, by its key."""
-        self._seen = {_RENEWED.sub("", key): at for key, at in received.items()}
+    def repeated(self, command: Command) -> bool:
+        """Whether this very stop was sent only just."""
+        sent = self._seen.get(command.identity)
+        return sent is not None and self._tools.clock.monotonic() - sent < REPEATED
 
-    def renewed(self, command: Command, now: float) -> Command:
-        """The same command, with a key of its own if its id stopped the printer long ago."""
-        before = self._seen.get(command.key)
-        if before is None or now - before < REPEATED:
-            return command
-        return command._replace(key=f"{command.key}@{now:.0f}")
+    def send(self, stops: Sequence[Command], number: int) -> None:
+        """Stop the printer, once for all of these; nothing up to the command `number` runs after
+        it."""
+        now = self._tools.clock.monotonic()
+        self._seen = {key: at for key, at in self._seen.items() if now - at < REPEATED}
+        self._seen.update((command.identity, now) for command in stops)
+        self._halts.note_stop(number)
+        if self._last is None or self._last.done():
+            self._first = asyncio.get_event_loop().create_future()
+            self._last = asyncio.ensure_future(self._until_taken(self._first))
+        else:
+            self._more = asyncio.ensure_future(self._attempt())  # at once, once more
+        self._tools.notices.console(f"Hub: {EMERGENCY_STOP}")
 
-    def known(self, command: Command) -> bool:
-        """Whether this very stop was sent already."""
-        return command.key in self._seen
+    async def first_outcome(self) -> Outcome:
+        """What to tell within ten seconds; `State.RUNNING` if Klippy does not take it."""
+        assert self._first is not None
+        return await asyncio.shield(self._first)
 
-    def send(self, stops: Sequence[Command], now: float) -> "asyncio.Task[Outcome]":
-        """Stop the printer, once for all of these; nothing asked before it runs after it."""
-        for command in stops:
-            self._seen[_RENEWED.sub("", command.key)] = now
-        self._halts.note_stop()
-        task = asyncio.ensure_future(self._stop())
-        self._notices.console(f"Hub: {EMERGENCY_STOP}")
-        return task
+    async def last_outcome(self) -> Outcome:
+        assert self._last is not None
+        return await asyncio.shield(self._last)
 
-    async def _stop(self) -> Outcome:
+    def close(self) -> None:
+        if self._last is not None:
+            self._last.cancel()
+
+    async def _until_taken(self, first: "asyncio.Future[Outcome]") -> Outcome:
+        outcome = await self._stop(first)
+        self._tools.notices.clear("emergency_stop", "The emergency stop has an end.")
+        if not first.done():
+            first.set_result(outcome)
+        return outcome
+
+    async def _stop(self, first: "asyncio.Future[Outcome]") -> Outcome:
+        clock, device = self._tools.clock, self._tools.live.now.security.emergency_power_device
+        began, power = clock.monotonic(), None
+        while True:
+            attempt = asyncio.ensure_future(self._attempt())
+            pause = AGAIN_LATER if first.done() else AGAIN_AFTER
+            if device and power is None:
+                pause = min(pause, max(began + POWER_AFTER - clock.monotonic(), 0.05))
+            taken = await self._taken(attempt, pause)
+            error = attempt.result() if attempt.done() else "it does not answer"
+            attempt.cancel()
+            off, cut = _said_of(device, power)
+            if taken:
+                return State.DONE, f"{cut}; Klippy took it then" if off else _STOPPED
+            gone = not self._printer.snapshot.ready
+            if gone and first.done():
+                ended = (State.FAILED, "Klippy ended and did not take it.")
+                return first.result() if off else ended
+            passed = clock.monotonic() - began
+            if device and power is None and passed >= POWER_AFTER:
+                power = self._power = asyncio.ensure_future(self._cut_power(device))
+            if off and not first.done():
+                first.set_result((State.DONE, f"Klippy did not take it: {cut}"))
+                self._show(say("Klippy did not take an emergency stop: {what}.", what=cut))
+            elif passed >= TOLD_AFTER and not first.done():
+                self._show(
+                    say(
+                        "An emergency stop has come, and Klippy does not take it ({error}): use the"
+                        " switch on the wall. {what}",
+                        error=error,
+                        what=cut,
+                    )
+                )
+                said = (
+                    f"Klippy does not take it ({error}): use the switch on the wall. {cut}".strip()
+                )
+                if gone:
+                    return State.FAILED, said  # there is nobody to send it to
+                first.set_result((State.RUNNING, f"{said} It is sent again until Klippy takes it."))
+
+    async def _attempt(self) -> str:
+        """Send it; why that failed, or ""."""
         try:
             await self._printer.emergency_stop()
         except PrinterError as error:
-            return State.FAILED, str(error)
-        if await self._printer.wait_for(lambda now: not now.ready, CONFIRM_WITHIN):
-            return State.DONE, "the printer is stopped"
-        return State.FAILED, (
-            f"Klippy took it, but reports ready after {CONFIRM_WITHIN:.0f} s: go to the printer and"
-            " switch it off."
-        )
+            return str(error)
+        return ""
+
+    async def _taken(self, attempt: "asyncio.Future[str]", seconds: float) -> bool:
+        """Whether Klippy shows within so many seconds that it has stopped."""
+        for _ in range(3):
+            await asyncio.sleep(0)  # where Klippy is not connected, that shows at once
+        taken = await self._printer.wait_for(lambda now: not now.ready, seconds)
+        if attempt.done() and attempt.result() and taken:
+            await self._tools.clock.sleep(
+                seconds
+            )  # it could not be sent: no sooner than that again
+            return False
+        return taken
+
+    async def _cut_power(self, device: str) -> str:
+        """Why it could not be switched off, or ""."""
+        try:
+            await self._printer.power_off(device)
+        except Exception as error:  # whatever a device of Moonraker's does
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def _show(self, text: str) -> None:
+        self._tools.notices.show("emergency_stop", text)
+
+
+def _said_of(device: str, power: "Optional[asyncio.Future[str]]") -> Tuple[bool, str]:
+    """Whether the power is off, and what there is to say of it."""
+    if power is None:
+        return False, ""
+    if not power.done():
+        return False, f"The power device {device} has not answered yet."
+    if power.result():
+        return False, f"The power device {device} was not switched off: {power.result()}."
+    return True, f"the power device {device} was switched off"

@@ -35,24 +35,6 @@ _MACRO_FORBIDDEN = "\"'\\;#*"
 # run_script).
 _QUEUE_JUMPER = "INTERRUPT"
 
-# Words that move an axis or an extruder, change where the next move goes, or take the job's file
-# away under it.
-_DISTURBING = """
-G0 G1 G2 G3 G5 G10 G11 G12 G17 G18 G19 G20 G21 G27 G28 G29 G30 G31 G32 G33 G34 G38 G53 G54 G60
-G61 G80 G90 G91 G92 M0 M1 M2 M18 M20 M23 M24 M25 M26 M30 M32 M81 M82 M83 M84 M125 M206 M226 M290
-M600 M601 M602 M701 M702 M999 CLEAR_PAUSE SDCARD_PRINT_FILE SDCARD_RESET_FILE SAVE_CONFIG
-RESTART FIRMWARE_RESTART HOST_RESTART TURN_OFF_HEATERS STEPPER_BUZZ FORCE_MOVE
-SET_KINEMATIC_POSITION MANUAL_STEPPER MANUAL_PROBE ACCEPT ABORT PROBE PROBE_ACCURACY
-PROBE_CALIBRATE Z_ENDSTOP_CALIBRATE BED_MESH_CALIBRATE BED_MESH_CLEAR BED_MESH_PROFILE
-BED_TILT_CALIBRATE BED_SCREWS_ADJUST SCREWS_TILT_CALCULATE DELTA_CALIBRATE QUAD_GANTRY_LEVEL
-Z_TILT_ADJUST TEST_RESONANCES SHAPER_CALIBRATE MEASURE_AXES_NOISE AXIS_TWIST_COMPENSATION
-SKEW_PROFILE SET_SKEW RESTORE_GCODE_STATE SET_GCODE_OFFSET SET_STEPPER_ENABLE SET_DUAL_CARRIAGE
-ACTIVATE_EXTRUDER SYNC_EXTRUDER_MOTION SET_EXTRUDER_ROTATION_DISTANCE PID_CALIBRATE
-MPC_CALIBRATE EXCLUDE_OBJECT TUNING_TOWER ENDSTOP_PHASE_CALIBRATE DEBUG_WRITE
-"""
-MOVING = frozenset(_DISTURBING.split())
-STARTS_PRINT = frozenset(("M24", "M23", "M32", "SDCARD_PRINT_FILE"))
-
 
 class Refused(Exception):
     """Why it may not pass, and what to do instead: one sentence for people."""
@@ -65,22 +47,22 @@ class Line(NamedTuple):
     text: str
     word: str
 
-    @property
-    def numbered(self) -> bool:
-        """Whether the word is a letter and a number, as in G28."""
-        return _NUMBERED.fullmatch(self.word) is not None
+    def letters(self) -> Dict[str, str]:
+        """The parameters of a command such as M104, as Klipper reads them."""
+        parts = _PARTS.split(self.text.partition(";")[0].upper())
+        return {parts[i]: parts[i + 1].strip() for i in range(1, len(parts), 2)}
+
+    def named(self) -> Dict[str, str]:
+        """The parameters of a command such as SET_FAN_SPEED; raises `Refused`."""
+        text = self.text.partition(";")[0]
+        return _extended_parameters(text[text.upper().index(self.word) :], self.word)
 
 
 class Script(NamedTuple):
-    """What has passed: the lines to send, and their command words."""
+    """What has passed: the text to send, and its lines."""
 
     text: str
-    words: Tuple[str, ...]
-
-    @property
-    def moving(self) -> Tuple[str, ...]:
-        """The words that would disturb a running print."""
-        return tuple(word for word in self.words if moves(word))
+    lines: Tuple[Line, ...]
 
 
 def read_line(text: str) -> Line:
@@ -124,11 +106,6 @@ def matches_name(word: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(word.upper(), pattern.strip().upper())
 
 
-def moves(word: str) -> bool:
-    """Whether this word may disturb a running print; a tool change does."""
-    return word in MOVING or (word[:1] == "T" and _NUMBERED.fullmatch(word) is not None)
-
-
 def check_script(text: str, patterns: Sequence[str]) -> Script:
     """The script if every line of it may pass; raises `Refused` for the first that may not.
 
@@ -159,7 +136,7 @@ def check_script(text: str, patterns: Sequence[str]) -> Script:
             f"The script holds the word {_QUEUE_JUMPER}, which lets it run past Klippy's queue:"
             " write it otherwise."
         )
-    return Script(script, tuple(line.word for line in kept))
+    return Script(script, tuple(kept))
 
 
 def build_macro_call(name: str, parameters: Mapping[str, Any]) -> str:

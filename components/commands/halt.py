@@ -1,5 +1,5 @@
-"""Emergency stops and shutdowns of Klippy's, as the commands see them: what was asked before one is
-not run after it.
+"""Emergency stops, and Klippy's shutdowns and ends, as the commands see them: what was asked before
+one is not run after it.
 
 Without this, a `home` that waited its turn would run as soon as somebody had restarted the
 firmware.
@@ -11,70 +11,81 @@ import asyncio
 from typing import List, Set
 
 from ..printer.snapshot import KlippyState, Snapshot
-from ..runtime.records import NamedTuple
-from .actions import Action
+from .lanes import Job, Lanes
 
-
-class Epoch(NamedTuple):
-    """How many stops and shutdowns there had been at some moment."""
-
-    stops: int
-    shutdowns: int
+_DOWN = (KlippyState.SHUTDOWN, KlippyState.ERROR, KlippyState.DISCONNECTED)
 
 
 class Halts:
-    """Counts them, and wakes whoever waits for Klippy's answer to something that can no longer
-    succeed."""
+    """Knows up to which command each reaches, and wakes whoever waits for Klippy's answer to
+    something that can no longer succeed."""
 
-    def __init__(self) -> None:
-        self._stops = 0
-        self._shutdowns = 0
-        self._reason = ""
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._stopped = self._fallen = float("-inf")  # the newest command that it strikes
+        self._restarting: float = 0  # the command that restarts Klippy now
+        self._stop_came = False  # since Klippy was last up
         self._waiting: Set["asyncio.Future[None]"] = set()
+        self.falls = 0  # how often Klippy has left
+        self.ended = False  # the last time it was gone altogether: nobody knows what it did
+        self.reason = ""  # why, the last time
 
-    @property
-    def now(self) -> Epoch:
-        return Epoch(self._stops, self._shutdowns)
+    def note_stop(self, number: int) -> None:
+        """An emergency stop: nothing up to this command runs any more."""
+        self._stopped = max(self._stopped, number)
+        self._stop_came = True
+        self._lanes.stir()
 
-    def note_stop(self) -> None:
-        self._stops += 1
-        self._wake("an emergency stop came")
+    def expect_restart(self, job: Job) -> None:
+        """This command restarts Klippy: what was asked behind it runs after that."""
+        self._restarting = job.number
+
+    def restart_over(self, job: Job) -> None:
+        if self._restarting == job.number:
+            self._restarting = 0
 
     def note_change(self, old: Snapshot, new: Snapshot) -> None:
         """A listener for `Printer.subscribe`."""
-        fallen = (KlippyState.SHUTDOWN, KlippyState.ERROR)
-        if new.klippy in fallen and old.klippy not in fallen:
-            self._shutdowns += 1
-            self._wake(f'Klippy stopped: "{new.message or new.klippy.value}"')
+        if new.ready and not old.ready:
+            self._stop_came = False
+        if new.klippy not in _DOWN or new.klippy is old.klippy:
+            return
+        gone = new.klippy is KlippyState.DISCONNECTED
+        if gone or old.klippy not in _DOWN:
+            self.falls += 1
+            self.ended = gone
+            said = f'Klippy stopped: "{new.message or new.klippy.value}"'
+            self.reason = (
+                "an emergency stop came" if self._stop_came else "Klippy ended" if gone else said
+            )
+        if gone and self._restarting:
+            self._fallen = max(self._fallen, self._restarting - 1)
+        elif old.klippy not in _DOWN:
+            self._fallen = self._lanes.newest
+        self._wake()
 
-    def objection(self, since: Epoch, action: Action) -> str:
-        """Why something that was asked at `since` must not run any more; "" if it may."""
-        if since.stops != self._stops:
+    def objection(self, job: Job) -> str:
+        """Why it must not run any more; "" if it may."""
+        if job.number <= self._stopped:
             return "An emergency stop came before its turn: send it again if it is still wanted."
-        if action.needs_klippy and since.shutdowns != self._shutdowns:
-            reason = self._reason[:1].upper() + self._reason[1:]
+        if job.action.needs_klippy and job.number <= self._fallen:
+            reason = self.reason[:1].upper() + self.reason[1:]
             return f"{reason}, before its turn: send it again if it is still wanted."
         return ""
 
-    def struck(self, since: Epoch) -> str:
-        """What halted the printer since then; "" if nothing did."""
-        if since.stops != self._stops:
-            return "an emergency stop came"  # whatever Klippy then says of its shutdown
-        return self._reason if since != self.now else ""
-
-    def waiter(self, since: Epoch) -> "asyncio.Future[None]":
-        """Done at the next halt, or at once if there was one since."""
+    def waiter(self, falls: int) -> "asyncio.Future[None]":
+        """Done when Klippy leaves the next time, or at once if it did since `falls`."""
         future: "asyncio.Future[None]" = asyncio.get_event_loop().create_future()
-        if since != self.now:
+        if falls != self.falls:
             future.set_result(None)
             return future
         self._waiting.add(future)
         future.add_done_callback(self._waiting.discard)
         return future
 
-    def _wake(self, reason: str) -> None:
-        self._reason = reason
+    def _wake(self) -> None:
         waiting: List["asyncio.Future[None]"] = list(self._waiting)
         for future in waiting:
             if not future.done():
                 future.set_result(None)
+        self._lanes.stir()

@@ -1,41 +1,69 @@
-"""What a G-code action sends to Klippy, and by what one sees that it worked. Pure.
+"""What each command comes to: what is sent, and by what one sees that it worked. Pure.
 
-`order_for` also holds every bound that depends on the printer: a value out of range is refused,
-never clamped.
+`order_for` also holds every bound that depends on the printer, for what is asked, however it is
+written: a value out of range is refused, never clamped.
 """
 
 from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Tuple
 
-from ..printer.snapshot import Heater, Snapshot
+from ..printer.klippy import JobQueue
+from ..printer.snapshot import Heater, Job, Snapshot
 from ..runtime.loose import as_float, as_text
 from ..runtime.records import NamedTuple
 from ..settings.model import Security
 from . import gcode
-from .actions import ACTIONS, Parameter
+from .actions import ACTIONS, FAN, FLOW, SPEED, Lane, Parameter
+from .danger import target_of
 from .gcode import Refused
 from .wire import Command
 
 FAN_MAX = 255.0
 CLOSE = 0.02  # of a fan's full speed; Klipper may round and scale it (max_power)
+CONFIRM_WITHIN = 30.0  # seconds after Klippy's answer until the state must show it
+RESTART_WITHIN = 120.0  # seconds that a restarting Klippy may be away
+MACHINE_WITHIN = 120.0  # seconds until a computer that accepted a reboot must have gone
+BEGUN_FOR = 1.0  # seconds that a print must go on to have begun
+
+Predicate = Callable[[Snapshot], bool]
+
+
+class Failed(Exception):
+    """It was tried, and will not happen any more: a sentence for people."""
 
 
 class Order(NamedTuple):
-    """G-code, and the state that shows its success."""
+    """One thing to do, and the state that shows its success."""
 
-    script: str
-    reached: Callable[[Snapshot], bool]
-    done: str  # the result's message
-    missed: Callable[[Snapshot], str]  # what Klippy reports instead
-    good_enough: Callable[[Snapshot], bool] = lambda snapshot: False
-    moving: Tuple[str, ...] = ()  # words that would disturb a job
-    starts_print: bool = False
+    verb: str  # of `Printer`, with `arguments`; "hook" is another room's; "" is nothing to send
+    arguments: Tuple[Any, ...] = ()
+    # The result's message, of the state that was reached; raises `Failed` if that is no success.
+    done: Callable[[Snapshot], str] = lambda now: ""
+    reached: Predicate = lambda now: True
+    good_enough: Predicate = lambda now: False  # after a while
+    missed: Callable[[Snapshot], str] = lambda now: ""  # what Klippy reports instead
+    told: Callable[[Any], str] = as_text  # of what the verb returned: the message, if it has one
+    within: float = CONFIRM_WITHIN
+    settle: float = 0.0  # seconds after which `done` is asked
+    dangers: Tuple[Tuple[str, str], ...] = ()  # (what, why it would disturb a job)
+    prints: bool = False  # it may start a print
+    alone: bool = False  # it must not wait in Klippy's queue behind somebody else's script
+    strikes: bool = False  # no print that was asked before it begins after it
+
+    @property
+    def script(self) -> str:
+        return str(self.arguments[0]) if self.verb == "gcode" else ""
 
 
-def order_for(command: Command, snapshot: Snapshot, security: Security) -> Order:
-    """The order for a command of the G-code lane; raises `Refused` with the reason."""
-    return _BUILDERS[command.action](command, snapshot, security)
+def order_for(command: Command, snapshot: Snapshot, security: Security, path: str) -> Order:
+    """The order for a command at this moment; `path` is where the file of a print lies. Raises
+    `Refused` with the reason."""
+    action = ACTIONS[command.action]
+    if action.lane is Lane.PRINT:
+        return _print(path, snapshot)
+    builder = _BUILDERS.get(command.action)
+    return Order("hook") if builder is None else builder(command, snapshot, security)
 
 
 def read_number(params: Mapping[str, Any], wanted: Parameter) -> float:
@@ -58,9 +86,10 @@ def _home(command: Command, snapshot: Snapshot, security: Security) -> Order:
     axis = command.action[len("home_") :]
     axes = axis or "xyz"
     return Order(
-        script=f"G28 {axis.upper()}".strip(),
+        "gcode",
+        (f"G28 {axis.upper()}".strip(),),
         reached=lambda now: set(axes) <= set(now.homed_axes),
-        done=f"homed {' '.join(axes.upper())}",
+        done=lambda now: f"homed {' '.join(axes.upper())}",
         missed=lambda now: (
             f"Klippy reports these axes as homed: {now.homed_axes.upper() or 'none'}"
         ),
@@ -79,31 +108,30 @@ def _heat(command: Command, snapshot: Snapshot, security: Security) -> Order:
             continue
         if heater is None:
             raise Refused(f"This printer has no {what}: leave {name} out.")
-        if heater.max_temp <= 0:
-            raise Refused(f"The limits of the {what} are not known yet: try again in a moment.")
-        asked.append(
-            (heater, read_number(command.params, Parameter(name, 0, heater.max_temp, "°C")))
-        )
+        asked.append((heater, _temperature(heater, name, given)))
     if not asked:
         raise Refused("heat names no heater: give hotend_temp, bed_temp or both.")
     targets = {heater.name: value for heater, value in asked}
+    told = ", ".join(f"{name} {_number(value)} °C" for name, value in targets.items())
     lines = [
         f"SET_HEATER_TEMPERATURE HEATER={name.split(' ')[-1]} TARGET={_number(value)}"
         for name, value in targets.items()
     ]
     return Order(
-        script="\n".join(lines),
+        "gcode",
+        ("\n".join(lines),),
         reached=lambda now: all(_has_target(now, name, value) for name, value in targets.items()),
-        done=", ".join(f"{name} {_number(value)} °C" for name, value in targets.items()),
+        done=lambda now: told,
         missed=lambda now: "Klippy reports the targets " + _targets(now, targets),
     )
 
 
 def _cool_down(command: Command, snapshot: Snapshot, security: Security) -> Order:
     return Order(
-        script="TURN_OFF_HEATERS",
+        "gcode",
+        ("TURN_OFF_HEATERS",),
         reached=lambda now: not any(heater.target for heater in now.heaters.values()),
-        done="all heaters are off",
+        done=lambda now: "all heaters are off",
         missed=lambda now: "Klippy reports the targets " + _targets(now, now.heaters),
     )
 
@@ -111,9 +139,10 @@ def _cool_down(command: Command, snapshot: Snapshot, security: Security) -> Orde
 def _set_speed(command: Command, snapshot: Snapshot, security: Security) -> Order:
     value = read_number(command.params, ACTIONS["set_speed"].numbers[0])
     return Order(
-        script=f"M220 S{_number(value)}",
+        "gcode",
+        (f"M220 S{_number(value)}",),
         reached=lambda now: abs(now.speed_factor * 100 - value) < 0.1,
-        done=f"speed {_number(value)} %",
+        done=lambda now: f"speed {_number(value)} %",
         missed=lambda now: f"Klippy reports a speed of {_number(now.speed_factor * 100)} %",
     )
 
@@ -121,9 +150,10 @@ def _set_speed(command: Command, snapshot: Snapshot, security: Security) -> Orde
 def _set_flow(command: Command, snapshot: Snapshot, security: Security) -> Order:
     value = read_number(command.params, ACTIONS["set_flow"].numbers[0])
     return Order(
-        script=f"M221 S{_number(value)}",
+        "gcode",
+        (f"M221 S{_number(value)}",),
         reached=lambda now: abs(now.extrude_factor * 100 - value) < 0.1,
-        done=f"flow {_number(value)} %",
+        done=lambda now: f"flow {_number(value)} %",
         missed=lambda now: f"Klippy reports a flow of {_number(now.extrude_factor * 100)} %",
     )
 
@@ -145,9 +175,10 @@ def _fan(value: float, snapshot: Snapshot) -> Order:
         raise Refused("This printer has no part fan ([fan] in printer.cfg).")
     wanted = value / FAN_MAX
     return Order(
-        script=f"M106 S{_number(value)}" if value > 0 else "M107",
+        "gcode",
+        (f"M106 S{_number(value)}" if value > 0 else "M107",),
         reached=lambda now: abs((now.fan_speed or 0.0) - wanted) < (CLOSE if value > 0 else 1e-6),
-        done=f"fan {_number(round(wanted * 100, 1))} %",
+        done=lambda now: f"fan {_number(round(wanted * 100, 1))} %",
         missed=lambda now: (
             f"Klippy reports the fan at {_number(round((now.fan_speed or 0) * 100, 1))} %"
         ),
@@ -160,14 +191,30 @@ def _gcode(command: Command, snapshot: Snapshot, security: Security) -> Order:
     if not isinstance(text, str) or not text.strip():
         raise Refused("The parameter gcode is missing: give the G-code as a text.")
     script = gcode.check_script(text, security.allowed_gcode_patterns)
-    return Order(
-        script=script.text,
-        reached=lambda now: True,
-        done="",
-        missed=lambda now: "",
-        moving=script.moving,
-        starts_print=not gcode.STARTS_PRINT.isdisjoint(script.words),
-    )
+    for line in script.lines:
+        _check_bounds(line, snapshot)
+    return Order("gcode", (script.text,))
+
+
+_BOUNDED = {"M220": SPEED, "M221": FLOW, "M106": FAN}
+
+
+def _check_bounds(line: gcode.Line, snapshot: Snapshot) -> None:
+    """What the actions hold to, for a line of G-code that asks for the same."""
+    target = target_of(line, snapshot)
+    if target is not None and target.value is None:
+        raise Refused(f"{line.word} sets a temperature that is no number: correct it.")
+    if target is not None and target.heater is not None:
+        _temperature(target.heater, line.word, target.value)
+    bounds = _BOUNDED.get(line.word)
+    if bounds is not None and "S" in line.letters():
+        read_number({line.word: line.letters()["S"]}, bounds._replace(name=line.word))
+
+
+def _temperature(heater: Heater, name: str, given: Any) -> float:
+    if heater.max_temp <= 0:
+        raise Refused(f"The limits of {heater.name} are not known yet: try again in a moment.")
+    return read_number({name: given}, Parameter(name, 0, heater.max_temp, "°C"))
 
 
 def _macro(command: Command, snapshot: Snapshot, security: Security) -> Order:
@@ -192,12 +239,148 @@ def _macro(command: Command, snapshot: Snapshot, security: Security) -> Order:
         raise Refused(
             f"{word} is not among security.allowed_macros ({allowed}): allow it on the printer."
         )
+    return Order("gcode", (call,))
+
+
+# The job
+
+
+def _pause(command: Command, snapshot: Snapshot, security: Security) -> Order:
+    if snapshot.paused:
+        return Order("", done=lambda now: "it was paused already")
+    _job(snapshot, "pause")
+
+    def done(now: Snapshot) -> str:
+        if not now.paused:
+            raise Failed(f"The job ended before it could be paused: it is {now.job.state}.")
+        return f"paused {now.job.filename}".strip()
+
+    # A PAUSE while nothing was printed leaves Klipper's is_paused set, and the next without effect.
+    stale = snapshot.flag("pause_resume", "is_paused")
     return Order(
-        script=call,
-        reached=lambda now: True,
-        done="",
-        missed=lambda now: "",
-        moving=(word,) if gcode.moves(word) else (),
+        "gcode" if stale else "pause",
+        ("CLEAR_PAUSE\nPAUSE",) if stale else (),
+        reached=lambda now: now.paused or not now.busy,
+        done=done,
+        missed=_still,
+    )
+
+
+def _resume(command: Command, snapshot: Snapshot, security: Security) -> Order:
+    if snapshot.printing:
+        return Order("", done=lambda now: "it was printing already")
+    _job(snapshot, "resume")
+
+    def done(now: Snapshot) -> str:
+        if now.job.state not in ("printing", "complete"):
+            raise Failed(f"The job did not go on: it is {now.job.state}. {now.job.message}".strip())
+        return f"printing {now.job.filename}".strip()
+
+    by_file = snapshot.paused_by_file
+    return Order(
+        "gcode" if by_file else "resume",
+        ("M24",) if by_file else (),
+        reached=lambda now: not now.paused,
+        done=done,
+        missed=_still,
+    )
+
+
+def _cancel(command: Command, snapshot: Snapshot, security: Security) -> Order:
+    _job(snapshot, "cancel")
+    name = snapshot.job.filename
+    by_file = snapshot.paused_by_file
+    return Order(
+        "gcode" if by_file else "cancel",
+        ("CANCEL_PRINT\nSDCARD_RESET_FILE",) if by_file else (),
+        reached=lambda now: not now.busy or now.job.filename != name,
+        done=lambda now: f"cancelled {name}".strip(),
+        missed=_still,
+        strikes=True,
+    )
+
+
+def _job(snapshot: Snapshot, verb: str) -> None:
+    if not snapshot.busy:
+        raise Refused(f"Nothing is being printed, so there is nothing to {verb}.")
+
+
+def _still(now: Snapshot) -> str:
+    return f"the job is still {now.job.state}"
+
+
+def _print(path: str, snapshot: Snapshot) -> Order:
+    before = snapshot.job
+
+    def over(job: Job) -> bool:
+        return job.state in ("complete", "cancelled", "error") and job != before
+
+    def done(now: Snapshot) -> str:
+        job = now.job
+        if now.busy or not over(job):
+            return f"printing {path}"
+        if job.state == "complete":
+            return f"printed {path}"
+        ending = "was cancelled at once" if job.state == "cancelled" else "failed"
+        raise Failed(f'{path} began and {ending}: "{job.message or "no message"}"')
+
+    return Order(
+        "start_print",
+        (path,),
+        reached=lambda now: (now.busy and now.job.filename == path) or over(now.job),
+        done=done,
+        missed=lambda now: f"{path} did not begin",
+        settle=BEGUN_FOR,
+        prints=True,
+        alone=True,
+    )
+
+
+def queued(path: str, start: bool) -> Order:
+    """A print that goes into Moonraker's job queue; its message says what will become of it."""
+
+    def told(queue: JobQueue) -> str:
+        if start:
+            return f"{path} is in the job queue, which has been started"
+        if queue.automatic and queue.state != "paused":
+            return f"{path} is in the job queue: it begins when the jobs before it are complete"
+        why = "it is paused" if queue.automatic else "[job_queue] automatic_transition is off"
+        return f"{path} is in the job queue, which does not start by itself ({why}): start it there"
+
+    return Order("queue_print", (path, start), told=told)
+
+
+# Klippy and the computer
+
+
+def _firmware_restart(command: Command, snapshot: Snapshot, security: Security) -> Order:
+    def done(now: Snapshot) -> str:
+        if not now.ready:
+            raise Failed(
+                f'Klippy is not ready after the restart ({now.klippy.value}): "{now.message}"'
+            )
+        return "Klippy is ready again"
+
+    return Order(
+        "firmware_restart",
+        done=done,
+        missed=lambda now: "it has not come back",
+        within=RESTART_WITHIN,
+        dangers=((command.action, "ends Klippy or the computer"),),
+        strikes=True,
+    )
+
+
+def _machine(command: Command, snapshot: Snapshot, security: Security) -> Order:
+    """A success is told by the next start, which sees that the machine was booted anew."""
+    return Order(
+        "machine",
+        (command.action,),
+        reached=lambda now: False,
+        missed=lambda now: "the computer still runs",
+        within=MACHINE_WITHIN,
+        dangers=((command.action, "ends Klippy or the computer"),),
+        strikes=True,
     )
 
 
@@ -215,6 +398,12 @@ _BUILDERS: Dict[str, Callable[[Command, Snapshot, Security], Order]] = {
     "fan_off": _fan_off,
     "gcode": _gcode,
     "macro": _macro,
+    "pause": _pause,
+    "resume": _resume,
+    "cancel": _cancel,
+    "firmware_restart": _firmware_restart,
+    "reboot": _machine,
+    "shutdown": _machine,
 }
 
 

@@ -1,9 +1,10 @@
-"""May this command run? Pure rules in two tables; the first that objects refuses, with a reason and
-a remedy.
+"""May this command run, and what does it come to? Pure: the command, the settings and the printer
+go in, an `Order` comes out, or the reason against it.
 
 `STANDING` rules look at the command and the operator's settings only; they are asked when a command
-arrives and again when its turn comes. `MOMENT` rules look at the printer, and are asked at its
-turn. Nothing the hub sends can widen any of them: `confirm: true` only answers the question that
+arrives and again with the others. `MOMENT` rules look at the printer, at what it was asked before
+and at what Klippy works on. Each objects by a sentence with a remedy, or raises `NotYet`. Nothing
+the hub sends can widen any of them: `confirm: true` only answers the question that
 `validate_dangerous_commands` asks.
 """
 
@@ -12,13 +13,16 @@ from __future__ import annotations
 import fnmatch
 from typing import Callable, Tuple
 
+from ..printer.klippy import JobQueue
 from ..printer.snapshot import KlippyState, Snapshot
 from ..runtime.loose import printable
 from ..runtime.records import NamedTuple
 from ..settings.model import Expiry, RemoteControl, Security
 from . import orders
 from .actions import ACTIONS, PRINTS, Action, Lane
+from .danger import effect_of
 from .gcode import Refused
+from .orders import Order
 from .wire import Command, print_request
 
 # From least to most that the hub may do; an action needs its own level or one further right.
@@ -26,8 +30,23 @@ LEVELS = (RemoteControl.OFF, RemoteControl.MONITOR, RemoteControl.PRINT, RemoteC
 MAX_NAME = (
     255  # bytes of a file name; for files that are fetched, the files room has rules of its own
 )
+CLOCKS_APART = 60.0  # seconds by which a clock may be wrong before an age says nothing
+
+_CARD_AT_WORK = ("virtual_sdcard", "is_active")  # it is, a moment before print_stats says so
 
 Rule = Callable[[Command, Action, "Situation"], str]
+
+
+class NotYet(Exception):
+    """It may run when this is over: a clause for people."""
+
+
+class Coming(NamedTuple):
+    """A print that was accepted before the command which is judged, and has not begun."""
+
+    file: str
+    fetching: bool = False  # its file is on the way
+    handed: bool = False  # to Klippy, which has not shown it yet
 
 
 class Situation(NamedTuple):
@@ -37,26 +56,90 @@ class Situation(NamedTuple):
     snapshot: Snapshot
     switched_off_by: str = ""  # who used the kill switch at the printer; "" while it is on
     bed_needs_clearing: bool = False
+    coming: Tuple[Coming, ...] = ()
+    queue: JobQueue = JobQueue()
+
+    def disturbed_by(self, what: str) -> str:
+        """What a dangerous command would do harm to, as the beginning of a sentence; "" while the
+        printer is nobody's."""
+        job = self.snapshot.job
+        if self.snapshot.busy:
+            name = job.filename or "of this printer"
+            return f"{what} would disturb the job {name}, which is {job.state}"
+        if self.coming:
+            return f"{what} would disturb the job {self.coming[0].file}, which is about to begin"
+        if self.snapshot.adjusting:
+            return f"{what} would disturb the person who adjusts the printer by hand"
+        return ""
 
 
-def refusal_on_arrival(command: Command, situation: Situation) -> str:
-    """Why this command will never run, whatever the printer does; "" if it may wait for its
-    turn."""
-    return _first(command, situation, STANDING)
+def check_arrival(command: Command, situation: Situation) -> None:
+    """Raises `Refused` if this command will never run, whatever the printer does."""
+    _apply(command, situation, STANDING)
 
 
-def refusal(command: Command, situation: Situation) -> str:
-    """Why this command may not run now; "" if it may."""
-    return _first(command, situation, STANDING + MOMENT)
+def judge(command: Command, situation: Situation, path: str = "") -> Order:
+    """What the command comes to at this moment; raises `Refused` or `NotYet`. `path` is where the
+    file of a print lies, where that is known."""
+    action = _apply(command, situation, STANDING + MOMENT)
+    snapshot, security = situation.snapshot, situation.security
+    if action.name == "cancel" and situation.coming and not snapshot.busy:
+        return _before_it_begins(situation.coming)
+    if action.name in PRINTS and _is_queued(command, situation):
+        return orders.queued(path, start=not snapshot.busy and situation.queue.state == "ready")
+    order = orders.order_for(command, snapshot, security, path)
+    if action.lane is Lane.GCODE and order.script:
+        effect = effect_of(order.script, snapshot)
+        if effect.for_people:
+            raise Refused(f"{effect.for_people} is for people at the printer, not for the hub.")
+        if effect.prints and security.require_clear_bed and situation.bed_needs_clearing:
+            raise Refused(_BED)
+        order = order._replace(dangers=effect.dangers)
+    return _weigh(command, order, situation)
 
 
-def expiry(command: Command, limits: Expiry, now: float) -> str:
-    """Why it is too old to run at `now` (unix seconds, the hub's clock); "" if it is not."""
+def _before_it_begins(coming: Tuple[Coming, ...]) -> Order:
+    """A cancel of prints that are about to begin."""
+    for print_ in coming:
+        if print_.handed:
+            raise NotYet(f"{print_.file} is about to begin")
+    names = ", ".join(print_.file for print_ in coming)
+    return Order("", done=lambda now: f"cancelled {names} before it began", strikes=True)
+
+
+def _weigh(command: Command, order: Order, situation: Situation) -> Order:
+    """Whether it may be handed over now, in view of what it could disturb."""
+    asks = situation.security.validate_dangerous_commands and not command.confirm
+    dangers = order.dangers
+    if order.prints and situation.snapshot.adjusting:
+        dangers = ((command.action, "moves the head"),)
+    disturbed = situation.disturbed_by(", ".join(sorted({name for name, _ in dangers})[:5]))
+    if dangers and asks and disturbed:
+        raise Refused(
+            f"{disturbed} (it {dangers[0][1]}): wait for the end, or send it with confirm: true."
+        )
+    alone = order.alone or (bool(dangers) and asks)
+    if alone and not situation.snapshot.busy and situation.snapshot.flag(*_CARD_AT_WORK):
+        raise NotYet("a job is about to begin")
+    return order._replace(alone=alone)
+
+
+def expiry(command: Command, limits: Expiry, now: float, recovered: bool = False) -> str:
+    """Why it is too old to run at `now` (unix seconds, the hub's clock); "" if it is not.
+
+    One of a former run that seems to come from the future was written down by another clock than
+    today's: how old it is, nobody can tell.
+    """
     action = ACTIONS.get(command.action)
     if action is None:
         return ""
     limit: float = getattr(limits, action.expiry)
     age = command.age(now)
+    if limit > 0 and recovered and command.received_at > now + CLOCKS_APART:
+        return (
+            f"{command.action} was received before a restart, by a clock that was ahead of today's,"
+            " so its age is not known and it was not run. Send it again if it is still wanted."
+        )
     if limit <= 0 or age <= limit:
         return ""
     return (
@@ -66,18 +149,20 @@ def expiry(command: Command, limits: Expiry, now: float) -> str:
     )
 
 
-def _first(command: Command, situation: Situation, rules: Tuple[Rule, ...]) -> str:
+def _apply(command: Command, situation: Situation, rules: Tuple[Rule, ...]) -> Action:
     if command.problem:
-        return command.problem
+        raise Refused(command.problem)
     action = ACTIONS.get(command.action)
     if action is None:
         shown = printable(command.action, 40)
-        return f'The action "{shown}" is unknown: see the list of commands in the documentation.'
+        raise Refused(
+            f'The action "{shown}" is unknown: see the list of commands in the documentation.'
+        )
     for rule in rules:
         reason = rule(command, action, situation)
         if reason:
-            return reason
-    return ""
+            raise Refused(reason)
+    return action
 
 
 # Standing rules
@@ -158,32 +243,16 @@ def _klippy_ready(command: Command, action: Action, now: Situation) -> str:
     return f'Klippy is not ready ({snapshot.klippy.value}: "{said}"): {remedy}.'
 
 
-def _dangerous(command: Command, action: Action, now: Situation) -> str:
-    if not action.dangerous:
+def _begun(command: Command, action: Action, now: Situation) -> str:
+    """Pause and resume mean a job that has begun."""
+    if action.name not in ("pause", "resume") or now.snapshot.busy or not now.coming:
         return ""
-    return _needs_confirmation(command, action.name, now)
-
-
-def _needs_confirmation(command: Command, what: str, now: Situation) -> str:
-    if not now.snapshot.busy or not now.security.validate_dangerous_commands or command.confirm:
-        return ""
-    job = now.snapshot.job
-    return (
-        f"{what} would disturb the job {job.filename or 'of this printer'}, which is {job.state}:"
-        " wait for its end,"
-        " or send it with confirm: true."
-    )
-
-
-def _job_state(command: Command, action: Action, now: Situation) -> str:
-    snapshot = now.snapshot
-    if action.name == "pause" and not snapshot.busy:
-        return "Nothing is being printed, so there is nothing to pause."
-    if action.name == "resume" and not snapshot.busy:
-        return "No print is paused, so there is nothing to resume."
-    if action.name == "cancel" and not snapshot.busy:
-        return "Nothing is being printed, so there is nothing to cancel."
-    return ""
+    if now.coming[0].fetching:
+        return (
+            f"{now.coming[0].file} has not begun, its file is on the way: send cancel if it shall"
+            " not begin."
+        )
+    raise NotYet(f"{now.coming[0].file} is about to begin")
 
 
 def _printer_free(command: Command, action: Action, now: Situation) -> str:
@@ -200,7 +269,7 @@ def _printer_free(command: Command, action: Action, now: Situation) -> str:
 def _bed_clear(command: Command, action: Action, now: Situation) -> str:
     if action.name not in PRINTS or not now.security.require_clear_bed:
         return ""
-    if now.snapshot.busy:  # only with queue: true
+    if _is_queued(command, now):
         return (
             "security.require_clear_bed is on, and a queued job could begin on top of the"
             " finished one: send it once"
@@ -218,19 +287,9 @@ _BED = (
 )
 
 
-def _order(command: Command, action: Action, now: Situation) -> str:
-    """Whatever depends on the printer's heaters, fans and macros, and on the words of a script."""
-    if action.lane is not Lane.GCODE or action.name == "firmware_restart":
-        return ""
-    try:
-        order = orders.order_for(command, now.snapshot, now.security)
-    except Refused as reason:
-        return str(reason)
-    if order.starts_print and now.security.require_clear_bed and now.bed_needs_clearing:
-        return _BED
-    if order.moving:
-        return _needs_confirmation(command, ", ".join(sorted(set(order.moving))[:5]), now)
-    return ""
+def _is_queued(command: Command, now: Situation) -> bool:
+    """Whether it goes into Moonraker's job queue: behind a job, or behind what waits there."""
+    return print_request(command).queue and (now.snapshot.busy or now.queue.waiting > 0)
 
 
 STANDING: Tuple[Rule, ...] = (
@@ -243,11 +302,9 @@ STANDING: Tuple[Rule, ...] = (
 )
 MOMENT: Tuple[Rule, ...] = (
     _klippy_ready,
-    _dangerous,
-    _job_state,
+    _begun,
     _printer_free,
     _bed_clear,
-    _order,
 )
 
 

@@ -12,9 +12,9 @@ import asyncio
 import hashlib
 import json
 import logging
-import urllib.parse
 from typing import (
     Any,
+    Awaitable,
     Callable,
     Dict,
     Iterable,
@@ -22,173 +22,141 @@ from typing import (
     Mapping,
     Optional,
     Sequence,
-    Set,
     Tuple,
-    Type,
 )
 
-from ..printer.klippy import Printer
-from ..runtime.clock import Clock
-from ..runtime.notices import Notices
-from ..runtime.steps import Steps
-from ..runtime.supervisor import Supervisor
-from ..settings.model import LiveSettings, Settings
-from ..store.flags import Flags
-from ..store.ledger import Entry, Ledger, Row, State
+from ..runtime.messages import say
+from ..settings.model import Settings
+from ..store.ledger import Entry, Row
+from ..store.life import FINAL, State
 from ..store.sqlite_file import StoreUnavailable
 from . import policy
-from .actions import EMERGENCY_STOP
-from .bed import Bed
-from .emergency import EmergencyStop, Outcome
-from .execution import Executor, Fetch, FindLocal, Hook
-from .halt import Epoch, Halts
-from .runner import MAX_MESSAGE, UNWRITTEN, Runner
-from .wire import MAX_PER_REPLY, Command, Reader, entries, from_json, looks_like_stop
+from .emergency import EmergencyStop
+from .gcode import Refused
+from .halt import Halts
+from .lanes import Job, Lanes
+from .runner import UNWRITTEN, Runner, interrupted
+from .tools import Deeds, Tools
+from .wire import (
+    MAX_ANSWERED,
+    MAX_PER_REPLY,
+    Command,
+    Reader,
+    entries,
+    from_json,
+    looks_like_stop,
+)
 
 REMOTE_OFF = "remote_off_by"
-STARTS_WITHIN = (
-    20.0  # seconds that commands wait for the disk at the start, before they are refused
-)
+MAX_MESSAGE = 500  # characters of a result's message
+# Seconds after the end of what the hub set going in which Klippy may still call for it: what a
+# script called arrives with its answer, a delayed_gcode a little later.
+LATELY = 10.0
+
+STARTS_WITHIN = 20.0  # seconds that commands wait for the disk at our start
 
 Listener = Callable[[Dict[str, Any]], None]
 
 
 class Commands:
-    """`hub_now()` is unix seconds by the hub's clock, `hub_time_known()` whether that is more than
-    our own guess.
-
-    `fetch(request)` brings the file of a `print` onto the printer and returns its `path` there,
-    with a `note` for people; `find_local(path)` says why a file there cannot be printed, "" if it
-    can; `hooks` carry out
-    `cancel_download`, `snapshot` and `timelapse_now`. What these raise is told in the result if it
-    is one of `told_errors`, and else taken for a fault of the plugin.
-    """
+    """`boot_id()` identifies this boot of the machine."""
 
     def __init__(
-        self,
-        *,
-        live: LiveSettings,
-        printer: Printer,
-        ledger: Ledger,
-        flags: Flags,
-        bed: Bed,
-        notices: Notices,
-        supervisor: Supervisor,
-        clock: Clock,
-        hub_now: Callable[[], float],
-        fetch: Optional[Fetch] = None,
-        find_local: Optional[FindLocal] = None,
-        hooks: Optional[Mapping[str, Hook]] = None,
-        hub_time_known: Callable[[], bool] = lambda: True,
-        told_errors: Tuple[Type[Exception], ...] = (),
-        boot_id: Optional[Callable[[], str]] = None,
+        self, tools: Tools, deeds: Deeds, boot_id: Optional[Callable[[], str]] = None
     ) -> None:
-        self._live = live
-        self._printer = printer
-        self._ledger = ledger
-        self._flags = flags
-        self._notices = notices
-        self._supervisor = supervisor
-        self._clock = clock
-        self._hub_now = hub_now
-        self._hub_time_known = hub_time_known
-        self._boot_id = boot_id or clock.boot
-        self._halts = Halts()
-        self._emergency = EmergencyStop(printer, self._halts, notices)
-        self._bed = bed
-        self._listeners: List[Listener] = []
+        self._live = tools.live
+        self._printer = tools.printer
+        self._ledger = tools.ledger
+        self._flags = tools.flags
+        self._notices = tools.notices
+        self._supervisor = tools.supervisor
+        self._clock = tools.clock
+        self._hub_now = tools.hub_now
+        self._hub_time_known = tools.hub_time_known
+        self._boot_id = boot_id or tools.clock.boot
+        self._lanes = Lanes(tools.clock)
+        self._halts = Halts(self._lanes)
+        self._emergency = EmergencyStop(tools, self._halts)
+        self._bed = tools.bed
+        self._runner = Runner(
+            tools,
+            deeds,
+            self._lanes,
+            self._halts,
+            self._situation,
+            self._finish,
+            self._still_running,
+        )
+        self._listeners: List[Tuple[Listener, bool]] = []
         self._started = asyncio.Event()
         self._made_ids = 0
-        self._unwritten: Dict[str, Entry] = {}  # emergency stops that the disk did not take
+        self._boot = ""
+        self._closing = False
         self.last_activity = float("-inf")  # monotonic seconds
-        self._executor = Executor(
-            printer=printer,
-            live=live,
-            clock=clock,
-            halts=self._halts,
-            fetch=fetch,
-            find_local=find_local or _find_none,
-            hooks=hooks or {},
-            recheck=lambda command: policy.refusal(command, self._situation()),
-        )
-        self._runner = Runner(
-            printer=printer,
-            live=live,
-            ledger=ledger,
-            notices=notices,
-            supervisor=supervisor,
-            clock=clock,
-            halts=self._halts,
-            executor=self._executor,
-            hub_now=hub_now,
-            hub_time_known=hub_time_known,
-            situation=self._situation,
-            told_errors=told_errors,
-            finish=self._finish,
-        )
-        bed.hub_acts = lambda: self._runner.acts
+        tools.bed.hub_acts = lambda: bool(self.hub_at_work)
+        tools.printer.subscribe(self._halts.note_change)
+        tools.live.subscribe(lambda old, new: self._check_power())
 
     # Life cycle
 
     async def start(self) -> None:
         """Read the ledger: what was still waiting waits again, what was running is reported and
-        never run again."""
+        never run again. May be called again after it raised."""
         await self._flags.load()
-        boot = self._boot_id()
+        self._boot = self._boot_id()
         unfinished = await self._ledger.load()
-        self._emergency.recall(await self._ledger.received_by_action(EMERGENCY_STOP))
         self._show_switch()
-        self._printer.subscribe(self._halts.note_change)
-        self._runner.start(boot)
+        self._check_power()
+        self._runner.start(self._boot)
+        waiting = [row for row in unfinished if row.status is State.RECEIVED]
+        jobs = self._lanes.admit_again([_command_of(row) for row in waiting])
+        for job, row in zip(jobs, waiting):
+            await self._guarded(self._recover(job, row), row)
         for row in unfinished:
-            try:
-                if row.status is State.RECEIVED:
-                    await self._recover(row)
-                else:
-                    await self._report_interrupted(row, boot)
-            except StoreUnavailable:
-                raise
-            except Exception as error:  # no row may end the start
-                self._notices.log_fault("row", "A command of a former run cannot be read", error)
-                await self._set_aside(row)
+            if row.status is not State.RECEIVED:
+                end = _end_of(row, self._boot)
+                await self._guarded(self._finish(_command_of(row), *end), row)
         self._started.set()
+
+    async def _guarded(self, work: Awaitable[None], row: Row) -> None:
+        """No row of a former run keeps the others, and us, from beginning."""
+        try:
+            await work
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            self._notices.log_fault("recovery", f"The command {row.key} cannot go on", error)
+            await self._finish(_command_of(row), State.REFUSED, _DAMAGED)
+
+    async def _recover(self, job: Job, row: Row) -> None:
+        if job.action.needs_klippy and row.boot != self._boot:
+            self._lanes.leave(job)
+            await self._finish(job.command, State.REFUSED, _BOOTED)
+        else:
+            await self._go_on(job)
 
     async def stop(self) -> None:
         """End the lanes. What was running is found in the ledger by the next start, and reported as
         interrupted."""
+        self._closing = True
+        self._emergency.close()
         await self._runner.stop()
-        self._executor.close()
 
-    async def _set_aside(self, row: Row) -> None:
-        await self._ledger.finish(row.key, State.INTERRUPTED, _UNREADABLE, self._hub_now())
-
-    async def _recover(self, row: Row) -> None:
-        command = _command_of(row)
-        if command.is_stop:
-            await self._finish(command, State.EXPIRED, _STOP_OF_BEFORE)
+    async def _go_on(self, job: Job) -> None:
+        """A command of the batch, or of a former run, is on the disk: let it have its turn."""
+        command = job.command
+        try:
+            policy.check_arrival(command, self._situation())
+            full = "" if command.is_stop else self._lanes.enqueue(job)
+            if full:
+                raise Refused(full)
+        except Refused as reason:
+            self._lanes.leave(job)
+            await self._finish(command, State.REFUSED, str(reason))
             return
-        refused = policy.refusal_on_arrival(command, self._situation())
-        if refused:
-            await self._finish(command, State.REFUSED, refused)
-        else:
-            self._runner.enqueue(command, self._halts.now, recovered=True)
-
-    async def _report_interrupted(self, row: Row, boot: str) -> None:
-        command = _command_of(row)
-        if row.action in ("reboot", "shutdown") and row.boot and boot and row.boot != boot:
-            told = (
-                "the computer was restarted"
-                if row.action == "reboot"
-                else "the computer has been started again"
-            )
-            await self._finish(command, State.DONE, told)
-            return
-        await self._finish(
-            command,
-            State.INTERRUPTED,
-            "Moonraker was stopped while this ran: whether the printer finished it is unknown, and"
-            " it was not run again. Look at the printer, then send it again if it is still wanted.",
-        )
+        if command.is_stop:  # it was too old, or is one of a former run that was never sent
+            self._lanes.leave(job)
+            await self._finish(command, State.EXPIRED, self._too_old(command) or _STOP_OF_BEFORE)
 
     # The hub
 
@@ -198,96 +166,91 @@ class Commands:
 
         When it returns, each is on disk, refused, or (an emergency stop) sent to Klippy.
         """
-        steps = Steps(self._clock)
+        jobs, stops = self._read(raw, int(generation))
+        try:
+            return await self._write_down(jobs, stops)
+        except (StoreUnavailable, asyncio.TimeoutError):
+            return await self._tell_unwritten(jobs, stops)
+        finally:
+            for job in jobs:
+                if not job.queued:
+                    self._lanes.leave(job)
+
+    def _read(self, raw: Any, generation: int) -> Tuple[List[Job], List[Job]]:
+        """All of a reply, in one go: its stops are sent, and what is behind them knows of those
+        before it."""
         now = self._hub_now()
         reader = Reader(_scope(self._live.now), self._live.now.printer_token, self._make_id)
-        found: List[Any] = []  # the first of them
-        read: Dict[int, Command] = {}
-        stops: List[Command] = []
+        jobs: List[Job] = []
+        stops: List[Job] = []
         count = 0
-        for index, item in enumerate(entries(raw)):
-            await steps.pause()
+        for item in entries(raw):
             count += 1
             if looks_like_stop(item):
-                stop = self._emergency.renewed(reader.read(item, int(generation), now), now)
-                read[index] = stop
-                if self._may_stop(stop):
-                    stops.append(stop)
-            if index < MAX_PER_REPLY:
-                found.append(item)
-        sent = self._emergency.send(stops, now) if stops else None
-        since = (
-            self._halts.now
-        )  # a stop in another reply may overtake this batch on its way to disk
-        try:
-            for index, item in enumerate(found):
-                await steps.pause()
-                if index not in read:
-                    read[index] = reader.read(item, int(generation), now)
-            if count > len(read):
-                self._notices.log_once(
-                    "commands left out",
-                    f"The hub sent {count} commands in one reply: {MAX_PER_REPLY} of them"
-                    " were taken.",
-                )
-            commands = [read[index] for index in sorted(read)]
-            return await self._write_down(commands, stops, since)
-        finally:
-            if sent is not None:
-                self._supervisor.spawn("emergency stop", self._report_stop(sent, stops))
+                command = reader.read(item, generation, now)
+                job = self._lanes.admit(command)
+                jobs.append(job)
+                if self._may_stop(command):
+                    stops.append(job)
+            elif count <= MAX_PER_REPLY:
+                jobs.append(self._lanes.admit(reader.read(item, generation, now)))
+            elif count <= MAX_ANSWERED:
+                jobs.append(self._lanes.admit(reader.left_out(item, generation, now, _TOO_MANY)))
+        if stops:
+            self._emergency.send([job.command for job in stops], stops[-1].number)
+        if count > MAX_PER_REPLY:
+            self._notices.log_once(
+                "commands left out",
+                f"The hub sent {count} commands in one reply: {MAX_PER_REPLY} of them were taken.",
+            )
+        return jobs, stops
 
-    async def _write_down(
-        self, commands: Sequence[Command], stops: Sequence[Command], since: Epoch
-    ) -> int:
-        """Commit a batch, then let it wait for its turn; refusals come last, so that they delay
-        nothing. What the disk does not take is not run."""
-        steps = Steps(self._clock)
-        stopped = {command.key for command in stops}
-        written = []
-        for command in commands:
-            await steps.pause()
-            state = State.EXECUTING if command.key in stopped else State.RECEIVED
-            written.append(_entry(command, state))
-        try:
-            # A reply can be quicker than the disk at the start.
-            await asyncio.wait_for(self._started.wait(), STARTS_WITHIN)
-            new = await self._ledger.receive(written)
-        except (StoreUnavailable, asyncio.TimeoutError):
-            self._tell_unwritten(written, stopped)
-            return len(written)
+    async def _write_down(self, jobs: Sequence[Job], stops: Sequence[Job]) -> int:
+        """Commit a batch, then let it wait for its turn. What the disk does not take is not run."""
+        # A reply can be quicker than the disk at the start.
+        await asyncio.wait_for(self._started.wait(), STARTS_WITHIN)
+        written = [_entry(job.command, self._boot, sent=job in stops) for job in jobs]
+        keys = await self._ledger.receive(written)
+        new = []
+        for job, key in zip(jobs, keys):
+            if key is None:
+                self._lanes.leave(job)
+                continue
+            job.command = job.command._replace(key=key)
+            new.append(job)
         if not new:
             return 0
         self.last_activity = self._clock.monotonic()
-        last_stop = max((i for i, c in enumerate(commands) if c.key in stopped), default=-1)
-        ended: List[Tuple[Command, State, str]] = []
-        waiting = set(new) - stopped
-        for index, command in enumerate(commands):
-            await steps.pause()
-            if command.key not in waiting:
-                continue
-            waiting.discard(command.key)  # once, also when the reply holds it twice
-            expired = self._too_old(command) if command.is_stop else ""
-            reason = policy.refusal_on_arrival(command, self._situation())
-            if expired:
-                ended.append((command, State.EXPIRED, expired))
-            elif reason:
-                ended.append((command, State.REFUSED, reason))
-            elif index < last_stop:
-                ended.append((command, State.REFUSED, _STOPPED))
-            else:
-                full = self._runner.enqueue(command, since)
-                if full:
-                    ended.append((command, State.REFUSED, full))
-        for command, state, message in ended:
-            await self._finish(command, state, message)
+        sent = [job.command for job in new if job in stops]
+        if sent:
+            self._supervisor.spawn("emergency stop", self._report_stop(sent))
+        for job in new:
+            if job not in stops:
+                await self._go_on(job)
+        for id_ in await self._known_ids(new):
+            self._notices.logger.info(
+                "The hub sent another command under the known id %s: it is taken for a new one.",
+                json.dumps(id_),
+            )
         return len(new)
 
-    def _tell_unwritten(self, entries: Sequence[Entry], stopped: Set[str]) -> None:
-        for entry in entries:
-            if entry.key in stopped:  # it was sent all the same, and is told when it has ended
-                self._unwritten[entry.key] = entry
-            else:
-                self._announce(self._ledger.tell(entry, State.REFUSED, UNWRITTEN, self._hub_now()))
+    async def _known_ids(self, new: Sequence[Job]) -> List[Any]:
+        try:
+            return await self._ledger.namesakes([job.command.key for job in new])
+        except StoreUnavailable:
+            return []
+
+    async def _tell_unwritten(self, jobs: Sequence[Job], stops: Sequence[Job]) -> int:
+        """Told from memory; a stop was sent all the same, and is told when it has ended."""
+        if self._closing:
+            return 0  # the next start is asked again, or never knew of it
+        if stops:
+            sent = [job.command for job in stops]
+            self._supervisor.spawn("emergency stop", self._report_stop(sent))
+        for job in jobs:
+            if job not in stops:
+                await self._finish(job.command, State.REFUSED, UNWRITTEN)
+        return len(jobs)
 
     def results_due(self, limit: int = 50) -> List[Dict[str, Any]]:
         """`{id, action, status, message, received_at, finished_at}`, oldest first, until
@@ -302,19 +265,24 @@ class Commands:
         """The newest commands and what became of them, newest first."""
         return self._ledger.recent(limit)
 
-    def on_result(self, listener: Listener) -> None:
-        """Call `listener(result)` for each command that has ended."""
-        self._listeners.append(listener)
+    def on_result(self, listener: Listener, running: bool = False) -> None:
+        """Call `listener(result)` for each command that has ended; with `running` also for one that
+        was told to take its time."""
+        self._listeners.append((listener, running))
 
     @property
     def waiting(self) -> int:
         """Commands whose turn has not come."""
-        return self._runner.waiting
+        return self._lanes.waiting
 
     def _may_stop(self, command: Command) -> bool:
-        if not command.is_stop or self._emergency.known(command) or self._too_old(command):
+        if not command.is_stop or self._emergency.repeated(command) or self._too_old(command):
             return False
-        return not policy.refusal_on_arrival(command, self._situation())
+        try:
+            policy.check_arrival(command, self._situation())
+        except Refused:
+            return False
+        return True
 
     def _too_old(self, stop: Command) -> str:
         """Why a stop is too old; never by our own guess at the time, which may be years off."""
@@ -322,8 +290,14 @@ class Commands:
             return ""
         return policy.expiry(stop, self._live.now.expiry, self._hub_now())
 
-    async def _report_stop(self, sent: "asyncio.Task[Outcome]", stops: Sequence[Command]) -> None:
-        state, message = await sent
+    async def _report_stop(self, stops: Sequence[Command]) -> None:
+        state, message = await self._emergency.first_outcome()
+        if self._closing:
+            return  # found in the ledger by the next start
+        if state is State.RUNNING:
+            for command in stops:
+                await self._still_running(command, message)
+            state, message = await self._emergency.last_outcome()
         for command in stops:
             await self._finish(command, state, message)
 
@@ -341,6 +315,12 @@ class Commands:
         self._notices.console(f"Remote control is {'on' if on else 'off'} ({_printable(by)}).")
         self._flags.put(REMOTE_OFF, name)
         self._show_switch()
+
+    @property
+    def hub_at_work(self) -> str:
+        """Why what Klippy calls at this moment may be the hub's doing and not a person's; "" if it
+        cannot be."""
+        return self._lanes.hub_is_at_work(LATELY)
 
     def bed_clear(self, by: str, by_macro: bool = False) -> str:
         """`by` says that the bed is clear: the hub may print again. Why that is not taken for
@@ -374,32 +354,60 @@ class Commands:
             level=logging.INFO,
         )
 
+    def _check_power(self) -> None:
+        """An operator who counts on a device that is not there should know before it is needed."""
+        device = self._live.now.security.emergency_power_device
+        known = self._printer.power_devices
+        if not device or device in known:
+            self._notices.clear("power_device")
+            return
+        self._notices.show(
+            "power_device",
+            say(
+                "security.emergency_power_device names {device}, but Moonraker has no [power"
+                " {device}] (there are: {known}): an emergency stop could not switch it off.",
+                device=device,
+                known=", ".join(known) or say("none"),
+            ),
+        )
+
     def _situation(self) -> policy.Situation:
         return policy.Situation(
             security=self._live.now.security,
             snapshot=self._printer.snapshot,
             switched_off_by=self._switched_off_by,
             bed_needs_clearing=self._bed.needs_clearing,
+            queue=self._printer.job_queue,
         )
 
     async def _finish(self, command: Command, state: State, message: str) -> None:
         message, now = message[:MAX_MESSAGE], self._hub_now()
-        entry = self._unwritten.pop(command.key, None)
-        if entry is not None:
-            self._announce(self._ledger.tell(entry, state, message, now))
-            return
-        result = await self._ledger.finish(command.key, state, message, now)
-        if result is not None:
-            self._announce(result)
+        if command.key:
+            self._tell(command, await self._ledger.finish(command.key, state, message, now))
+        else:  # the disk did not take it
+            entry = _entry(command, self._boot, sent=False)
+            self._tell(command, self._ledger.tell(entry, state, message, now))
 
-    def _announce(self, result: Dict[str, Any]) -> None:
+    async def _still_running(self, command: Command, message: str) -> None:
+        try:
+            result = await self._ledger.running(command.key, message[:MAX_MESSAGE])
+        except StoreUnavailable:
+            return  # its end will be told
+        self._tell(command, result)
+
+    def _tell(self, command: Command, result: Optional[Mapping[str, Any]]) -> None:
+        if result is None:
+            return
         self.last_activity = self._clock.monotonic()
-        line = f"{result['action'] or 'a command'} {result['status']}"
-        if result["message"]:
-            line += f": {result['message']}"
+        message = result["message"]
+        line = f"{command.action or 'a command'} {result['status']}" + (
+            f": {message}" if message else ""
+        )
         self._notices.console(f"Hub: {line}")
-        self._notices.logger.info("Command %s of the hub: %s", json.dumps(result["id"]), line)
-        for listener in self._listeners:
+        self._notices.logger.info("Command %s of the hub: %s", json.dumps(command.id), line)
+        for listener, running in self._listeners:
+            if not running and result["status"] not in _FINAL_WORDS:
+                continue
             try:
                 listener(dict(result))
             except Exception as error:
@@ -410,31 +418,40 @@ class Commands:
         return f"no-id-{self._hub_now():.0f}-{self._made_ids}"
 
 
-async def _find_none(name: str) -> str:
-    return f"{name} is not among the printer's files."
-
-
-_UNREADABLE = (
-    "What was recorded of this command cannot be read: it was not run. Send it again if it is still"
-    " wanted."
+_FINAL_WORDS = frozenset(state.value for state in FINAL)
+_BOOTED = (
+    "The computer was started anew before its turn, and Klippy with it: send it again if it is"
+    " still wanted."
 )
-_STOP_OF_BEFORE = (
-    "Moonraker was stopped before this emergency stop was sent: it is too old now. Send it again if"
-    " it is still wanted."
+_DAMAGED = "The record of this command is damaged, so it was not run. Send it again."
+_STOP_OF_BEFORE = "This emergency stop came before Moonraker's last start and was not sent."
+_TOO_MANY = (
+    f"More than {MAX_PER_REPLY} commands came in one reply, and this is behind those: send it again"
+    " if it is still wanted."
 )
-_STOPPED = "An emergency stop came with it: send it again if it is still wanted."
 
 
-def _entry(command: Command, state: State) -> Entry:
+def _entry(command: Command, boot: str, sent: bool) -> Entry:
     return Entry(
-        key=command.key,
+        identity=command.identity,
         id=command.id,
         action=command.action,
         summary=command.summary(),
         command=command.to_json(),
         received_at=command.received_at,
-        status=state,
+        status=State.SENT if sent else State.RECEIVED,
+        boot=boot,
+        anew=sent,
+        dated=command.timestamp is not None,
     )
+
+
+def _end_of(row: Row, boot: str) -> Tuple[State, str]:
+    """What became of a command that was sent before Moonraker ended."""
+    if row.action in ("reboot", "shutdown") and row.boot and boot and row.boot != boot:
+        back = "restarted" if row.action == "reboot" else "started again"
+        return State.DONE, f"the computer has been {back}"
+    return State.INTERRUPTED, interrupted("Moonraker")
 
 
 def _command_of(row: Row) -> Command:
@@ -443,8 +460,7 @@ def _command_of(row: Row) -> Command:
 
 def _scope(settings: Settings) -> str:
     """Tells hubs apart: ids are unique within one hub only, and small integers on generation 2."""
-    host = urllib.parse.urlsplit(settings.server_url).hostname or ""
-    text = f"{host}\n{settings.printer_token}"
+    text = f"{settings.server_url}\n{settings.printer_token}"
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
 
 

@@ -1,116 +1,83 @@
-"""The lanes: each command waits for its turn, is judged at that moment, recorded as executing,
-carried out, answered.
+"""The gate, and the way through it: each command waits for its turn, is written down as about to be
+sent, judged, handed to Klippy, followed until the printer shows it, answered.
 
-One worker a lane. Nothing a lane does delays another, except that a print begins, and `reboot` and
-`shutdown` go, after the G-code sent before them.
+The last verdict and the hand-over are one step of the event loop (`_hand_over`): nothing is awaited
+between them, so that nothing can come between them. What is judged is what is sent. An answer from
+Klippy means that a script is over: until then it may still happen, and is told as running; when the
+printer does not show it some time after, it has failed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import Any, Awaitable, Callable, Deque, Dict, Optional, Tuple, Type
+from typing import Any, Awaitable, Callable, List, Tuple, Type
 
-from ..printer.klippy import Printer, PrinterError
+from ..printer.klippy import KlippyEnded, PrinterError
 from ..printer.snapshot import KlippyState, Snapshot
-from ..runtime.clock import Clock
-from ..runtime.notices import Notices
-from ..runtime.records import NamedTuple
-from ..runtime.supervisor import Supervisor
-from ..settings.model import LiveSettings
-from ..store.ledger import Ledger, State
+from ..store.life import State
 from ..store.sqlite_file import StoreUnavailable
 from . import policy
-from .actions import ACTIONS, Action, Lane
-from .execution import Executor, Failed
+from .actions import PRINTS, Lane
 from .gcode import Refused
-from .halt import Epoch, Halts
-from .wire import Command
+from .halt import Halts
+from .lanes import PRINTS_WAIT_FOR, Job, Lanes
+from .orders import Failed, Order
+from .policy import NotYet, Situation
+from .tools import Deeds, Tools
+from .wire import Command, print_request
 
-QUEUE_LIMIT = 50  # commands waiting in a lane
+TOLD_AFTER = 30.0  # seconds after the hand-over until a command that is not over is told as running
+EXACT_WITHIN = 5.0  # seconds after Klippy's answer until a nearly right state counts
+LAST_WORDS = 2.0  # seconds Klippy has after a halt to say itself why it gave up
+LONG = 1.0  # seconds: a script that ran longer may have been ended by a shutdown without an error
+SETTLE = 0.5  # seconds until such a shutdown has shown in the state
 KLIPPY_GRACE = 15.0  # seconds after our start, or Klippy's, that a command waits for Klippy
 BARRIER = 30.0  # seconds a reboot waits for the G-code before it
-CLOCK_POLL = 0.5  # seconds between looks whether the hub's clock is known
-MAX_MESSAGE = 500  # characters of a result's message
-ACTS_ON = 0.5  # seconds after a script in which what it set going may still reach us
-
+LOOK_EVERY = 0.5  # seconds between looks whether a command that waits may go
 UNWRITTEN = (
     "The printer's computer cannot store this command (see its warning about the disk), so it was"
     " not run. Send it again when that is mended."
 )
+AWAY = (KlippyState.DISCONNECTED, KlippyState.STARTUP)
 
 Finished = Callable[[Command, State, str], Awaitable[None]]
 
 
-class Job(NamedTuple):
-    command: Command
-    action: Action
-    since: Epoch
-    recovered: bool  # of a former run: how old it is can be told only by the hub's clock
-    last_gcode: int  # the number of the newest G-code job at its arrival
+class Ended(Exception):
+    """How it ended, where that is neither done nor refused."""
 
-
-class Queue:
-    """A lane's waiting commands."""
-
-    def __init__(self) -> None:
-        self.waiting: Deque[Job] = deque()
-        self.taken = 0  # jobs ever put in
-        self.ended = 0
-        self.last_start: Optional[float] = None  # monotonic
-        self.changed = asyncio.Event()
-
-    def put(self, job: Job) -> None:
-        self.taken += 1
-        self.waiting.append(job)
-        self.changed.set()
-
-    async def next(self) -> Job:
-        while not self.waiting:
-            self.changed.clear()
-            await self.changed.wait()
-        return self.waiting.popleft()
+    def __init__(self, state: State, message: str) -> None:
+        super().__init__(message)
+        self.state = state
 
 
 class Runner:
-    """`situation()` is what the policy looks at now; `finish(command, state, message)` records and
-    reports an end."""
+    """`situation()` is what the policy looks at, but for what the lanes know; `finish(command,
+    state, message)` records and reports an end, `still_running(command, message)` that it takes
+    its time."""
 
     def __init__(
         self,
-        *,
-        printer: Printer,
-        live: LiveSettings,
-        ledger: Ledger,
-        notices: Notices,
-        supervisor: Supervisor,
-        clock: Clock,
+        tools: Tools,
+        deeds: Deeds,
+        lanes: Lanes,
         halts: Halts,
-        executor: Executor,
-        hub_now: Callable[[], float],
-        hub_time_known: Callable[[], bool],
-        situation: Callable[[], policy.Situation],
-        told_errors: Tuple[Type[Exception], ...],
+        situation: Callable[[], Situation],
         finish: Finished,
+        still_running: Callable[[Command, str], Awaitable[None]],
     ) -> None:
-        self._printer = printer
-        self._live = live
-        self._ledger = ledger
-        self._notices = notices
-        self._supervisor = supervisor
-        self._clock = clock
+        self._tools = tools
+        self._deeds = deeds
+        self._printer = tools.printer
+        self._clock = tools.clock
+        self._lanes = lanes
         self._halts = halts
-        self._executor = executor
-        self._hub_now = hub_now
-        self._hub_time_known = hub_time_known
         self._situation = situation
-        self._told_errors: Tuple[Type[Exception], ...] = (Failed, PrinterError, *told_errors)
         self._finish = finish
-        self._queues: Dict[Lane, Queue] = {}
+        self._still_running = still_running
+        self._told: Tuple[Type[Exception], ...] = (Failed, PrinterError, *deeds.told_errors)
         self._boot = ""
         self._started = 0.0
-        self._acting = 0  # commands of which Klippy may just run a script
-        self._acted = float("-inf")  # monotonic; when the last of them ended
 
     def start(self, boot: str) -> None:
         """Begin the lanes' work; `boot` identifies this boot of the machine in the ledger."""
@@ -118,134 +85,77 @@ class Runner:
         self._started = self._clock.monotonic()
         for lane in Lane:
             if lane is not Lane.STOP:
-                self._queues[lane] = Queue()
-                self._supervisor.keep(_name(lane), lambda lane=lane: self._work(lane))  # type: ignore[misc]
+                self._tools.supervisor.keep(_name(lane), lambda lane=lane: self._work(lane))  # type: ignore[misc]
 
     async def stop(self) -> None:
-        for lane in self._queues:
-            await self._supervisor.finish(_name(lane), 0.0)
-
-    def enqueue(self, command: Command, since: Epoch, recovered: bool = False) -> str:
-        """Let it wait for its turn; the reason if its lane is full."""
-        action = ACTIONS[command.action]
-        queue = self._queues[action.lane]
-        if len(queue.waiting) >= QUEUE_LIMIT and not recovered:
-            return (
-                f"{QUEUE_LIMIT} commands are waiting already: send it again when they are done, or"
-                " send fewer at once."
-            )
-        queue.put(Job(command, action, since, recovered, self._queues[Lane.GCODE].taken))
-        return ""
-
-    @property
-    def waiting(self) -> int:
-        return sum(len(queue.waiting) for queue in self._queues.values())
-
-    @property
-    def acts(self) -> bool:
-        """Whether what Klippy runs now may have been set going by the hub."""
-        return self._acting > 0 or self._clock.monotonic() - self._acted < ACTS_ON
+        for lane in Lane:
+            if lane is not Lane.STOP:
+                await self._tools.supervisor.finish(_name(lane), 0.0)
 
     # One lane
 
     async def _work(self, lane: Lane) -> None:
-        queue = self._queues[lane]
         while True:
-            job = await queue.next()
+            job = await self._lanes.next(lane)
             try:
-                await self._handle(job, queue)
+                await self._finish(job.command, *await self._live(job))
             finally:
-                queue.ended += 1
-                queue.changed.set()
+                if job.fence is not None:
+                    job.fence.cancel()
+                self._lanes.leave(job)
 
-    async def _handle(self, job: Job, queue: Queue) -> None:
+    async def _live(self, job: Job) -> Tuple[State, str]:
+        """From its turn to its end: how that was."""
         try:
-            state, message = await self._judge_and_run(job, queue)
+            return State.DONE, await self._carry_out(job)
         except asyncio.CancelledError:
             raise
-        except Exception as error:
-            state, message = (
-                State.FAILED,
-                f"The plugin itself failed: {type(error).__name__}: {error}",
-            )
-            self._notices.log_once(
-                f"command {job.action.name} {type(error).__name__} {error}",
-                f"The command {job.action.name} failed inside the plugin: {type(error).__name__}:"
-                f" {error}",
-                exc_info=error,
-            )
-        await self._finish(job.command, state, message[:MAX_MESSAGE])
-
-    async def _judge_and_run(self, job: Job, queue: Queue) -> Any:
-        await self._wait_for_turn(job, queue)
-        objection = self._objection(job)
-        if objection is not None:
-            return objection
-        try:
-            await self._ledger.begin(job.command.key, self._boot)
-        except StoreUnavailable:
-            return State.REFUSED, UNWRITTEN
-        late = self._halts.objection(job.since, job.action)  # while the disk was busy
-        if late:
-            return State.REFUSED, late
-        self._notices.console(f"Hub: {job.command.summary()}")
-        queue.last_start = self._clock.monotonic()
-        scripts = job.action.lane in (Lane.CONTROL, Lane.GCODE)
-        self._acting += scripts
-        try:
-            return State.DONE, await self._executor.run(
-                job.command, self._halts.now, lambda: self._turn_to_print(job)
-            )
         except Refused as reason:
             return State.REFUSED, str(reason)
-        except self._told_errors as reason:
+        except Ended as end:
+            return end.state, str(end)
+        except KlippyEnded:
+            return State.INTERRUPTED, _UNKNOWN.format(who="Klippy")
+        except self._told as reason:
             return State.FAILED, str(reason)
-        finally:
-            if scripts:
-                self._acting -= 1
-                self._acted = self._clock.monotonic()
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            self._tools.notices.log_once(
+                f"command {job.action.name} {said}",
+                f"The command {job.action.name} failed inside the plugin: {said}",
+                exc_info=error,
+            )
+            state = State.FAILED if job.handed is None else State.INTERRUPTED
+            return state, f"The plugin itself failed: {said}"
 
-    def _objection(self, job: Job) -> Any:
-        late = self._halts.objection(job.since, job.action)
-        if late:
-            return State.REFUSED, late
-        expired = policy.expiry(job.command, self._live.now.expiry, self._hub_now())
-        if expired:
-            return State.EXPIRED, expired
-        refused = policy.refusal(job.command, self._situation())
-        if refused:
-            return State.REFUSED, refused
-        return None
+    async def _carry_out(self, job: Job) -> str:
+        await self._wait_for_turn(job)
+        if job.action.name in PRINTS:
+            await self._bring(job)
+        await self._until_allowed(job)
+        try:
+            await self._tools.ledger.begin(job.command.key, self._boot)
+        except StoreUnavailable:
+            raise Refused(UNWRITTEN) from None
+        while True:
+            try:
+                return await self._send_and_see(job)
+            except NotYet:  # only just: somebody was quicker
+                await self._until_allowed(job)
 
-    async def _wait_for_turn(self, job: Job, queue: Queue) -> None:
-        while job.recovered and not self._hub_time_known():
-            await self._clock.sleep(CLOCK_POLL)
-        if job.action.lane is Lane.GCODE and queue.last_start is not None:
-            spacing = self._live.now.security.rate_limit_seconds
-            left = queue.last_start + spacing - self._clock.monotonic()
-            if left > 0 and self._objection(job) is None:
+    # Before it is sent
+
+    async def _wait_for_turn(self, job: Job) -> None:
+        """What it waits for in any case, so that nothing is judged too early."""
+        while job.recovered and not self._tools.hub_time_known():
+            await self._lanes.pause(LOOK_EVERY)
+        if job.action.lane is Lane.GCODE:
+            spacing = self._tools.live.now.security.rate_limit_seconds
+            left = self._lanes.last_script + spacing - self._clock.monotonic()
+            if left > 0 and self._may_come(job):
                 await self._clock.sleep(left)
-        if job.action.lane is Lane.MACHINE:
-            await self._gcode_before(job.last_gcode)
         if job.action.needs_klippy:
             await self._wait_for_klippy()
-
-    async def _gcode_before(self, number: int) -> None:
-        queue = self._queues[Lane.GCODE]
-        deadline = self._clock.monotonic() + BARRIER
-        while queue.ended < number and self._clock.monotonic() < deadline:
-            await self._clock.sleep(CLOCK_POLL)
-
-    async def _turn_to_print(self, job: Job) -> None:
-        """A job begins behind the G-code that was sent before it: a heater set for the bench, or
-        its cool_down, must not act during the print.
-        """
-        queue = self._queues[Lane.GCODE]
-        while queue.ended < job.last_gcode:
-            late = self._halts.objection(job.since, job.action)
-            if late:
-                raise Refused(late)
-            await self._clock.sleep(CLOCK_POLL)
 
     async def _wait_for_klippy(self) -> None:
         """Klippy is found a moment after our own start, and leaves for a moment at each restart."""
@@ -255,9 +165,273 @@ class Runner:
         left = KLIPPY_GRACE
         if snapshot.klippy is KlippyState.DISCONNECTED:
             left -= self._clock.monotonic() - self._started
-        if left > 0 and snapshot.klippy not in (KlippyState.SHUTDOWN, KlippyState.ERROR):
-            settled = (KlippyState.SHUTDOWN, KlippyState.ERROR)
+        settled = (KlippyState.SHUTDOWN, KlippyState.ERROR)
+        if left > 0 and snapshot.klippy not in settled:
             await self._printer.wait_for(lambda now: _known(now) or now.klippy in settled, left)
+
+    async def _bring(self, job: Job) -> None:
+        """See that the file of a print is on the printer. Judged before only where nothing that was
+        asked earlier can change the verdict: else its file would be fetched in vain."""
+        request = print_request(job.command)
+        if not self._lanes.ahead(job, PRINTS_WAIT_FOR):
+            self._may_come(job, raises=True)
+        if request.local or self._deeds.fetch is None:
+            reason = await self._deeds.find_local(request.file)
+            if reason:
+                raise Refused(reason)
+            job.path = request.file
+            return
+        self._check_age(job)
+        began = self._clock.monotonic()
+        job.fetching = asyncio.ensure_future(_as_coroutine(self._deeds.fetch(request)))
+        try:
+            arrived = await job.fetching
+        except asyncio.CancelledError:
+            if not job.struck:
+                raise
+            raise Refused(job.struck) from None
+        except self._told:
+            if job.struck:
+                raise Refused(job.struck) from None
+            raise
+        finally:
+            job.fetching.cancel()
+            job.fetching = None
+        job.fetched, job.fetched_for = True, self._clock.monotonic() - began
+        job.path, job.note = arrived.path, arrived.note
+
+    def _may_come(self, job: Job, raises: bool = False) -> bool:
+        """Whether nothing speaks against it but that it has to wait."""
+        try:
+            self._verdict(job, [self._printer.snapshot])
+        except NotYet:
+            pass
+        except (Refused, Ended):
+            if raises:
+                raise
+            return False
+        return True
+
+    async def _until_allowed(self, job: Job) -> None:
+        while True:
+            try:
+                order = self._verdict(job, [self._printer.snapshot])
+                if not order.alone:
+                    return
+                self._check_alone(job)
+                return
+            except NotYet as reason:
+                job.waited = str(reason)
+                await self._lanes.pause(LOOK_EVERY)
+
+    def _check_alone(self, job: Job) -> None:
+        """Raise `NotYet` unless Klippy has done all that anybody gave it: a person's print may wait
+        in its queue, and what is handed over now would come behind that.
+        """
+        over = job.fence is not None and job.fence.done()
+        if over and (self._printer.script_asked or self._printer.scripts_heard != job.heard):
+            job.fence = None  # something has come behind it
+        elif over and job.fence is not None and job.fence.exception() is not None:
+            job.fence = None
+        elif over:
+            return
+        if job.fence is None:
+            job.heard = self._printer.scripts_heard
+            job.fence = asyncio.ensure_future(self._printer.fence())
+            job.fence.add_done_callback(lambda _: self._lanes.stir())
+        raise NotYet("Klippy worked on something else")
+
+    def _verdict(self, job: Job, sights: List[Snapshot]) -> Order:
+        """What it comes to by every one of these sights of the printer, the newest last."""
+        try:
+            return self._judge(job, sights)
+        except Refused as reason:
+            if job.fetched:
+                raise Refused(
+                    f"{job.path} is on the printer, but was not started. {reason}"
+                ) from None
+            raise
+
+    def _judge(self, job: Job, sights: List[Snapshot]) -> Order:
+        struck = job.struck or self._halts.objection(job)
+        if struck:
+            raise Refused(struck)
+        self._check_age(job)
+        self._wait_for_others(job)
+        situation = self._situation()._replace(coming=self._lanes.coming(job))
+        path = job.path or print_request(job.command).file
+        for snapshot in sights:
+            order = policy.judge(job.command, situation._replace(snapshot=snapshot), path)
+        return order
+
+    def _wait_for_others(self, job: Job) -> None:
+        if job.action.lane is Lane.PRINT and self._lanes.ahead(job, PRINTS_WAIT_FOR):
+            raise NotYet("something that was asked before it was not over")
+        patient = self._clock.monotonic() - job.came < BARRIER
+        if job.action.lane is Lane.MACHINE and patient and self._lanes.ahead(job, (Lane.GCODE,)):
+            raise NotYet("G-code that was asked before it was not over")
+
+    def _check_age(self, job: Job) -> None:
+        now = self._tools.hub_now() - job.fetched_for
+        expired = policy.expiry(job.command, self._tools.live.now.expiry, now, job.recovered)
+        if expired:
+            why = f" It waited because {job.waited}." if job.waited else ""
+            raise Ended(State.EXPIRED, expired + why)
+
+    # The hand-over, and after it
+
+    async def _hand_over(self, job: Job) -> Any:
+        """Look, judge, send; the answer."""
+        news = self._printer.snapshot
+        sights = [news]
+        if job.action.needs_klippy:
+            try:
+                sights = [await self._printer.look()]
+            except PrinterError as error:
+                raise NotYet(f"Klippy did not answer ({error})") from None
+            if self._printer.snapshot is not news:  # which of the two is older, nobody can tell
+                sights.insert(0, self._printer.snapshot)
+        order = self._verdict(job, sights)
+        if order.alone:
+            self._check_alone(job)
+        # From here to Klippy nothing is awaited: what was judged is what is sent.
+        job.order, job.handed = order, self._clock.monotonic()
+        job.falls = self._halts.falls
+        if order.strikes:
+            self._lanes.strike_prints(
+                job, f"It was not started: {job.action.name} came before it began."
+            )
+        if order.verb == "firmware_restart":
+            self._halts.expect_restart(job)
+        if job.action.lane is Lane.GCODE:
+            self._lanes.last_script = job.handed
+        self._tools.notices.console(f"Hub: {job.command.summary()}")
+        if not order.verb:
+            return None
+        if order.verb == "hook":
+            return await self._hook(job)
+        return await getattr(self._printer, order.verb)(*order.arguments)
+
+    async def _hook(self, job: Job) -> str:
+        hook = self._deeds.hooks.get(job.action.name)
+        if hook is None:
+            raise Refused(f"This printer cannot do {job.action.name}: nothing is set up for it.")
+        return await hook(job.command)
+
+    async def _send_and_see(self, job: Job) -> str:
+        sending = asyncio.ensure_future(self._hand_over(job))
+        telling = asyncio.ensure_future(self._tell_if_long(job))
+        try:
+            answer = await self._answer(job, sending)
+            assert job.order is not None
+            return await self._confirmed(job, job.order, answer)
+        finally:
+            self._halts.restart_over(job)
+            for task in (sending, telling):
+                task.cancel()
+
+    async def _tell_if_long(self, job: Job) -> None:
+        left = TOLD_AFTER
+        while left > 0:
+            await self._clock.sleep(left)
+            since = self._clock.monotonic() if job.handed is None else job.handed
+            left = since + TOLD_AFTER - self._clock.monotonic()
+        await self._still_running(
+            job.command,
+            f"It was handed over and is not over after {TOLD_AFTER:.0f} s: its result will follow."
+            " Use emergency_stop if it cannot wait.",
+        )
+
+    async def _answer(self, job: Job, sending: "asyncio.Future[Any]") -> Any:
+        """Klippy's answer, however long that takes; less if Klippy leaves meanwhile."""
+        if not job.action.needs_klippy:
+            return await sending
+        halted = self._halts.waiter(self._halts.falls)
+        try:
+            await asyncio.wait({sending, halted}, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done() and job.handed is None:
+                await asyncio.wait({sending})  # the verdict is still to come, and will see it
+            elif not sending.done():
+                alarm = asyncio.ensure_future(self._clock.sleep(LAST_WORDS))
+                await asyncio.wait({sending, alarm}, return_when=asyncio.FIRST_COMPLETED)
+                alarm.cancel()
+        finally:
+            halted.cancel()
+        if not sending.done():
+            self._check_alive(job)
+        try:
+            return await sending
+        except KlippyEnded:
+            raise
+        except PrinterError:
+            self._check_alive(job)  # says more than Klippy's words about its own shutdown
+            raise
+
+    async def _confirmed(self, job: Job, order: Order, answer: Any) -> str:
+        """See the printer show it; the message of its success."""
+        assert job.handed is not None
+        watched = job.action.needs_klippy and bool(order.verb)
+        if watched and self._clock.monotonic() - job.handed > LONG:
+            await self._printer.wait_for(lambda now: not now.ready, SETTLE)
+
+        def reached(now: Snapshot) -> bool:
+            if order.verb == "firmware_restart":
+                return self._halts.falls != job.falls and now.klippy not in AWAY
+            return order.reached(now)
+
+        def nearly(now: Snapshot) -> bool:
+            return reached(now) or order.good_enough(now)
+
+        within, exact = order.within, True
+        if not await self._shown(job, reached, min(EXACT_WITHIN, within), watched):
+            exact = False
+            if not await self._shown(job, nearly, within - EXACT_WITHIN, watched):
+                raise Failed(
+                    f"Klippy took it, but {order.missed(self._printer.snapshot)} after"
+                    f" {within:.0f} s."
+                )
+            exact = reached(self._printer.snapshot)
+        if order.settle:
+            await self._printer.wait_for(lambda now: not now.busy, order.settle)
+        now = self._printer.snapshot
+        message = order.told(answer) or order.done(now)
+        notes = [job.note, "" if exact else order.missed(now)]
+        return " ".join([message, *(f"({note})" for note in notes if note)])
+
+    async def _shown(
+        self, job: Job, shown: Callable[[Snapshot], bool], seconds: float, watched: bool
+    ) -> bool:
+        await self._printer.wait_for(
+            lambda now: shown(now) or (watched and not now.ready), max(seconds, 0.1)
+        )
+        if watched:
+            self._check_alive(job)
+        return shown(self._printer.snapshot)
+
+    def _check_alive(self, job: Job) -> None:
+        """Raise what became of it if Klippy has left since it was handed over."""
+        now = self._printer.snapshot
+        if not job.action.needs_klippy or (self._halts.falls == job.falls and now.ready):
+            return
+        if self._halts.falls != job.falls and self._halts.ended:
+            raise Ended(State.INTERRUPTED, _UNKNOWN.format(who="Klippy"))
+        reason = self._halts.reason or f'Klippy stopped ({now.klippy.value}): "{now.message}"'
+        raise Ended(State.FAILED, f"It was cut short: {reason}.")
+
+
+_UNKNOWN = (
+    "{who} ended while this ran: whether the printer finished it is unknown, and it was not run"
+    " again. Look at the printer, then send it again if it is still wanted."
+)
+
+
+def interrupted(who: str) -> str:
+    """The message of a command during which Moonraker or Klippy ended."""
+    return _UNKNOWN.format(who=who)
+
+
+async def _as_coroutine(work: Awaitable[Any]) -> Any:
+    return await work
 
 
 def _name(lane: Lane) -> str:

@@ -18,7 +18,8 @@ from ..runtime.records import NamedTuple
 from .actions import ACTIONS, EMERGENCY_STOP, PRINTS
 from .gcode import Refused, read_macro_call
 
-MAX_PER_REPLY = 1000  # entries of one reply that are read; emergency stops are found beyond it too
+MAX_PER_REPLY = 50  # commands of one reply that are run; emergency stops are found beyond it too
+MAX_ANSWERED = 200  # commands of one reply that get a result
 MAX_STORED = 16_384  # bytes of one command as JSON; a script may have 4 KiB
 MAX_FIELDS = 500  # parameters of one command
 MAX_ORDER = 4096  # characters of generation 2's basic commands and macro calls
@@ -36,7 +37,7 @@ _BASIC_NAMES = {"print_file": "print", "cancel_print": "cancel"}
 class Command(NamedTuple):
     """One order of the hub's, as far as it could be read."""
 
-    key: str  # the same for two deliveries of the same command
+    identity: str  # the same for two deliveries of the same command
     id: Any  # as the hub wrote it: a string or a number
     action: str  # a name of `ACTIONS`, or whatever the hub wrote
     generation: int
@@ -46,6 +47,7 @@ class Command(NamedTuple):
     confirm: bool = False
     foreign: bool = False  # it carries another printer's token
     problem: str = ""  # why it cannot be read, as a sentence
+    key: str = ""  # under which the ledger has it
 
     @property
     def is_stop(self) -> bool:
@@ -81,7 +83,8 @@ class Command(NamedTuple):
                 "confirm": self.confirm,
                 "foreign": self.foreign,
                 "problem": self.problem,
-            }
+            },
+            sort_keys=True,
         )
 
 
@@ -144,10 +147,9 @@ class Reader:
             shown = text = self._new_id()
         else:
             shown, text = identity
-        kind = "stop|" if action == EMERGENCY_STOP and not problem else ""
         token = as_text(item.get("token"))
         command = Command(
-            key=f"{generation}:{self._scope}:{kind}{text}",
+            identity="",
             id=shown,
             action=action,
             generation=generation,
@@ -160,7 +162,19 @@ class Reader:
         )
         if len(command.to_json()) > MAX_STORED:
             return self._unreadable((shown, text), generation, received_at, _TOO_LARGE, action)
-        return command
+        return command._replace(identity=self._identity_of(text, command))
+
+    def left_out(self, item: Any, generation: int, received_at: float, reason: str) -> Command:
+        """One that is answered and not even read."""
+        identity = _identity(item.get("id")) if isinstance(item, dict) else None
+        made = self._unreadable(identity, generation, received_at, "")
+        return made._replace(problem=reason)
+
+    def _identity_of(self, text: str, command: Command) -> str:
+        """Hub, id and content: the same id with another content is another command."""
+        content = f"{command.action}\n{command.to_json()}".encode("utf-8", "replace")
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        return f"{command.generation}:{self._scope}:{text}|{digest}"
 
     def _unreadable(
         self,
@@ -173,14 +187,15 @@ class Reader:
         if identity is None:
             made = self._new_id()
             identity = (made, made)
-        return Command(
-            key=f"{generation}:{self._scope}:{identity[1]}",
+        command = Command(
+            identity="",
             id=identity[0],
             action=action,
             generation=generation,
             received_at=received_at,
             problem=f"The command cannot be read: {why}. Correct it on the server.",
         )
+        return command._replace(identity=self._identity_of(identity[1], command))
 
 
 def from_json(key: str, id_: Any, action: str, received_at: float, text: str) -> Command:
@@ -192,6 +207,7 @@ def from_json(key: str, id_: Any, action: str, received_at: float, text: str) ->
             "problem": "The record of this command is damaged, so it was not run. Send it again."
         }
     return Command(
+        identity="",
         key=key,
         id=id_,
         action=action,

@@ -14,6 +14,7 @@ from typing import Any, Awaitable, Callable, Dict, FrozenSet, List, Mapping, Opt
 from ..runtime.clock import Clock
 from ..runtime.loose import as_dict, as_text
 from ..runtime.notices import Notices
+from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
 from ..settings.model import LiveSettings, Settings
 from . import part_fan
@@ -26,6 +27,11 @@ from .slicer_words import SlicerWords
 from .snapshot import Job, KlippyState, Objects, Snapshot, read_snapshot
 from .subscription import Subscription, Told
 
+# What Klippy is asked anew before something is handed to it that must not reach somebody's job or
+# script: its own news may be a quarter of a second old.
+LOOKED_AT = ("print_stats", "virtual_sdcard", "pause_resume", "manual_probe", "bed_screws")
+ENDED = "Klippy Disconnected"  # Moonraker's answer to whatever was asked when Klippy ended
+FENCE = ""  # an empty script: Klippy answers it when those before it are over
 LONGEST_MESSAGE = 1000  # characters of Klippy's message; printer.cfg errors run to some hundred
 
 # What tells how far a job is.
@@ -37,6 +43,18 @@ Watcher = Callable[[KlippyState, str, Job, float], None]
 
 class PrinterError(Exception):
     """What Klippy or Moonraker said when it refused, in its own words."""
+
+
+class KlippyEnded(PrinterError):
+    """Klippy went away before it answered: whether it did what it was asked, nobody knows."""
+
+
+class JobQueue(NamedTuple):
+    """Moonraker's job queue."""
+
+    state: str = "paused"  # Moonraker's word: ready | loading | starting | paused
+    waiting: int = 0
+    automatic: bool = False  # [job_queue] automatic_transition: it goes on by itself
 
 
 class Printer:
@@ -55,11 +73,13 @@ class Printer:
         self._read_words = words
         self._supervisor = supervisor
         self._server = server
+        self._live = live
         self._notices = notices
         self._clock = clock
         self._objects: Dict[str, Dict[str, Any]] = {}
         self._news: Dict[str, FrozenSet[str]] = {}  # of each of them, the fields that are news
         self._machine = Machine()
+        self.scripts_heard = 0  # of any client of Moonraker's, ours included
         self._facts = FileFacts()
         self._words = ("", SlicerWords())  # the slicer's, of the file named first
         self._memory = JobMemory()
@@ -194,6 +214,7 @@ class Printer:
     # The part fan, where its macro leaves open which one it is
 
     def _on_script(self, script: str) -> None:
+        self.scripts_heard += 1
         asked = part_fan.asked_speed(script) if self._machine.part_fan.candidates else None
         if asked is not None:
             self._fan_asked = (asked, self._clock.monotonic())
@@ -255,16 +276,57 @@ class Printer:
     @property
     def snapshot(self) -> Snapshot:
         if self._cached is None:
-            self._cached = read_snapshot(
-                self._klippy,
-                self._message,
-                {name: dict(fields) for name, fields in self._objects.items()},
-                self._machine,
-                self._facts,
-                self._memory.course(self._objects, self._facts),
-                self._doubt,
-            )
+            self._cached = self._read({})
         return self._cached
+
+    def _read(self, newer: Objects) -> Snapshot:
+        return read_snapshot(
+            self._klippy,
+            self._message,
+            {name: {**fields, **newer.get(name, {})} for name, fields in self._objects.items()},
+            self._machine,
+            self._facts,
+            self._memory.course(self._objects, self._facts),
+            self._doubt,
+        )
+
+    async def look(self) -> Snapshot:
+        """What Klippy itself says at this moment of its job and of what it works on; raises
+        `PrinterError` where it does not answer. It is kept nowhere: a diff may have come since.
+        """
+        apis = self._server.lookup_component("klippy_apis")
+        wanted = {name: None for name in LOOKED_AT if name in self._objects}
+        patience = self._live.now.timeouts.moonraker
+        try:
+            answer = await asyncio.wait_for(apis.query_objects(wanted), patience)
+        except (asyncio.TimeoutError, self._server.error) as error:
+            raise PrinterError(str(error) or "Klippy does not answer") from None
+        return self._read({name: as_dict(fields) for name, fields in as_dict(answer).items()})
+
+    async def fence(self) -> None:
+        """Return when Klippy has done all that it was given before: scripts wait for each other
+        there, and an empty one for those before it.
+        """
+        await self._ask("run_gcode", FENCE)
+
+    @property
+    def script_asked(self) -> bool:
+        """Whether a script that any client of Moonraker's has sent is not answered yet."""
+        connection = self._server.lookup_component("klippy_connection")
+        return any(
+            as_text(getattr(request, "rpc_method", "")).startswith(("gcode/", "pause_resume/"))
+            and as_dict(getattr(request, "params", None)).get("script") != FENCE
+            for request in list(getattr(connection, "pending_requests", {}).values())
+        )
+
+    @property
+    def job_queue(self) -> JobQueue:
+        queue = self._server.lookup_component("job_queue")
+        return JobQueue(
+            as_text(getattr(queue, "queue_state", "")),
+            len(getattr(queue, "queued_jobs", ())),
+            bool(getattr(queue, "automatic", False)),
+        )
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener(old, new)` after each change that is news: Klippy's state, the job, a
@@ -336,13 +398,35 @@ class Printer:
             raise PrinterError(f"The name {filename!r} cannot be printed: rename the file.")
         await self._ask("start_print", filename)
 
-    async def queue_print(self, filename: str) -> None:
-        """Put a file into Moonraker's job queue."""
+    async def queue_print(self, filename: str, start: bool) -> JobQueue:
+        """Put a file into Moonraker's job queue, and start that if asked to; what it is then."""
         queue = self._server.lookup_component("job_queue")
         try:
             await queue.queue_job(filename)
+            if start:
+                await queue.start_queue()
         except self._server.error as error:
             raise PrinterError(str(error)) from None
+        return self.job_queue
+
+    @property
+    def power_devices(self) -> List[str]:
+        """The names of Moonraker's [power] devices."""
+        power = self._server.lookup_component("power", None)
+        return sorted(getattr(power, "devices", {}))
+
+    async def power_off(self, name: str) -> None:
+        """Switch a device of Moonraker's [power] off, also while it is locked by a print."""
+        power = self._server.lookup_component("power", None)
+        device = getattr(power, "devices", {}).get(name)
+        if device is None:
+            raise PrinterError(f"Moonraker has no [power {name}]")
+        try:
+            state = await device.process_request("off", force=True)
+        except self._server.error as error:
+            raise PrinterError(str(error)) from None
+        if state != "off":
+            raise PrinterError(f"[power {name}] is {state}")
 
     async def machine(self, action: str) -> None:
         """`reboot` or `shutdown` of the computer, which refuses where it cannot (containers)."""
@@ -357,5 +441,5 @@ class Printer:
         try:
             await getattr(apis, method)(*args)
         except self._server.error as error:
-            said = plain_words(" ".join(str(error).split()))
-            raise PrinterError(said[:LONGEST_MESSAGE]) from None
+            said = plain_words(" ".join(str(error).split()))[:LONGEST_MESSAGE]
+            raise (KlippyEnded if said == ENDED else PrinterError)(said) from None

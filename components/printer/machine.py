@@ -22,6 +22,14 @@ MACRO = "gcode_macro "
 Settings = Mapping[str, Mapping[str, Any]]
 
 
+class Templates(NamedTuple):
+    """What macros run, as printer.cfg has it; all names in upper case."""
+
+    macros: Mapping[str, str] = {}  # G-code template by name
+    delayed: Mapping[str, str] = {}  # of each delayed_gcode, likewise
+    renamed: Mapping[str, str] = {}  # rename_existing → the name that it had
+
+
 class Machine(NamedTuple):
     """`limits`: (min_temp, max_temp) in °C of each heater, by its object's name; `sensors`:
     objects with a temperature that are no heaters; `macros`: upper case, hidden ones included.
@@ -31,6 +39,7 @@ class Machine(NamedTuple):
     limits: Mapping[str, Tuple[float, float]] = {}
     sensors: Tuple[str, ...] = ()
     macros: FrozenSet[str] = frozenset()
+    templates: Templates = Templates()
     part_fan: PartFan = PartFan()
     settings: Mapping[str, Mapping[str, Any]] = {}
 
@@ -53,9 +62,26 @@ def read_machine(available: List[str], asked: Mapping[str, Any], part_fan: str =
         limits={name: heater_limits(name, settings) for name in heaters if name in there},
         sensors=tuple(n for n in sensors if n in there and n not in heaters),
         macros=frozenset(n[len(MACRO) :].upper() for n in available if n.startswith(MACRO)),
+        templates=templates_of(settings),
         part_fan=find_part_fan(available, settings, part_fan),
         settings={n: o for n, o in settings.items() if not n.startswith(MACRO)},
     )
+
+
+def templates_of(settings: Settings) -> Templates:
+    """What macros and delayed G-code run, of `configfile.settings`."""
+    macros, delayed, renamed = {}, {}, {}
+    for section, options in settings.items():
+        kind, _, name = section.partition(" ")
+        upper = name.strip().upper()
+        if kind == "gcode_macro":
+            macros[upper] = as_text(options.get("gcode"))
+            alias = as_text(options.get("rename_existing")).strip().upper()
+            if alias:
+                renamed[alias] = upper
+        elif kind == "delayed_gcode":
+            delayed[upper] = as_text(options.get("gcode"))
+    return Templates(macros, delayed, renamed)
 
 
 def heater_limits(name: str, settings: Settings) -> Tuple[float, float]:

@@ -38,6 +38,8 @@ SUBSCRIPTION: Dict[str, Tuple[str, ...]] = {
     "gcode_move": ("speed_factor", "extrude_factor", "gcode_position"),
     "toolhead": ("extruder", "homed_axes", "estimated_print_time"),
     "pause_resume": ALL,
+    "manual_probe": ("is_active",),
+    "bed_screws": ("is_active",),
     "extruder": ("temperature", "target", "power"),
     "heater_bed": ALL,
     "heater_generic": ALL,
@@ -133,6 +135,22 @@ class Snapshot(NamedTuple):
     def busy(self) -> bool:
         """A job owns the printer: nothing else may be started on it."""
         return self.printing or self.paused
+
+    @property
+    def paused_by_file(self) -> bool:
+        """Paused by M25 or by a line that Klipper could not read: RESUME and CANCEL_PRINT do
+        nothing for such a job (klippy/extras/pause_resume.py).
+        """
+        return self.paused and not self.flag("pause_resume", "is_paused")
+
+    @property
+    def adjusting(self) -> bool:
+        """A person is about to set a height by hand; the head stands where they put it."""
+        return self.flag("manual_probe", "is_active") or self.flag("bed_screws", "is_active")
+
+    def flag(self, name: str, field: str) -> bool:
+        """A truth of Klipper's status; False where there is no such object."""
+        return bool(self.objects.get(name, {}).get(field))
 
     @property
     def extruder(self) -> Optional[Heater]:

@@ -108,6 +108,7 @@ class Security(NamedTuple):
     remote_control: RemoteControl = RemoteControl.FULL
     denied_actions: Tuple[str, ...] = ()
     require_clear_bed: bool = False
+    emergency_power_device: str = ""  # of Moonraker's [power]; "" is none
 
 
 class PrinterParts(NamedTuple):

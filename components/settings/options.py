@@ -319,6 +319,14 @@ _TABLE: Tuple[Option, ...] = (
         cautious=tuple(action for action in _ACTIONS if action not in _HARMLESS),
     ),
     Option(
+        "security.emergency_power_device",
+        Kind.TEXT,
+        "A device of Moonraker's [power] that is switched off when Klippy does not take an "
+        "emergency stop of the hub's; empty: none.",
+        limit=60,
+        example="printer",
+    ),
+    Option(
         "security.require_clear_bed",
         Kind.BOOLEAN,
         "After a job, refuse remote prints until someone has declared the bed clear.",

@@ -117,6 +117,10 @@ OPTIONS: Dict[str, str] = {
     "security.require_clear_bed": (
         "Tras un trabajo, rechazar impresiones remotas hasta que alguien declare libre la cama."
     ),
+    "security.emergency_power_device": (
+        "Un dispositivo de [power] de Moonraker que se apaga cuando Klippy no acepta una parada de "
+        "emergencia del hub; vacío: ninguno."
+    ),
     "expiry.emergency_stop": (
         "Una parada de emergencia más antigua no se ejecuta; 0: nunca caduca."
     ),

@@ -1,8 +1,7 @@
-"""Every command the hub ever handed out, and what became of it: received → executing → one final
-state.
+"""Every command the hub ever handed out, and what became of it (`life` has the states).
 
-The hub forgets a command as it hands it out, so this table is the only witness: it decides that an
-id is run once, also across crashes, and keeps each result until the hub has acknowledged it. Knows
+The hub forgets a command as it hands it out, so this table is the only witness: it decides what is
+a repetition, also across crashes, and keeps each result until the hub has acknowledged it. Knows
 nothing of printers.
 """
 
@@ -13,23 +12,26 @@ import asyncio
 import json
 import sqlite3
 from collections import OrderedDict
-from enum import Enum
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Set
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from ..runtime.records import NamedTuple
 from ..runtime.redaction import Redactor
 from ..runtime.steps import breathe
 from .database import Database
+from .life import FINAL, State, ways_to
 
 KEEP_SECONDS = 30 * 86400.0
 KEEP_ROWS = 10_000
 KEPT_RECENT = 200  # rows held in memory for the panel
 PRUNE_EVERY = 500  # commands
+# Seconds in which the same command of the same hub is a repetition, where it does not say when it
+# was asked; later, and once the first is over, a hub that counts its ids anew means another one.
+REPEATED = 600.0
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS commands (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    key TEXT NOT NULL UNIQUE,            -- what makes two deliveries the same command
+    key TEXT NOT NULL UNIQUE,            -- the identity, behind it @n if that came before
     id TEXT NOT NULL,                    -- the hub's own id, as JSON
     action TEXT NOT NULL,
     summary TEXT NOT NULL,               -- for people
@@ -38,38 +40,30 @@ CREATE TABLE IF NOT EXISTS commands (
     message TEXT NOT NULL DEFAULT '',
     received_at REAL NOT NULL,           -- unix seconds by the hub's clock
     finished_at REAL,
-    boot TEXT NOT NULL DEFAULT '',       -- the machine's boot id when it began to run
+    boot TEXT NOT NULL DEFAULT '',       -- the machine's boot id when it came, or began to run
     acknowledged INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS commands_open ON commands (acknowledged, status);
+CREATE INDEX IF NOT EXISTS commands_id ON commands (id);
+UPDATE commands SET status = 'sent' WHERE status = 'executing';  -- the word of version 5.0.0
 """
 
 _COLUMNS = "seq, key, id, action, summary, command, status, message, received_at, finished_at, boot"
 
 
-class State(str, Enum):
-    RECEIVED = "received"
-    EXECUTING = "executing"
-    DONE = "done"
-    FAILED = "failed"
-    REFUSED = "refused"
-    EXPIRED = "expired"
-    INTERRUPTED = "interrupted"
-
-
-FINAL = (State.DONE, State.FAILED, State.REFUSED, State.EXPIRED, State.INTERRUPTED)
-
-
 class Entry(NamedTuple):
     """A command as it is first written down."""
 
-    key: str
+    identity: str  # the same for two deliveries of one command; holds no @ but at its end
     id: Any  # JSON value
     action: str
     summary: str
     command: str  # JSON
     received_at: float
-    status: State = State.RECEIVED  # EXECUTING for what cannot wait to be written down first
+    status: State = State.RECEIVED  # SENT for what cannot wait to be written down first
+    boot: str = ""  # of the machine, now
+    anew: bool = False  # it is no repetition, whatever came before
+    dated: bool = False  # its content holds the moment it was asked: it is the same for ever
 
 
 class Row(NamedTuple):
@@ -93,7 +87,7 @@ class Row(NamedTuple):
             "status": self.status.value,
             "message": self.message,
             "received_at": _seconds(self.received_at),
-            "finished_at": _seconds(self.finished_at or self.received_at),
+            "finished_at": None if self.finished_at is None else _seconds(self.finished_at),
         }
 
 
@@ -134,113 +128,111 @@ class Ledger:
         self._recent = OrderedDict((row.key, _for_people(row)) for row in reversed(recent))
         return [row._replace(command=self._redactor.opened(row.command)) for row in unfinished]
 
-    async def receive(self, entries: Sequence[Entry]) -> Set[str]:
-        """Write the whole batch down, on disk when this returns; the keys that were new.
+    async def receive(self, entries: Sequence[Entry]) -> List[Optional[str]]:
+        """Write the whole batch down, on disk when this returns: of each entry the key under which
+        it goes on, or None for the repetition of one that is known.
 
-        A command that was known already is not written again; its result, if it has one, becomes
-        due once more.
+        A repetition is not written again; if the first has a result, that becomes due once more.
         """
         if not entries:
-            return set()
+            return []
 
-        def write(db: sqlite3.Connection) -> List[Any]:
-            new, again = [], []
+        def write(db: sqlite3.Connection) -> Tuple[List[Optional[str]], List[Row]]:
+            keys: List[Optional[str]] = []
+            again: List[Row] = []
             for index, entry in enumerate(map(self._without_secrets, entries)):
                 breathe(index, 5)
-                cursor = db.execute(
-                    "INSERT OR IGNORE INTO commands (key, id, action, summary, command, status,"
-                    " received_at)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                last = _last_of(db, entry.identity)
+                if last is not None and _repeats(last, entry):
+                    db.execute("UPDATE commands SET acknowledged = 0 WHERE key = ?", (last.key,))
+                    again.append(last)
+                    keys.append(None)
+                    continue
+                key = entry.identity if last is None else f"{entry.identity}@{last.seq}"
+                db.execute(
+                    "INSERT INTO commands (key, id, action, summary, command, status,"
+                    " received_at, boot) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
-                        entry.key,
+                        key,
                         json.dumps(entry.id),
                         entry.action,
                         entry.summary,
                         entry.command,
                         entry.status.value,
                         entry.received_at,
+                        entry.boot,
                     ),
                 )
-                if cursor.rowcount:
-                    new.append(entry)
-                    continue
-                db.execute("UPDATE commands SET acknowledged = 0 WHERE key = ?", (entry.key,))
-                known = f"SELECT {_COLUMNS} FROM commands WHERE key = ?"
-                again.append(_row(db.execute(known, (entry.key,)).fetchone()))
-            return [new, again]
+                keys.append(key)
+            return keys, again
 
-        new, again = await self._database.run(write, durable=True)
-        fresh = {entry.key for entry in new}
+        keys, again = await self._database.run(write, durable=True)
         for row in again:
-            if row.status in FINAL and row.key not in fresh:
+            if row.status in FINAL:
                 self._await_word(row.key, row.result())
-        for entry in new[-KEPT_RECENT:]:
-            self._remember(entry.key, _for_people(_row_of(entry)))
-        self._since_prune += len(fresh)
+        new = [(key, entry) for key, entry in zip(keys, entries) if key is not None]
+        for key, entry in new[-KEPT_RECENT:]:
+            self._remember(key, _for_people(_row_of(key, entry)))
+        self._since_prune += len(new)
         if self._since_prune >= PRUNE_EVERY:
             self._since_prune = 0
             await self.prune(max(entry.received_at for entry in entries))
-        return fresh
+        return keys
 
-    async def received_by_action(self, action: str) -> Dict[str, float]:
-        """When each known command of this action was received, by key."""
+    async def namesakes(self, keys: Sequence[str]) -> List[Any]:
+        """The ids of these commands that an earlier command bore as well."""
 
-        def read(db: sqlite3.Connection) -> Dict[str, float]:
-            query = "SELECT key, received_at FROM commands WHERE action = ? ORDER BY seq"
-            return dict(db.execute(query, (action,)).fetchall())
+        def read(db: sqlite3.Connection) -> List[Any]:
+            query = (
+                "SELECT new.id FROM commands new WHERE new.key = ? AND EXISTS"
+                " (SELECT 1 FROM commands old WHERE old.id = new.id AND old.seq < new.seq)"
+            )
+            found = (db.execute(query, (key,)).fetchone() for key in keys)
+            return [json.loads(row[0]) for row in found if row is not None]
 
         return await self._database.run(read)
 
     async def begin(self, key: str, boot: str = "") -> None:
-        """It is about to run; on disk when this returns, so that a crash can never run it a second
-        time."""
-
-        def write(db: sqlite3.Connection) -> None:
-            db.execute(
-                "UPDATE commands SET status = ?, boot = ? WHERE key = ?",
-                (State.EXECUTING.value, boot, key),
-            )
-
-        await self._database.run(write, durable=True)
+        """It is about to be handed over; on disk when this returns, so that a crash can never run
+        it a second time."""
+        await self._database.run(_way(key, State.SENT, "boot = ?", (boot,)), durable=True)
         if key in self._recent:
-            self._recent[key]["status"] = State.EXECUTING.value
+            self._recent[key]["status"] = State.SENT.value
+
+    async def running(self, key: str, message: str) -> Optional[Dict[str, Any]]:
+        """It was handed over and takes its time: the result to tell meanwhile; None if it is over
+        already."""
+        message = self._redactor.known(message)
+        work = _way(key, State.RUNNING, "message = ?", (message,))
+        return self._told(await self._database.run(work))
 
     async def finish(
         self, key: str, status: State, message: str, now: float
     ) -> Optional[Dict[str, Any]]:
-        """Its final state, once, on disk when this returns: the result for the hub; None if it has
-        one already, or was never received."""
+        """Its final state, once: the result for the hub; None if it has one already, was never
+        received, or cannot get there from where it is."""
         message = self._redactor.known(message)
+        change = "message = ?, finished_at = ?, command = '', acknowledged = 0"
+        # On the disk before anybody is told: else a power cut would have it wait again, and run.
+        return self._told(await self._database.lasting(_way(key, status, change, (message, now))))
 
-        def write(db: sqlite3.Connection) -> Optional[Row]:
-            found = db.execute(f"SELECT {_COLUMNS} FROM commands WHERE key = ?", (key,)).fetchone()
-            if found is None or _row(found).status in FINAL:
-                return None
-            db.execute(
-                "UPDATE commands SET status = ?, message = ?, finished_at = ?, command = '' WHERE"
-                " key = ?",
-                (status.value, message, now, key),
-            )
-            return _row(
-                db.execute(f"SELECT {_COLUMNS} FROM commands WHERE key = ?", (key,)).fetchone()
-            )
+    def tell(self, entry: Entry, status: State, message: str, now: float) -> Dict[str, Any]:
+        """What became of a command that the disk did not take: told from memory."""
+        row = _row_of(entry.identity, self._without_secrets(entry))._replace(
+            status=status,
+            message=self._redactor.known(message),
+            finished_at=now if status in FINAL else None,
+        )
+        self._told(row)
+        return row.result()
 
-        row = await self._database.lasting(write)
+    def _told(self, row: Optional[Row]) -> Optional[Dict[str, Any]]:
         if row is None:
             return None
         result = row.result()
-        self._await_word(key, result)
-        self._remember(key, _for_people(row))
-        return result
-
-    def tell(self, entry: Entry, status: State, message: str, now: float) -> Dict[str, Any]:
-        """The final state of what the disk did not take: the result is told from memory, once."""
-        row = _row_of(self._without_secrets(entry))._replace(
-            status=status, message=self._redactor.known(message), finished_at=now
-        )
-        self._await_word(row.key, row.result())
+        self._await_word(row.key, result)
         self._remember(row.key, _for_people(row))
-        return row.result()
+        return result
 
     def due(self, limit: int = 50) -> List[Dict[str, Any]]:
         """Results that the hub has not acknowledged, oldest first."""
@@ -253,24 +245,27 @@ class Ledger:
     async def acknowledge(self, results: Iterable[Any]) -> None:
         """The hub has them: results as `due` gave them, or their ids alone.
 
-        An id may have another result by now, of a command that the hub was not told of yet.
+        An id may have another result by now, of a command that the hub was not told of yet; and
+        what was running when the hub was told may be over.
         """
-        taken: Set[str] = set()
+        taken: Dict[str, Dict[str, Any]] = {}
         for item in results:
             whole = isinstance(item, dict) and "id" in item
             for key in self._due_keys.get(json.dumps(item["id"] if whole else item), ()):
                 if not whole or self._due[key] == item:
-                    taken.add(key)
+                    taken[key] = self._due[key]
         if not taken:
             return
 
         def write(db: sqlite3.Connection) -> None:
             db.executemany(
-                "UPDATE commands SET acknowledged = 1 WHERE key = ?", [(k,) for k in taken]
+                "UPDATE commands SET acknowledged = 1 WHERE key = ? AND status = ?",
+                [(key, told["status"]) for key, told in taken.items()],
             )
 
-        for key in taken:
-            self._forget_due(key)
+        for key, told in taken.items():
+            if self._due.get(key) is told:
+                self._forget_due(key)
         self._database.post(write)
 
     def recent(self, limit: int = 50) -> List[Dict[str, Any]]:
@@ -339,9 +334,46 @@ def _row(found: Sequence[Any]) -> Row:
     return Row(*values)
 
 
-def _row_of(entry: Entry) -> Row:
+def _way(
+    key: str, state: State, change: str, values: Tuple[Any, ...]
+) -> Callable[[sqlite3.Connection], Optional[Row]]:
+    """The work that lets a row go a way of `life.TRANSITIONS`: None where there is none."""
+    ways = ways_to(state)
+
+    def write(db: sqlite3.Connection) -> Optional[Row]:
+        marks = ",".join("?" * len(ways))
+        moved = db.execute(
+            f"UPDATE commands SET status = ?, {change} WHERE key = ? AND status IN ({marks})",
+            (state.value, *values, key, *(old.value for old in ways)),
+        )
+        if not moved.rowcount:
+            return None
+        query = f"SELECT {_COLUMNS} FROM commands WHERE key = ?"
+        return _row(db.execute(query, (key,)).fetchone())
+
+    return write
+
+
+def _last_of(db: sqlite3.Connection, identity: str) -> Optional[Row]:
+    """The newest command of this identity ("A" is what follows "@")."""
+    query = (
+        f"SELECT {_COLUMNS} FROM commands WHERE key = ?1 OR (key >= ?1 || '@' AND key < ?1 || 'A')"
+        " ORDER BY seq DESC LIMIT 1"
+    )
+    found = db.execute(query, (identity,)).fetchone()
+    return None if found is None else _row(found)
+
+
+def _repeats(last: Row, entry: Entry) -> bool:
+    if entry.anew:
+        return False
+    recent = abs(entry.received_at - last.received_at) < REPEATED
+    return entry.dated or recent or last.status not in FINAL
+
+
+def _row_of(key: str, entry: Entry) -> Row:
     return Row(
-        0, entry.key, entry.id, entry.action, entry.summary, entry.command, entry.status, "",
+        0, key, entry.id, entry.action, entry.summary, entry.command, entry.status, "",
         entry.received_at, None, "",
     )  # fmt: skip
 

@@ -29,7 +29,9 @@ class RemoteMethods:
         self.table: Dict[str, Callable[[Dict[str, Any]], Awaitable[str]]] = {
             "tecmedhub_bed_clear": lambda _: _quietly(actions.bed_clear(BY, by_macro=True)),
             "tecmedhub_remote_off": lambda _: _quietly(actions.set_remote(False, BY)),
-            "tecmedhub_remote_on": lambda _: _quietly(actions.set_remote(True, BY)),
+            "tecmedhub_remote_on": lambda _: self._by_a_person(
+                lambda: actions.set_remote(True, BY)
+            ),
             "tecmedhub_snapshot": lambda _: actions.snapshot(),
             "tecmedhub_timelapse_now": lambda _: actions.timelapse_now(),
             "tecmedhub_doctor": self._examine,
@@ -64,6 +66,19 @@ class RemoteMethods:
                 self._rooms.notices.console(said)
 
         return call
+
+    async def _by_a_person(self, work: Callable[[], Awaitable[str]]) -> str:
+        """What the hub must not do by way of a macro: Klippy does not tell who let that run."""
+        doubt = self._rooms.commands.hub_at_work
+        if doubt:
+            raise Refused(
+                say(
+                    "Not done, because {doubt}, and this could be its doing: try it again in a"
+                    " moment, or use the panel.",
+                    doubt=doubt,
+                )
+            )
+        return await _quietly(work())
 
     async def _examine(self, params: Dict[str, Any]) -> str:
         """One console line a check: `LANG=es` for Spanish, `LANG=en` for English."""

@@ -146,15 +146,13 @@ def make_gcode(
         "; total layers count = %d" % layers,
     ]
     if estimated_time:
-        end.append(
-            "; estimated printing time (normal mode) = %s" % _duration(estimate or seconds)
-        )
+        end.append("; estimated printing time (normal mode) = %s" % _duration(estimate or seconds))
     end += [
         "",
         "; prusaslicer_config = begin",
         "; bed_temperature = %g" % bed,
         "; filament_colour = #FF8000",
-        "; filament_settings_id = \"Rig PLA\"",
+        '; filament_settings_id = "Rig PLA"',
         "; filament_type = PLA",
         "; first_layer_bed_temperature = %g" % bed,
         "; first_layer_height = %.1f" % height,

@@ -1,6 +1,6 @@
 """`make soak`: days of a printer's life, with a line an hour.
 
-    python -m tests.soak [--hours 24] [--outage 24] [--tempo 120] [--seed 1]
+python -m tests.soak [--hours 24] [--outage 24] [--tempo 120] [--seed 1]
 """
 
 from __future__ import annotations

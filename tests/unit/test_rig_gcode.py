@@ -23,8 +23,19 @@ def metadata(folder: Path, text: str) -> Dict[str, Any]:
 
 
 def test_moonraker_finds_the_slicers_figures(tmp_path: Path) -> None:
-    found = metadata(tmp_path, make_gcode(seconds=75, layers=5, hotend=210, bed=60, thumbnail=True,
-                                          objects=2, head=3000, tail=3000))
+    found = metadata(
+        tmp_path,
+        make_gcode(
+            seconds=75,
+            layers=5,
+            hotend=210,
+            bed=60,
+            thumbnail=True,
+            objects=2,
+            head=3000,
+            tail=3000,
+        ),
+    )
     assert found["slicer"] == "PrusaSlicer"
     assert found["estimated_time"] == 75
     assert found["layer_count"] == 5

@@ -39,8 +39,15 @@ def test_a_vlq_integer_survives_the_wire(value: int) -> None:
 @pytest.mark.parametrize(
     ("value", "encoded"),
     # The limits of each length, from the table in Klipper's Protocol.md.
-    [(-32, "60"), (95, "5f"), (-4096, "e000"), (12287, "df7f"), (-524288, "e08000"),
-     (1572863, "dfff7f"), (2**32 - 1, "7f")],
+    [
+        (-32, "60"),
+        (95, "5f"),
+        (-4096, "e000"),
+        (12287, "df7f"),
+        (-524288, "e08000"),
+        (1572863, "dfff7f"),
+        (2**32 - 1, "7f"),
+    ],
 )
 def test_vlq_integers_have_the_lengths_of_the_protocol(value: int, encoded: str) -> None:
     assert encode_vlq(value).hex() == encoded
@@ -270,8 +277,14 @@ class Host:
 def heater(host: Host) -> None:
     """The bed's heater as Klippy configures it: 10 Hz, to be repeated within 3 s."""
     host.send("allocate_oids", count=4)
-    host.send("config_digital_out", oid=0, pin=PINS["bed_heater"], value=0, default_value=0,
-              max_duration=3 * FREQUENCY)
+    host.send(
+        "config_digital_out",
+        oid=0,
+        pin=PINS["bed_heater"],
+        value=0,
+        default_value=0,
+        max_duration=3 * FREQUENCY,
+    )
     host.send("set_digital_out_pwm_cycle", oid=0, cycle_ticks=FREQUENCY // 10)
     host.send("finalize_config", crc=1234)
 
@@ -328,8 +341,17 @@ def test_a_broken_sensor_shuts_the_board_down_at_the_fourth_reading(fault: str) 
     host = Host()
     heater(host)
     host.send("config_analog_in", oid=1, pin=PINS["bed_sensor"])
-    host.send("query_analog_in", oid=1, clock=host.clock(0.1), sample_ticks=1, sample_count=8,
-              rest_ticks=FREQUENCY // 10, min_value=500, max_value=32000, range_check_count=4)
+    host.send(
+        "query_analog_in",
+        oid=1,
+        clock=host.clock(0.1),
+        sample_ticks=1,
+        sample_count=8,
+        rest_ticks=FREQUENCY // 10,
+        min_value=500,
+        max_value=32000,
+        range_check_count=4,
+    )
     host.run(0.95)
     assert host.firmware.shutdown_reason is None
     host.machine.zones["bed"].fault = fault
@@ -351,23 +373,47 @@ def test_a_board_that_is_shut_down_refuses_commands_until_it_is_reset() -> None:
     host.send("reset")
     assert host.firmware.receiver.sequence == 0, "a board just reset expects the first frame"
     host.send("get_config")
-    assert host.said("config")[-1] == {"is_config": 0, "crc": 0, "is_shutdown": 0,
-                                       "move_count": 1024}
+    assert host.said("config")[-1] == {
+        "is_config": 0,
+        "crc": 0,
+        "is_shutdown": 0,
+        "move_count": 1024,
+    }
 
 
 def homing(host: Host, expire: float) -> None:
     """Move x towards its switch at 1000 steps/s, 5 s long, Klippy silent after `expire` seconds."""
     host.send("allocate_oids", count=3)
-    host.send("config_stepper", oid=0, step_pin=PINS["x_step"], dir_pin=PINS["x_dir"],
-              invert_step=0, step_pulse_ticks=40)
+    host.send(
+        "config_stepper",
+        oid=0,
+        step_pin=PINS["x_step"],
+        dir_pin=PINS["x_dir"],
+        invert_step=0,
+        step_pulse_ticks=40,
+    )
     host.send("config_endstop", oid=1, pin=PINS["x_stop"], pull_up=1)
     host.send("config_trsync", oid=2)
-    host.send("trsync_start", oid=2, report_clock=host.clock(0.1), report_ticks=FREQUENCY // 10,
-              expire_reason=4)
+    host.send(
+        "trsync_start",
+        oid=2,
+        report_clock=host.clock(0.1),
+        report_ticks=FREQUENCY // 10,
+        expire_reason=4,
+    )
     host.send("stepper_stop_on_trigger", oid=0, trsync_oid=2)
     host.send("trsync_set_timeout", oid=2, clock=host.clock(expire))
-    host.send("endstop_home", oid=1, clock=host.clock(0.1), sample_ticks=300, sample_count=4,
-              rest_ticks=2000, pin_value=1, trsync_oid=2, trigger_reason=1)
+    host.send(
+        "endstop_home",
+        oid=1,
+        clock=host.clock(0.1),
+        sample_ticks=300,
+        sample_count=4,
+        rest_ticks=2000,
+        pin_value=1,
+        trsync_oid=2,
+        trigger_reason=1,
+    )
     host.send("reset_step_clock", oid=0, clock=host.clock())
     host.send("set_next_step_dir", oid=0, dir=0)
     host.send("queue_step", oid=0, interval=FREQUENCY // 1000, count=5000, add=0)

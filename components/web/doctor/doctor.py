@@ -41,6 +41,7 @@ class Doctor:
             Check("link", host.link, 10.0),
             Check("moonraker", host.moonraker, 5.0),
             Check("klipper", host.klipper, 5.0),
+            Check("power", host.power, 5.0),
             Check("tasks", host.tasks, 5.0),
         )
         self._under_way: "Optional[asyncio.Task[Report]]" = None

@@ -107,6 +107,16 @@ class HostChecks:
             return [Finding("klipper", State.OK, "klipper_ready", values)]
         return [Finding("klipper", State.WARNING, "klipper_not_ready", values)]
 
+    async def power(self) -> List[Finding]:
+        """Whether an emergency stop that Klippy does not take could cut the power."""
+        device = self._rooms.live.now.security.emergency_power_device
+        known = self._rooms.printer.power_devices
+        values = {"device": device, "known": ", ".join(known)}
+        if device:
+            state, code = (State.OK, "ok") if device in known else (State.FAILED, "missing")
+            return [Finding("power", state, f"power_{code}", values)]
+        return [Finding("power", State.SKIPPED, "power_offered" if known else "power_none", values)]
+
     async def tasks(self) -> List[Finding]:
         supervisor = self._rooms.supervisor
         dead = sorted(name for name, running in supervisor.running.items() if not running)

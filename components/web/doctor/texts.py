@@ -35,6 +35,7 @@ TITLES: Dict[str, Tuple[str, str]] = {
     "link": ("Installation", "Instalación"),
     "moonraker": ("Moonraker", "Moonraker"),
     "klipper": ("Klipper", "Klipper"),
+    "power": ("Power", "Corriente"),
     "tasks": ("Inside", "Interior"),
 }
 
@@ -356,6 +357,27 @@ TEXTS: Dict[str, Text] = {
         "Klipper no está listo ({state}): {message}.",
         "Mend what it says, then FIRMWARE_RESTART.",
         "Corrige lo que dice y después FIRMWARE_RESTART.",
+    ),
+    "power_ok": Text(
+        "An emergency stop that Klippy does not take switches {device} off.",
+        "Una parada de emergencia que Klippy no acepta apaga {device}.",
+    ),
+    "power_missing": Text(
+        "security.emergency_power_device names {device}, which Moonraker does not know.",
+        "security.emergency_power_device nombra {device}, que Moonraker no conoce.",
+        "Give the name of one of its [power] devices: {known}.",
+        "Pon el nombre de uno de sus dispositivos [power]: {known}.",
+    ),
+    "power_offered": Text(
+        "Moonraker can switch {known}; an emergency stop that Klippy does not take leaves it on.",
+        "Moonraker puede apagar {known}; una parada de emergencia que Klippy no acepta lo deja "
+        "encendido.",
+        "If that is the printer's power, set security.emergency_power_device to its name.",
+        "Si es la corriente de la impresora, pon su nombre en security.emergency_power_device.",
+    ),
+    "power_none": Text(
+        "Moonraker knows no [power] device that an emergency stop could switch off.",
+        "Moonraker no conoce ningún dispositivo [power] que una parada de emergencia pueda apagar.",
     ),
     "tasks_ok": Text("All {count} tasks run.", "Las {count} tareas funcionan."),
     "tasks_failed": Text(

@@ -245,7 +245,7 @@ class Firmware(Core):
         pin_value: int,
         trsync_oid: int,
         trigger_reason: int,
-        **_: int
+        **_: int,
     ) -> None:
         stop = self._get(oid, EndStop)
         if not sample_count:
@@ -263,15 +263,19 @@ class Firmware(Core):
         self, oid: int, pin: int, value: int, default_value: int, max_duration: int
     ) -> None:
         missed = "Missed scheduling of next digital out event"
-        self._add_output(oid, OutputPin(self, self._pins[pin], 1, default_value, max_duration,
-                                        missed), value)
+        self._add_output(
+            oid, OutputPin(self, self._pins[pin], 1, default_value, max_duration, missed), value
+        )
 
     def _do_config_pwm_out(
         self, oid: int, pin: int, value: int, default_value: int, max_duration: int, **_: int
     ) -> None:
         missed = "Missed scheduling of next hard pwm event"
-        self._add_output(oid, OutputPin(self, self._pins[pin], PWM_MAX, default_value,
-                                        max_duration, missed), value)
+        self._add_output(
+            oid,
+            OutputPin(self, self._pins[pin], PWM_MAX, default_value, max_duration, missed),
+            value,
+        )
 
     def _add_output(self, oid: int, output: OutputPin, value: int) -> None:
         self._objects[oid] = output
@@ -306,7 +310,7 @@ class Firmware(Core):
         min_value: int,
         max_value: int,
         range_check_count: int,
-        **_: int
+        **_: int,
     ) -> None:
         self._get(oid, AnalogIn).query(
             clock, sample_count, rest_ticks, min_value, max_value, range_check_count

@@ -146,9 +146,7 @@ class Machine:
 
     def __init__(self, now: float, speed: float = 1.0) -> None:
         self.axes = {name: Axis() for name in AXES}
-        self.zones = {
-            name: Zone(rate, tau, speed, now) for name, (rate, tau) in ZONES.items()
-        }
+        self.zones = {name: Zone(rate, tau, speed, now) for name, (rate, tau) in ZONES.items()}
         self.outputs: Dict[str, float] = {}
         self._thermistor = Thermistor()
 

@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 from typing import Any, Awaitable, Callable
 
-from components.commands import Commands
+from components.commands import Commands, Deeds, Tools
 from components.commands.bed import Bed
 from components.printer.history import History
 from components.printer.jobs import Jobs
-from components.printer.klippy import PrinterError
+from components.printer.klippy import JobQueue, KlippyEnded, PrinterError
+from components.printer.machine import Machine, Templates
 from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
 from components.runtime.supervisor import Supervisor
 from components.settings.model import Expiry, LiveSettings, PrinterData, Security, Settings
@@ -44,14 +45,45 @@ def ready(**changes: Any) -> Snapshot:
             "heater_bed": Heater("heater_bed", 21.0, 0.0, 0.0, 0.0, 130.0),
         },
         fan_speed=0.0,
-        macros=frozenset(("LOAD_FILAMENT", "_HIDDEN", "PARK")),
-        objects={"webhooks": {"state": "ready"}},
+        macros=frozenset(("LOAD_FILAMENT", "_HIDDEN", *MACROS)),
+        machine=Machine(
+            templates=Templates({"LOAD_FILAMENT": "M117 hi", **MACROS}, DELAYED, RENAMED)
+        ),
+        objects={"webhooks": {"state": "ready"}, "pause_resume": {"is_paused": False}},
     )
     return base._replace(**changes)
 
 
-def printing(state: str = "printing", filename: str = "part.gcode") -> Snapshot:
-    return ready(job=Job(state=state, filename=filename))
+MACROS = {
+    "PARK": "M118 parked",
+    "AWAY": "{% if 1 %}\nG1 X{params.X|default(0)} F6000\n{% endif %}",
+    "OUTER": "  AWAY X=5",
+    "GO": "SDCARD_PRINT_FILE FILENAME={params.FILE}",
+    "LATER": "UPDATE_DELAYED_GCODE ID=start_it DURATION=1",
+    "ANY": "{params.CMD}",
+    "BED_CLEAR": '{action_call_remote_method("tecmedhub_bed_clear")}',
+    "SAY": '{action_respond_info("G28")}\nM117 {params.TEXT}',
+    "SDCARD_PRINT_FILE": "M118 wrapped\nBASE_PRINT FILENAME={params.FILENAME}",
+    "AGAIN": "BASE_PRINT FILENAME=x.gcode",
+    "OFF": "M104 S0",
+    "WARM": "M104 S{params.T}",
+    "HEAT": "M104 S200",
+}
+DELAYED = {"START_IT": "GO FILE=x.gcode"}
+RENAMED = {"BASE_PRINT": "SDCARD_PRINT_FILE"}
+
+
+def objects(**changes: Any) -> dict[str, Any]:
+    """Klipper's status objects, some of them changed."""
+    return {**ready().objects, **changes}
+
+
+def printing(
+    state: str = "printing", filename: str = "part.gcode", by_file: bool = False
+) -> Snapshot:
+    """A job; `by_file`: paused by M25."""
+    is_paused = {"is_paused": state == "paused" and not by_file}
+    return ready(job=Job(state=state, filename=filename), objects=objects(pause_resume=is_paused))
 
 
 class FakePrinter:
@@ -69,6 +101,14 @@ class FakePrinter:
         self.at: list[float] = []  # and when, monotonic
         self.errors: dict[str, str] = {}  # what a script or verb that begins so is answered
         self.deaf: set[str] = set()  # scripts that Klippy takes and that change nothing
+        self.hung = False  # Klippy answers nothing
+        self.meanwhile: Callable[[], Any] = lambda: None  # called while Klippy is looked at
+        self.scripts_heard = 0
+        self.script_asked = False
+        self.job_queue = JobQueue()
+        self.off: list[str] = []  # power devices
+        self.power_error = ""
+        self.power_devices: list[str] = ["printer"]
 
     # As Printer
 
@@ -100,10 +140,34 @@ class FakePrinter:
             alarm.cancel()
         return future.done()
 
+    async def look(self) -> Snapshot:
+        await self._answered()
+        seen = self._snapshot
+        self.meanwhile()
+        return seen
+
+    async def fence(self) -> None:
+        await self._answered()
+        async with self._mutex:
+            pass
+
+    async def script(self, script: str) -> None:
+        """As somebody else at Mainsail sends it."""
+        self.scripts_heard += 1
+        await self.gcode(script)
+
+    async def _answered(self) -> None:
+        if self.hung:
+            await self._clock.sleep(5)
+            raise PrinterError("Klippy does not answer")
+        await asyncio.sleep(0)
+
     async def gcode(self, script: str) -> None:
         async with self._mutex:
             self._note(script)
             await self._wait_if_held(script)
+            if script.startswith("FALLS"):
+                raise KlippyEnded("Klippy Disconnected")
             if self._snapshot.ready:
                 for line in script.split("\n"):
                     if not any(line.startswith(word) for word in self.deaf):
@@ -111,6 +175,8 @@ class FakePrinter:
 
     async def emergency_stop(self) -> None:
         self._note("emergency_stop")
+        if self.hung:
+            await asyncio.get_running_loop().create_future()
         self.change(klippy=KlippyState.SHUTDOWN, message="Shutdown due to webhooks request")
         for event in self._held.values():
             event.set()  # M109 and dwells give up without an error when Klippy shuts down
@@ -125,7 +191,9 @@ class FakePrinter:
         await self._job_verb("cancel", Job(state="cancelled", filename=self._snapshot.job.filename))
 
     async def firmware_restart(self) -> None:
-        self._note("firmware_restart")
+        async with self._mutex:
+            self._note("firmware_restart")
+            await self._wait_if_held("firmware_restart")
         self.change(klippy=KlippyState.DISCONNECTED, objects={})
         asyncio.get_running_loop().call_later(0.01, self._come_back)
 
@@ -135,12 +203,20 @@ class FakePrinter:
 
     async def start_print(self, filename: str) -> None:
         self._note(f"start {filename}")
+        await self._wait_if_held("start")
         if "start" not in self.deaf:
             self.change(job=Job(state="standby", filename=filename))
             self.change(job=Job(state="printing", filename=filename))
 
-    async def queue_print(self, filename: str) -> None:
-        self._note(f"queue {filename}")
+    async def queue_print(self, filename: str, start: bool) -> JobQueue:
+        self._note(f"queue {filename}" + (" and start" if start else ""))
+        self.job_queue = self.job_queue._replace(waiting=self.job_queue.waiting + 1)
+        return self.job_queue
+
+    async def power_off(self, name: str) -> None:
+        if self.power_error:
+            raise PrinterError(self.power_error)
+        self.off.append(name)
 
     async def machine(self, action: str) -> None:
         self._note(action)
@@ -181,7 +257,8 @@ class FakePrinter:
             self._note(name)
             await self._wait_if_held(name)
             if name not in self.deaf:
-                self.change(job=after)
+                paused = {"is_paused": after.state == "paused"}
+                self.change(job=after, objects={**self._snapshot.objects, "pause_resume": paused})
 
     def _apply(self, line: str) -> None:
         word, number = line.partition(" ")[0], re.search(r"S([\d.]+)", line)
@@ -223,6 +300,7 @@ class Lab:
         )
         self.printer = FakePrinter(self.clock)
         self.results: list[dict[str, Any]] = []
+        self.told: list[dict[str, Any]] = []  # those that are running as well
         self.fetch: Callable[[Any], Awaitable[Any]] | None = None
         self.local: set[str] = set()
         self.hooks: dict[str, Any] = {}
@@ -249,27 +327,39 @@ class Lab:
         self.bed = Bed(self.live, self.flags, self.board.notices, self.clock, self.jobs)
         self.printer.watch(self.jobs.look)
         self.commands = Commands(
-            live=self.live,
-            printer=self.printer,
-            ledger=Ledger(self.database),
-            flags=self.flags,
-            bed=self.bed,
-            notices=self.board.notices,
-            supervisor=self.supervisor,
-            clock=self.clock,
-            hub_now=self.clock.time,
-            hub_time_known=lambda: self.hub_time_known,
-            fetch=self.fetch,
-            find_local=self.find_local,
-            hooks=self.hooks,
-            told_errors=(TransferError,),
+            Tools(
+                live=self.live,
+                printer=self.printer,
+                ledger=Ledger(self.database),
+                flags=self.flags,
+                bed=self.bed,
+                notices=self.board.notices,
+                supervisor=self.supervisor,
+                clock=self.clock,
+                hub_now=self.clock.time,
+                hub_time_known=lambda: self.hub_time_known,
+            ),
+            Deeds(
+                fetch=self.fetch,
+                find_local=self.find_local,
+                hooks=self.hooks,
+                told_errors=(TransferError,),
+            ),
             boot_id=lambda: self.boot,
         )
+        self.commands.on_result(self.told.append, running=True)
         self.commands.on_result(self.results.append)
         return self.commands
 
+    async def begin(self, *commands: Any) -> None:
+        """Hand them over and wait until Klippy has begun the last thing they came to."""
+        before = len(self.printer.sent)
+        await self.take(*commands)
+        await until(lambda: len(self.printer.sent) > before)
+
     async def kill(self) -> None:
         """Everything stops where it is, as after SIGKILL (what was committed is on disk)."""
+        await self.commands.stop()
         await self.supervisor.stop()
         await self.database.close()
 
@@ -285,15 +375,16 @@ class Lab:
         """Hand them over and wait until each has its result."""
         before = len(self.results)
         new = await self.take(*commands, generation=generation)
-        await until(lambda: len(self.results) >= before + new, f"{new} results")
+        await self.elapse(lambda: len(self.results) >= before + new)
         return self.results[before:]
 
     async def elapse(self, condition: Callable[[], Any], step: float = 0.25) -> None:
         """Let time go by, `step` seconds at a time, until something has come about."""
-        for _ in range(4000):
+        for turn in range(20_000):
             if condition():
                 return
-            self.clock.advance(step)
+            if turn % 5 == 4:  # the store has a thread, and gets some real time
+                self.clock.advance(step)
             await asyncio.sleep(0.001)
         raise AssertionError(f"it never came about: {condition}")
 

@@ -146,6 +146,7 @@ class FakeCommands:
         self.remote_on = True
         self.bed_needs_clearing = True
         self.job_on_bed = False
+        self.hub_at_work = ""
         self.listeners: list[Callable[..., None]] = []
         self.rows: list[dict[str, Any]] = []
         self.told: list[tuple[Any, ...]] = []

@@ -1,0 +1,47 @@
+"""What the commands room is given: what it stands on, and what other rooms do for it."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Mapping, Optional, Tuple, Type
+
+from ..printer.klippy import Printer
+from ..runtime.clock import Clock
+from ..runtime.notices import Notices
+from ..runtime.records import NamedTuple
+from ..runtime.supervisor import Supervisor
+from ..settings.model import LiveSettings
+from ..store.flags import Flags
+from ..store.ledger import Ledger
+from .bed import Bed
+from .wire import Command, PrintRequest
+
+
+class Tools(NamedTuple):
+    live: LiveSettings
+    printer: Printer
+    ledger: Ledger
+    flags: Flags
+    bed: Bed
+    notices: Notices
+    supervisor: Supervisor
+    clock: Clock
+    hub_now: Callable[[], float]  # unix seconds by the hub's clock
+    hub_time_known: Callable[[], bool]  # whether that is more than our own guess
+
+
+async def _there_is_no(name: str) -> str:
+    return f"{name} is not among the printer's files."
+
+
+class Deeds(NamedTuple):
+    """`fetch(request)` brings the file of a `print` onto the printer: an object with its `path`
+    there and a `note` of what there is to say of it. `find_local(path)` is why a file of the gcodes
+    root cannot be printed, "" if it can. `hooks` carry out `cancel_download`, `snapshot` and
+    `timelapse_now`. What these raise is told in the result if it is one of `told_errors`, and else
+    taken for a fault of the plugin.
+    """
+
+    fetch: Optional[Callable[[PrintRequest], Awaitable[Any]]] = None
+    find_local: Callable[[str], Awaitable[str]] = _there_is_no
+    hooks: Mapping[str, Callable[[Command], Awaitable[str]]] = {}
+    told_errors: Tuple[Type[Exception], ...] = ()
