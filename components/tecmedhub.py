@@ -52,7 +52,7 @@ from .runtime.supervisor import Supervisor
 from .settings import memory
 from .settings.conf import read_conf
 from .settings.loader import merge, missing
-from .settings.model import LiveSettings
+from .settings.model import LiveSettings, Origin
 from .settings.override import Override
 from .status.body import FileRows, Report, bed_word, build_body
 from .status.cadence import Cadence
@@ -87,6 +87,7 @@ class TecMedHub:
         data_path = Path(self.server.get_app_args()["data_path"])
         self.folder = data_path / "tecmedhub"
         self._leaving = False
+        self._another_films = False  # moonraker-timelapse is installed
         self._hub_is_spanish = False
         self._build_base(config)
         self._build_printer()
@@ -250,6 +251,7 @@ class TecMedHub:
             reader=self.worker,
             pictures=pictures,
             user_agent=f"TecMedHub/{VERSION}",
+            yields=self._yields_to_another_film,
             **common,
         )
         self.cameras = self.camera_rooms.cameras
@@ -369,7 +371,8 @@ class TecMedHub:
     # Life cycle
 
     async def component_init(self) -> None:
-        TimelapsePage(self.server, self.timelapse, self.live).attach()
+        page = TimelapsePage(self.server, self.timelapse, self.live)
+        self._another_films = not page.attach()
         self.supervisor.spawn("start", self._start())
 
     async def _start(self) -> None:
@@ -550,6 +553,11 @@ class TecMedHub:
         if not self.transfers.cancel(name):
             raise TransferError("There is no such download to cancel.")
         return "the download is cancelled"
+
+    def _yields_to_another_film(self) -> bool:
+        """Whether moonraker-timelapse films, and nobody has asked for our films besides."""
+        asked = self.override.loaded.origins["camera.timelapse_enabled"] is not Origin.DEFAULT
+        return self._another_films and not asked
 
     def _webcams(self) -> Any:
         webcams = self.server.lookup_component("webcam").get_webcams()

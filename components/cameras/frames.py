@@ -32,6 +32,9 @@ START_TOLERANCE = 120.0  # seconds by which a print's start may differ and still
 
 RECORDING = "recording"
 WAITING = "waiting"  # for its video
+GIVEN_UP = "given_up"  # its video could not be made; asked for, it is tried again
+VIDEO = "video.mp4"
+ARCHIVE = "frames.zip"
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Manifest:
     outcome: str = ""  # Klipper's word: complete, cancelled, error; "" when it was not seen
     thinned: int = 1  # every which frame is kept: 1, 2, 4, …
     attempts: int = 0  # at making the video
+    rendered: int = 0  # bytes of a finished video that has yet to be put in its place; 0: none
 
 
 @dataclass
@@ -98,19 +102,27 @@ class FrameStore:
         """Put a new manifest in force, on disk before in memory."""
         path = recording.folder / MANIFEST
         beside = path.with_suffix(".part")
-        with beside.open("w", encoding="utf-8") as out:
-            json.dump(asdict(manifest), out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(beside, path)
+        try:
+            with beside.open("w", encoding="utf-8") as out:
+                json.dump(asdict(manifest), out)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            discard(beside)
+            raise
         recording.manifest = manifest
 
     def add(self, recording: Recording, jpeg: bytes) -> None:
         """Append a frame."""
         path = recording.folder / FRAME.format(recording.next_number)
         beside = path.with_suffix(".part")
-        beside.write_bytes(jpeg)
-        os.replace(beside, path)
+        try:
+            beside.write_bytes(jpeg)
+            os.replace(beside, path)
+        except BaseException:
+            discard(beside)
+            raise
         recording.next_number += 1
         recording.frames += 1
         recording.bytes += len(jpeg)
@@ -142,10 +154,25 @@ class FrameStore:
         return number
 
     def zip(self, recording: Recording, target: Path) -> None:
-        """All frames in one file, stored as they are: JPEGs do not shrink."""
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-            for path in frame_paths(recording.folder):
-                archive.write(path, path.name)
+        """All frames in one file, stored as they are: JPEGs do not shrink. Nothing is left of one
+        that could not be finished.
+        """
+        try:
+            with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+                for path in frame_paths(recording.folder):
+                    archive.write(path, path.name)
+        except BaseException:
+            discard(target)
+            raise
+
+    def finished(self, recording: Recording) -> Optional[Path]:
+        """The video that a former attempt has made of it, if it is whole."""
+        made = recording.folder / VIDEO
+        try:
+            size = made.stat().st_size
+        except OSError:
+            return None
+        return made if size and size == recording.manifest.rendered else None
 
     def last_frame(self, recording: Recording) -> Optional[Path]:
         paths = frame_paths(recording.folder)
@@ -167,6 +194,14 @@ class FrameStore:
         recording.frames = len(paths)
         recording.bytes = sum(path.stat().st_size for path in paths)
         recording.next_number = _number(paths[-1]) + 1 if paths else 1
+
+
+def discard(path: Path) -> None:
+    """Remove it if the disk allows."""
+    try:
+        path.unlink()
+    except OSError:
+        pass
 
 
 def same_print(manifest: Manifest, job: Job, now: float) -> bool:
@@ -223,11 +258,12 @@ def _read_manifest(path: Path) -> Optional[Manifest]:
         filename=filename,
         started=started,
         camera=as_text(data.get("camera")),
-        state=state if state in (RECORDING, WAITING) else WAITING,
+        state=state if state in (RECORDING, WAITING, GIVEN_UP) else WAITING,
         ended=as_float(data.get("ended"), 0.0) or 0.0,
         outcome=as_text(data.get("outcome")),
         thinned=max(as_int(data.get("thinned"), 1) or 1, 1),
         attempts=max(as_int(data.get("attempts"), 0) or 0, 0),
+        rendered=max(as_int(data.get("rendered"), 0) or 0, 0),
     )
 
 

@@ -1,14 +1,16 @@
 """The finished videos: where they lie, which of them are ours, and how many stay.
 
 They lie in the file root `timelapse`, which Mainsail and Fluidd show: moonraker-timelapse's folder
-where that is installed, else `<data_path>/timelapse`. An index of our own tells our videos from
-other people's, so that only ours are ever removed.
+where that is installed, else `<data_path>/timelapse`. Other programs write there, too, so a video
+is ours only as long as size and time are those that our index has for it: what somebody has put in
+its place is never removed, replaced or sent.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import time
 import urllib.parse
@@ -16,6 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
+from ..runtime import moves
+from ..runtime.identity import Identity, identity_of
 from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_list, as_text
 from .frames import plain_name
 
@@ -23,6 +27,8 @@ ROOT = "timelapse"
 INDEX = "videos.json"
 MAX_INDEX = 1 << 20  # bytes
 LISTED = 20  # videos in the status body
+MAX_NUMBER = 100  # videos of one name and minute
+COARSE = 2.0  # seconds, in which a FAT disk counts
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,10 @@ class Video:
     duration: float  # seconds; 0 for a ZIP
     frames: int
     sent: bool = False  # to the hub
+    refused: bool = False  # by the hub, for good
+    written: float = 0.0  # unix seconds: the time of the file
+    poster_size: int = 0  # bytes
+    poster_written: float = 0.0
 
     def listed(self) -> Dict[str, Any]:
         """As it stands in the status body."""
@@ -56,10 +66,12 @@ class Gallery:
         self.folder = folder
         self._index = index_folder / INDEX
         self.videos: Tuple[Video, ...] = ()  # newest first
+        self.trouble = ""  # why the index is not on the disk
 
     def load(self) -> None:
-        """Read the index, and forget what somebody has deleted in the web interface."""
-        self.videos = tuple(v for v in _read_index(self._index) if (self.folder / v.name).is_file())
+        """Read the index, and forget what somebody has deleted or replaced."""
+        moves.bring_back(self.folder, self.folder)
+        self.videos = tuple(v for v in _read_index(self._index) if self._video(v) is not None)
 
     def add(
         self,
@@ -71,28 +83,32 @@ class Gallery:
         seconds: float,
         frames: int,
     ) -> Video:
-        """Move a finished file in, under moonraker-timelapse's naming:
-        `timelapse_<file>_<date>.mp4`.
+        """Move a finished file in, under a name of our own that nobody else has:
+        `tecmedhub_<file>_<date>.mp4`.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         stamp = time.strftime("%Y%m%d_%H%M", time.localtime(now))
-        base = f"timelapse_{plain_name(Path(printed).name, 100)}_{stamp}"
-        name, number = base + file.suffix, 1
-        while (self.folder / name).exists():
-            number += 1
-            name = f"{base}_{number}{file.suffix}"
-        picture = ""
+        base = f"tecmedhub_{plain_name(Path(printed).name, 100)}_{stamp}"
+        path = self._place(file, base, file.suffix)
+        video = Video(path.name, "", printed, 0, now, seconds, frames)
+        found = identity_of(path)
+        if found is not None:
+            video = replace(video, size=found.size, written=found.mtime_ns / 1e9)
         if poster:
-            picture = str(Path(name).with_suffix("")) + ".jpg"
-            _write(self.folder / picture, poster)
-        _move(file, self.folder / name)
-        size = (self.folder / name).stat().st_size
-        video = Video(name, picture, printed, size, now, seconds, frames)
+            video = self._with_poster(video, path.with_suffix(".jpg"), poster)
         self._save((video, *self.videos))
         return video
 
-    def mark_sent(self, name: str) -> None:
-        self._save(tuple(replace(v, sent=True) if v.name == name else v for v in self.videos))
+    def mark(self, name: str, *, sent: bool = False, refused: bool = False) -> None:
+        """What has become of the hub's copy."""
+        self._save(
+            tuple(
+                replace(v, sent=sent or v.sent, refused=refused or v.refused)
+                if v.name == name
+                else v
+                for v in self.videos
+            )
+        )
 
     def trim(self, keep: int, budget: int) -> List[Video]:
         """Remove our oldest videos beyond `keep` in number or `budget` bytes; the newest always
@@ -107,45 +123,114 @@ class Gallery:
             fits = len(stay) < max(keep, 1) and (total <= budget or not stay)
             (stay if fits else gone).append(video)
         for video in gone:
-            for name in filter(None, (video.name, video.poster)):
-                path = self.folder / name
-                if path.is_file():
-                    path.unlink()
+            self._remove(video.name, self._video(video))
+            if video.poster:
+                self._remove(video.poster, self._poster(video))
         if gone:
             self._save(tuple(stay))
         return gone
 
-    def read(self, name: str, at_most: int) -> Optional[bytes]:
-        """The bytes of one of our videos, or None where it is gone or larger than `at_most`."""
-        path = self.folder / name
-        if not path.is_file() or path.stat().st_size > at_most:
+    def read(self, video: Video, at_most: int) -> Optional[bytes]:
+        """The bytes of one of our videos, or None where it is not ours any more or larger than
+        `at_most`.
+        """
+        found = self._video(video)
+        if found is None or found.size > at_most:
             return None
-        return path.read_bytes()
+        return (self.folder / video.name).read_bytes()
+
+    def free(self) -> int:
+        """Bytes free on the disk of the videos."""
+        folder = self.folder
+        while not folder.exists():
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
+
+    # Inside
+
+    def _video(self, video: Video) -> Optional[Identity]:
+        return self._known(video.name, video.size, video.written)
+
+    def _poster(self, video: Video) -> Optional[Identity]:
+        return self._known(video.poster, video.poster_size, video.poster_written)
+
+    def _known(self, name: str, size: int, written: float) -> Optional[Identity]:
+        """The file of that name, if it is the one that was put there."""
+        found = identity_of(self.folder / name)
+        if found is None or found.size != size or abs(found.mtime_ns / 1e9 - written) > COARSE:
+            return None
+        return found
+
+    def _remove(self, name: str, expected: Optional[Identity]) -> None:
+        if expected is not None:
+            moves.take_away(self.folder / name, expected, self.folder, lambda: False)
+
+    def _place(self, file: Path, base: str, suffix: str) -> Path:
+        """Rename, or where that crosses disks, copy beside the target first: nobody sees half a
+        video.
+        """
+        source = file
+        if file.stat().st_dev != self.folder.stat().st_dev:
+            source = self.folder / f".{secrets.token_hex(4)}.part"
+            try:
+                shutil.copyfile(str(file), str(source))
+            except BaseException:
+                _discard(source)
+                raise
+        try:
+            for number in range(1, MAX_NUMBER):
+                name = f"{base}_{number}{suffix}" if number > 1 else base + suffix
+                try:
+                    moves.place(source, self.folder / name)
+                except FileExistsError:
+                    continue
+                if source != file:
+                    _discard(file)
+                return self.folder / name
+            raise FileExistsError(17, "too many videos of that name")
+        except BaseException:
+            if source != file:
+                _discard(source)
+            raise
+
+    def _with_poster(self, video: Video, path: Path, poster: bytes) -> Video:
+        """A video without its picture is still a video."""
+        beside = path.with_name(f".{secrets.token_hex(4)}.part")
+        try:
+            beside.write_bytes(poster)
+            moves.place(beside, path)
+            found = identity_of(path)
+        except OSError:
+            _discard(beside)
+            return video
+        if found is None:
+            return video
+        return replace(
+            video, poster=path.name, poster_size=found.size, poster_written=found.mtime_ns / 1e9
+        )
 
     def _save(self, videos: Tuple[Video, ...]) -> None:
-        text = json.dumps({"videos": [asdict(video) for video in videos]})
-        self._index.parent.mkdir(parents=True, exist_ok=True)
-        _write(self._index, text.encode("utf-8"))
+        """Never raises: a video that is not in the index is no longer ours after a restart, but it
+        is there.
+        """
         self.videos = videos
+        text = json.dumps({"videos": [asdict(video) for video in videos]})
+        beside = self._index.with_name(f".{self._index.name}.part")  # in a folder of our own
+        try:
+            self._index.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_bytes(text.encode("utf-8"))
+            os.replace(beside, self._index)
+            self.trouble = ""
+        except OSError as error:
+            _discard(beside)
+            self.trouble = error.strerror or type(error).__name__
 
 
-def _write(path: Path, data: bytes) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(data)
-    os.replace(beside, path)
-
-
-def _move(source: Path, target: Path) -> None:
-    """Rename, or where that crosses file systems, copy beside the target first: nobody sees half a
-    video.
-    """
+def _discard(path: Path) -> None:
     try:
-        os.replace(source, target)
+        path.unlink()
     except OSError:
-        beside = target.with_name(f".{target.name}.part")
-        shutil.copyfile(source, beside)
-        os.replace(beside, target)
-        source.unlink()
+        pass
 
 
 def _read_index(path: Path) -> List[Video]:
@@ -172,6 +257,10 @@ def _read_index(path: Path) -> List[Video]:
                 duration=as_float(entry.get("duration"), 0.0) or 0.0,
                 frames=as_int(entry.get("frames"), 0) or 0,
                 sent=as_bool(entry.get("sent")),
+                refused=as_bool(entry.get("refused")),
+                written=as_float(entry.get("written"), 0.0) or 0.0,
+                poster_size=as_int(entry.get("poster_size"), 0) or 0,
+                poster_written=as_float(entry.get("poster_written"), 0.0) or 0.0,
             )
         )
     return sorted(found, key=lambda video: video.created, reverse=True)

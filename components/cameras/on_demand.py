@@ -130,6 +130,7 @@ class CamerasOnDemand:
         reader: Worker,
         pictures: Worker,
         user_agent: str,
+        yields: Callable[[], bool] = lambda: False,
     ) -> None:
         self._data_path = data_path
         self._file_manager = file_manager
@@ -143,6 +144,7 @@ class CamerasOnDemand:
         self._reader = reader
         self._pictures = pictures
         self._user_agent = user_agent
+        self._yields = yields
         self._running = False
         self._asked_for = False
         self.cameras = CameraDesk()
@@ -215,7 +217,9 @@ class CamerasOnDemand:
             "worker": self._pictures,
         }
         cameras = Cameras(webcams=self._webcams, user_agent=self._user_agent, **ground)
-        timelapse = Timelapse(data_path=self._data_path, cameras=cameras, **ground)
+        timelapse = Timelapse(
+            data_path=self._data_path, cameras=cameras, yields=self._yields, **ground
+        )
         timelapse.attach(self._file_manager)
         self.cameras.open(cameras)
         self.timelapse.open(timelapse)

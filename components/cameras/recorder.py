@@ -15,24 +15,37 @@ from typing import TYPE_CHECKING, Callable, List, Optional
 from ..printer.snapshot import Job, KlippyState, Snapshot
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
 from .fetch import Fetched
-from .frames import RECORDING, WAITING, FrameStore, Manifest, Recording, over_budget, same_print
+from .frames import (
+    GIVEN_UP,
+    RECORDING,
+    WAITING,
+    FrameStore,
+    Manifest,
+    Recording,
+    over_budget,
+    same_print,
+)
 from .pictures import PictureError, prepare
 
 if TYPE_CHECKING:
     from .cameras import Cameras
 
 FRAME_BYTES = 200_000  # of a JPEG; twice an uploaded picture's, for it is compressed once more
+SHORTEST_INTERVAL = 1.0  # seconds; what a camera on a Pi gives without getting hot
 MIN_FRAMES = 5  # a third of a second of video; fewer show nothing
 MIN_FREE = 500 << 20  # bytes on the disk; below it no frame is written, for the system needs them
 IDLE_LOOK = 5.0  # seconds; for what does not ring, such as a job begun anew
 
 
 class Recorder:
-    """`on_waiting()` is called when a recording has become ready for its video."""
+    """`on_waiting()` is called when a recording has become ready for its video; `yields()` is true
+    where another program films the prints and nobody has asked for two videos of each.
+    """
 
     def __init__(
         self,
@@ -45,6 +58,7 @@ class Recorder:
         notices: Notices,
         clock: Clock,
         on_waiting: Callable[[], None],
+        yields: Callable[[], bool] = lambda: False,
     ) -> None:
         self._live = live
         self._look = look
@@ -54,6 +68,7 @@ class Recorder:
         self._notices = notices
         self._clock = clock
         self._on_waiting = on_waiting
+        self._yields = yields
         self._alarm = Alarm(clock)
         self._next_at = 0.0  # monotonic
         # total_duration when last seen: it only falls when a new job has begun
@@ -101,6 +116,12 @@ class Recorder:
         """The recordings that can be made into videos, oldest first."""
         return [r for r in self.recordings if r.manifest.state == WAITING]
 
+    def revive(self) -> None:
+        """Let what was given up wait for its video again."""
+        for recording in self.recordings:
+            if recording.manifest.state == GIVEN_UP:
+                recording.manifest = replace(recording.manifest, state=WAITING, attempts=0)
+
     def forget(self, recording: Recording) -> None:
         """Its video is made, and its frames are gone."""
         self.recordings = [r for r in self.recordings if r is not recording]
@@ -142,7 +163,33 @@ class Recorder:
 
     def _enabled(self) -> bool:
         camera = self._live.now.camera
-        return camera.enabled and camera.timelapse_enabled
+        if not (camera.enabled and camera.timelapse_enabled):
+            return False
+        if self._yields():
+            self._notices.show(
+                "timelapse other",
+                say(
+                    "moonraker-timelapse films the prints, so TecMedHub does not: set "
+                    "camera.timelapse_enabled to true for videos of both."
+                ),
+                warning=False,
+            )
+            return False
+        self._notices.clear("timelapse other")
+        return True
+
+    def _interval(self) -> float:
+        """Seconds between two frames: `timelapse_interval`, or fewer for a print whose video would
+        be shorter than `timelapse_seconds` by the slicer's estimate.
+        """
+        camera = self._live.now.camera
+        file = self._look().file
+        frames = camera.timelapse_seconds * camera.timelapse_fps
+        known = file.filename == self._look().job.filename and file.estimated_time > 0
+        if not known or not frames:
+            return camera.timelapse_interval
+        spaced = max(file.estimated_time / frames, SHORTEST_INTERVAL)
+        return min(camera.timelapse_interval, spaced)
 
     async def _begin(self, job: Job) -> None:
         camera = self._cameras.best
@@ -175,7 +222,7 @@ class Recorder:
         now = self._clock.monotonic()
         if now < self._next_at:
             return
-        interval = self._live.now.camera.timelapse_interval * recording.manifest.thinned
+        interval = self._interval() * recording.manifest.thinned
         self._next_at = max(self._next_at + interval, now)
         camera = recording.manifest.camera
         if camera not in self._cameras.names:  # renamed or removed in mid-print

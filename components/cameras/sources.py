@@ -26,6 +26,11 @@ ROTATIONS = (0, 90, 180, 270)
 _PROXIED = re.compile(r"^/webcam([2-4]?)/(.*)$")
 _FIRST_CAMERA_PORT = 8080
 
+# A host without "http://" in front of it: a number, a name with a dot, or one with a port.
+_HOST = re.compile(
+    r"^(?:[^/?@]*@)?(?:localhost|[\w-]+(?:\.[\w-]+)+|[\w.-]+(?=:\d)|\[[0-9a-fA-F:]+\])(?::\d+)?(?:[/?]|$)"
+)
+
 # Last part of the path of a stream, and of the same server's snapshot.
 _SIBLINGS: Mapping[str, Tuple[str, ...]] = {
     "stream": ("snapshot",),  # ustreamer, camera-streamer
@@ -51,9 +56,15 @@ class Source:
     problem: str = ""  # why there are no candidates, for people
 
 
-def find_sources(urls: Sequence[str], webcams: Iterable[Mapping[str, Any]]) -> Tuple[Source, ...]:
-    """The cameras in force: those of `urls` if there are any, else the enabled webcam entries.
-    Names are unique.
+def find_sources(
+    urls: Sequence[str],
+    webcams: Iterable[Mapping[str, Any]],
+    primary: str = "",
+    order: Sequence[str] = (),
+) -> Tuple[Source, ...]:
+    """The cameras in force: those of `urls` if there are any, else the enabled webcam entries,
+    sorted by name (Moonraker lists them by random ids). `primary` comes first, then those that
+    `order` names. Names are unique.
 
     Each webcam is a mapping as Moonraker's `/server/webcams/list` gives it. An address of `urls`
     that a webcam entry also has takes over that entry's name, flips and rotation.
@@ -64,10 +75,18 @@ def find_sources(urls: Sequence[str], webcams: Iterable[Mapping[str, Any]]) -> T
     else:
         found = [
             _from_webcam(entry, number)
-            for number, entry in enumerate(entries, 1)
+            for number, entry in enumerate(sorted(entries, key=_sorted_by), 1)
             if entry.get("enabled", True)
         ]
-    return _named_apart(found[:MAX_CAMERAS])
+    wished = [name for name in (primary, *order) if name]
+    places = {name: place for place, name in reversed(list(enumerate(wished)))}
+    named = _named_apart(found)
+    return tuple(sorted(named, key=lambda s: places.get(s.name, len(wished))))[:MAX_CAMERAS]
+
+
+def _sorted_by(entry: Mapping[str, Any]) -> Tuple[str, str]:
+    name = _text(entry, "name")
+    return name.casefold(), name
 
 
 def _from_url(url: str, number: int, entries: List[Mapping[str, Any]]) -> Source:
@@ -137,11 +156,15 @@ def snapshot_candidates(snapshot_url: str, stream_url: str) -> Tuple[Tuple[str, 
 
 
 def absolute(url: str) -> Tuple[str, str]:
-    """`url` made absolute and fit for a request line, or "" and why it cannot be used."""
+    """`url` made absolute and fit for a request line, or "" and why it cannot be used.
+
+    >>> absolute("192.168.1.20/snap.jpg")[0], absolute("webcam/?action=snapshot")[0]
+    ('http://192.168.1.20/snap.jpg', 'http://127.0.0.1/webcam/?action=snapshot')
+    """
     if len(url) > MAX_URL or any(ord(c) < 32 or ord(c) == 127 for c in url):
         return "", "its address is too long or holds control characters."
     if not re.match(r"^[A-Za-z][A-Za-z0-9+.-]*://", url):
-        url = f"{LOCAL_HOST}/{url.lstrip('/')}"
+        url = f"http://{url}" if _HOST.match(url) else f"{LOCAL_HOST}/{url.lstrip('/')}"
     try:
         parts = urllib.parse.urlsplit(url)
         has_port = parts.port  # raises ValueError when it is no number

@@ -3,7 +3,7 @@ copy.
 
 A print that starts ends a rendering at once; it begins anew when the printer idles again. Frames
 whose rendering fails for good, or for which there is no ffmpeg, become a ZIP: nothing that was
-filmed is thrown away.
+filmed is thrown away. A finished video that cannot be stored waits beside its frames.
 """
 
 from __future__ import annotations
@@ -11,32 +11,45 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, List, Optional
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Tuple
 
+from ..hub.outcomes import Failure
 from ..printer.snapshot import KlippyState, Snapshot
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
+from ..runtime.messages import say, sentence
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
-from .frames import FrameStore, Recording
+from .frames import ARCHIVE, GIVEN_UP, VIDEO, FrameStore, Manifest, Recording, discard
 from .gallery import Gallery, Video
 from .pictures import size_of
 from .recorder import Recorder
 from .render import Film, Renderer
 
 if TYPE_CHECKING:
-    from ..hub.client import HubClient
+    from ..hub.client import HubClient, Reply
 
 # seconds of idling before a rendering: the last moves and the next job of a queue come first
 SETTLE = 10.0
 SETTLE_BLIND = 300.0  # the same while Klippy cannot be seen
-ATTEMPTS = 2  # at a video, before its frames become a ZIP
-RETRY = 60.0  # seconds after a failed attempt
+RENDERINGS = 2  # of a video, before its frames become a ZIP
+ATTEMPTS = 5  # of any kind, before it is given up
+RETRIES = (60.0, 300.0, 1800.0, 3600.0)  # seconds after each failed attempt
+SPARE = 200 << 20  # bytes that stay free
+ROOM_RETRY = 300.0  # seconds between looks at a disk that is too full
 UPLOAD_MAX = 32 << 20  # bytes of a video; it is held in memory twice while it is sent
 UPLOAD_RETRY = (60.0, 300.0, 1800.0, 3600.0)  # seconds
+UPLOAD_ATTEMPTS = 8  # of one video at a hub that answers
 LOOK = 5.0  # seconds between two looks at an idle printer with a video to make
+
+
+NOT_TAKEN = sentence(
+    "The hub does not take the timelapse {video}, which stays on the printer. {reason}"
+)
+NOT_YET = sentence("The hub did not take the timelapse {video} yet. {reason}")
 
 
 class Studio:
@@ -72,6 +85,8 @@ class Studio:
         self._uploads = Alarm(clock)
         self._idle_since: Optional[float] = None
         self._hurry = False
+        self._rests: Dict[Path, float] = {}  # folder of a recording → monotonic, after a failure
+        self._unsent: Dict[str, Tuple[int, float]] = {}  # video → failures, monotonic
         self._task: Optional["asyncio.Task[str]"] = None
         self.rendering = ""  # the G-code file whose video is being made
         self.rendered = 0
@@ -83,8 +98,12 @@ class Studio:
         self._alarm.ring()
 
     def hurry(self) -> None:
-        """Make the videos that wait as soon as no print is on, without letting it settle."""
+        """Make the videos that wait, and those that were given up, as soon as no print is on,
+        without letting it settle.
+        """
         self._hurry = True
+        self._rests.clear()
+        self._recorder.revive()
         self._alarm.ring()
 
     def printer_changed(self, new: Snapshot) -> None:
@@ -99,12 +118,22 @@ class Studio:
 
     async def run(self) -> None:
         while True:
-            waiting = self._recorder.waiting
-            if waiting and self._may_render():
-                await self._produce(waiting[0])
+            self._hurry = self._hurry and bool(self._recorder.waiting)
+            recording = self._next()
+            if recording is not None and self._may_render():
+                await self._produce(recording)
                 continue
-            self._hurry = self._hurry and bool(waiting)
-            await self._alarm.wait(LOOK if waiting else None)
+            await self._alarm.wait(LOOK if self._recorder.waiting else None)
+
+    def _next(self) -> Optional[Recording]:
+        """The oldest recording that does not rest after a failure; one that fails holds up no
+        other.
+        """
+        now = self._clock.monotonic()
+        rests = self._rests
+        self._rests = {folder: until for folder, until in rests.items() if until > now}
+        waiting = [r for r in self._recorder.waiting if r.folder not in self._rests]
+        return waiting[0] if waiting else None
 
     def _may_render(self) -> bool:
         snapshot = self._look()
@@ -121,31 +150,62 @@ class Studio:
 
     async def _produce(self, recording: Recording) -> None:
         """Make one video, or its ZIP; on failure leave it for later."""
-        printed = recording.manifest.filename
         try:
+            made = await self._worker.run(self._store.finished, recording)
+            if made is not None:
+                await self._publish(recording, made, recording.frames / self._fps)
+                return
             frames = await self._worker.run(self._store.ready_frames, recording)
+            if not frames:
+                await self._drop(recording)
+                return
+            if not await self._has_room(recording):
+                return
             ffmpeg = await self._renderer.ffmpeg()
-            if frames and ffmpeg:
+            if ffmpeg:
                 self._notices.clear("ffmpeg", "ffmpeg is there now: timelapses become videos.")
                 await self._video(recording, ffmpeg)
-            elif frames:
+            else:
                 self._notices.show(
                     "ffmpeg",
-                    "Timelapses are kept as ZIP files of their frames, because ffmpeg is missing: "
-                    "'sudo apt install ffmpeg' makes them videos.",
+                    say(
+                        "Timelapses are kept as ZIP files of their frames, because ffmpeg is "
+                        "missing: 'sudo apt install ffmpeg' makes them videos."
+                    ),
                     warning=False,
                 )
                 await self._archive(recording)
-            else:
-                await self._drop(recording)
-            self._notices.clear("timelapse gallery")
         except OSError as error:
-            self._notices.show(
-                "timelapse gallery",
-                f"The timelapse of {printed} cannot be stored ({error.strerror or error}): "
-                "check the disk.",
-            )
-            await self._clock.sleep(RETRY)
+            reason = error.strerror or type(error).__name__
+            await self._failed(recording, say("it cannot be stored ({reason})", reason=reason))
+
+    async def _has_room(self, recording: Recording) -> bool:
+        """Whether a video or a ZIP of it may be written, here and where it is shown; looked at
+        before each, since a full disk stops Moonraker and Klipper's log.
+        """
+        free = min(
+            await self._worker.run(self._store.free), await self._worker.run(self._gallery.free)
+        )
+        needed = recording.bytes + SPARE
+        if free >= needed:
+            self._notices.clear("timelapse room", "There is room for timelapses again.")
+            return True
+        self._rests[recording.folder] = self._clock.monotonic() + ROOM_RETRY
+        self._notices.show(
+            "timelapse room",
+            say(
+                "The timelapse of {file} waits for room: {needed} MiB must be free on the "
+                "printer's disk, and {free} are. Delete old G-code, videos or logs.",
+                file=recording.manifest.filename,
+                needed=needed >> 20,
+                free=free >> 20,
+            ),
+        )
+        return False
+
+    @property
+    def _fps(self) -> int:
+        return self._live.now.camera.timelapse_fps
 
     async def _video(self, recording: Recording, ffmpeg: str) -> None:
         last = await self._worker.run(self._store.last_frame, recording)
@@ -156,8 +216,8 @@ class Studio:
             frames=recording.frames,
             width=width,
             height=height,
-            fps=self._live.now.camera.timelapse_fps,
-            output=recording.folder / "video.mp4",
+            fps=self._fps,
+            output=recording.folder / VIDEO,
         )
         self.rendering = recording.manifest.filename
         self._on_change("rendering")
@@ -169,9 +229,12 @@ class Studio:
             self.interrupted += 1
             return
         if trouble:
-            await self._failed(recording, trouble)
+            await self._failed(recording, trouble.rstrip("."), rendering=True)
             return
         self._notices.clear("timelapse render")
+        size = (await self._worker.run(film.output.stat)).st_size
+        # Whatever becomes of storing it, it is not rendered again.
+        await self._note(recording, replace(recording.manifest, rendered=size))
         await self._publish(recording, film.output, film.frames / film.fps)
 
     async def _interruptible(self, ffmpeg: str, film: Film) -> Optional[str]:
@@ -189,21 +252,62 @@ class Studio:
                 await asyncio.wait({task}, timeout=1.0)
         return None if task.cancelled() else task.result()
 
-    async def _failed(self, recording: Recording, trouble: str) -> None:
-        manifest = replace(recording.manifest, attempts=recording.manifest.attempts + 1)
-        await self._worker.run(self._store.save, recording, manifest)
-        self._notices.show(
-            "timelapse render", f"The timelapse of {manifest.filename} was not made: {trouble}"
-        )
-        if manifest.attempts >= ATTEMPTS:
-            await self._archive(recording)
+    async def _failed(self, recording: Recording, trouble: str, rendering: bool = False) -> None:
+        """Try again later and later, and give up in the end with a sentence; frames that ffmpeg
+        does not take become a ZIP.
+        """
+        attempts = recording.manifest.attempts + 1
+        manifest = replace(recording.manifest, attempts=attempts)
+        if attempts >= ATTEMPTS:
+            manifest = replace(manifest, state=GIVEN_UP)
+            text = say(
+                "The timelapse of {file} was given up after {count} attempts: {trouble}. Its "
+                "frames stay in {folder}; timelapse_now tries again.",
+                file=manifest.filename,
+                count=attempts,
+                trouble=trouble,
+                folder=recording.folder,
+            )
         else:
-            await self._clock.sleep(RETRY)
+            text = say(
+                "The timelapse of {file} was not made: {trouble}. It is tried again.",
+                file=manifest.filename,
+                trouble=trouble,
+            )
+        await self._note(recording, manifest)
+        self._rests[recording.folder] = (
+            self._clock.monotonic() + RETRIES[min(attempts, len(RETRIES)) - 1]
+        )
+        self._notices.show("timelapse render", text)
+        if rendering and attempts == RENDERINGS:
+            try:
+                await self._archive(recording)
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                self._notices.show(
+                    "timelapse render",
+                    say(
+                        "The frames of {file} cannot be kept as a ZIP ({reason}): check the disk.",
+                        file=manifest.filename,
+                        reason=reason,
+                    ),
+                )
+
+    async def _note(self, recording: Recording, manifest: Manifest) -> None:
+        """Remember it, on the disk if that takes it."""
+        try:
+            await self._worker.run(self._store.save, recording, manifest)
+        except OSError:
+            recording.manifest = manifest
 
     async def _archive(self, recording: Recording) -> None:
-        target = recording.folder / "frames.zip"
+        target = recording.folder / ARCHIVE
         await self._worker.run(self._store.zip, recording, target)
-        await self._publish(recording, target, 0.0)
+        try:
+            await self._publish(recording, target, 0.0)
+        except BaseException:
+            await self._worker.run(discard, target)
+            raise
 
     async def _publish(self, recording: Recording, file: Path, seconds: float) -> None:
         last = await self._worker.run(self._store.last_frame, recording)
@@ -220,7 +324,11 @@ class Studio:
         self.rendered += 1
         self._notices.log_once(
             f"timelapse {video.name}",
-            f"The timelapse {video.name} is ready ({video.frames} frames).",
+            say(
+                "The timelapse {video} is ready ({frames} frames).",
+                video=video.name,
+                frames=video.frames,
+            ),
             level=logging.INFO,
         )
         await self._drop(recording)
@@ -230,6 +338,7 @@ class Studio:
 
     async def _drop(self, recording: Recording) -> None:
         self._recorder.forget(recording)
+        self._rests.pop(recording.folder, None)
         await self._worker.run(self._store.drop, recording)
 
     async def trim(self) -> None:
@@ -238,55 +347,88 @@ class Studio:
         frames = sum(recording.bytes for recording in self._recorder.recordings)
         budget = max((camera.timelapse_max_mb << 20) - frames, 0)
         gone = await self._worker.run(self._gallery.trim, camera.timelapse_keep, budget)
+        if self._gallery.trouble:
+            self._notices.show(
+                "timelapse index",
+                say(
+                    "The list of the plugin's own timelapses cannot be written ({reason}): they "
+                    "will not be cleaned up after a restart. Check the disk.",
+                    reason=self._gallery.trouble,
+                ),
+            )
+        else:
+            self._notices.clear("timelapse index")
         if gone:
             self._on_change("video")
 
     # The hub's copies
 
     async def run_uploads(self) -> None:
-        """Send each video to a hub that has announced that it takes them, between the prints."""
-        failures = 0
+        """Send each video to a hub that has announced that it takes them, between the prints; one
+        that the hub does not take holds up no other.
+        """
         while True:
             video = self._to_send()
             if video is None:
-                failures = 0
                 await self._uploads.wait(UPLOAD_RETRY[0])
                 continue
-            if await self._send(video):
-                failures = 0
+            failures, _ = self._unsent.get(video.name, (0, 0.0))
+            if await self._send(video, failures + 1 >= UPLOAD_ATTEMPTS):
+                self._unsent.pop(video.name, None)
                 continue
-            await self._clock.sleep(UPLOAD_RETRY[min(failures, len(UPLOAD_RETRY) - 1)])
-            failures += 1
+            pause = UPLOAD_RETRY[min(failures, len(UPLOAD_RETRY) - 1)]
+            self._unsent[video.name] = (failures + 1, self._clock.monotonic() + pause)
 
     def _to_send(self) -> Optional[Video]:
         if not (self._live.now.complete and self._hub.features.timelapse_upload):
             return None
         if self._look().busy:
             return None
+        now = self._clock.monotonic()
         unsent: List[Video] = [
             video
             for video in self._gallery.videos
-            if not video.sent and video.name.endswith(".mp4") and video.size <= UPLOAD_MAX
+            if not (video.sent or video.refused)
+            and video.name.endswith(".mp4")
+            and video.size <= UPLOAD_MAX
+            and self._unsent.get(video.name, (0, 0.0))[1] <= now
         ]
         return unsent[-1] if unsent else None
 
-    async def _send(self, video: Video) -> bool:
+    async def _send(self, video: Video, last: bool) -> bool:
+        """Whether nothing is left to be done about it. `last`: a hub that answers, but does not
+        take it, is not asked again.
+        """
         try:
-            data = await self._worker.run(self._gallery.read, video.name, UPLOAD_MAX)
+            data = await self._worker.run(self._gallery.read, video, UPLOAD_MAX)
         except OSError:
             data = None
-        if data is not None:
-            reply = await self._hub.upload_timelapse(data, video.name)
-            if not reply.ok:
-                self._notices.show(
-                    "timelapse upload",
-                    f"The hub did not take the timelapse {video.name}. {reply.sentence}",
-                    warning=False,
-                )
-                return False
+        if data is None:  # it is gone, or not ours any more
+            await self._worker.run(partial(self._gallery.mark, video.name, refused=True))
+            return True
+        reply = await self._hub.upload_timelapse(data, video.name)
+        if reply.ok:
+            await self._worker.run(partial(self._gallery.mark, video.name, sent=True))
             self._notices.clear("timelapse upload", "The hub takes timelapses again.")
-        try:
-            await self._worker.run(self._gallery.mark_sent, video.name)
-        except OSError:
-            return False
+            return True
+        final = _is_final(reply) or (last and _has_answered(reply))
+        template = NOT_TAKEN if final else NOT_YET
+        self._notices.show(
+            "timelapse upload",
+            say(template, video=video.name, reason=reply.sentence),
+            warning=False,
+        )
+        if final:
+            await self._worker.run(partial(self._gallery.mark, video.name, refused=True))
+        return final
+
+
+def _is_final(reply: "Reply") -> bool:
+    """Whether the hub would answer the same to the same video tomorrow: too large, refused."""
+    if reply.failure is Failure.REFUSED:
         return True
+    return 400 <= reply.status < 500 and reply.status not in (401, 403, 408, 425, 429)
+
+
+def _has_answered(reply: "Reply") -> bool:
+    return reply.status != 0

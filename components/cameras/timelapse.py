@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 class Timelapse:
-    """`data_path` is Moonraker's; frames go to `<data_path>/tecmedhub/timelapse`."""
+    """`data_path` is Moonraker's; frames go to `<data_path>/tecmedhub/timelapse`. `yields()` is
+    true where moonraker-timelapse films, and nobody has asked for ours besides.
+    """
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class Timelapse:
         clock: Clock,
         worker: Worker,
         renderer: Optional[Renderer] = None,
+        yields: Callable[[], bool] = lambda: False,
     ) -> None:
         self._live = live
         self._printer = printer
@@ -59,6 +62,7 @@ class Timelapse:
             notices=notices,
             clock=clock,
             on_waiting=self._waits,
+            yields=yields,
         )
         self._studio = Studio(
             live=live,
@@ -149,16 +153,16 @@ class Timelapse:
     async def render_now(self) -> str:
         """Make the videos that wait without further delay; one sentence on what will happen."""
         current = self._recorder.current
-        waiting = self._recorder.waiting
         if self._printer.snapshot.busy:
             if current is None:
                 return "There is no timelapse of this print."
             return f"{current.frames} frames so far; their video is made when the print is over."
         if self._studio.rendering:
             return f"The video of {self._studio.rendering} is being made."
+        self._studio.hurry()
+        waiting = self._recorder.waiting
         if not waiting:
             return "There are no frames to make a video of."
-        self._studio.hurry()
         oldest = waiting[0]
         return f"The video of {oldest.manifest.filename} ({oldest.frames} frames) is being made."
 

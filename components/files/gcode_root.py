@@ -17,9 +17,9 @@ import os
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence, Set
 
+from ..runtime.identity import Identity, identity, identity_of
 from ..runtime.loose import as_dict, as_float, as_list, as_text
 from ..runtime.records import NamedTuple
-from .identity import Identity, identity, identity_of
 
 EXTENSIONS = (".gcode", ".g", ".gco", ".ufp", ".nc")  # Moonraker's VALID_GCODE_EXTS
 HISTORY_PAGE = 100  # jobs a call: Moonraker looks for each job's file on the event loop

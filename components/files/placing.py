@@ -11,14 +11,14 @@ import os
 from pathlib import Path
 from typing import Optional
 
+from ..runtime import moves
 from ..runtime.clock import Clock
+from ..runtime.identity import Identity, identity_of
+from ..runtime.moves import CannotPlace
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
-from . import moves
 from .gcode_root import GcodeStore, OnDisk, StoreFailed, is_taken, look_up
-from .identity import Identity, identity_of
 from .inventory import Inventory
-from .moves import CannotPlace
 from .names import Refused, alternatives, show
 from .staging_file import Sums, discard, sync_folder
 from .staging_folder import StagingFolder

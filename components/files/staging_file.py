@@ -11,9 +11,9 @@ import os
 from pathlib import Path
 from typing import Any, BinaryIO, Callable
 
+from ..runtime.identity import Identity, identity
 from ..runtime.records import NamedTuple
 from .gcode_look import BOM, Look, Mends
-from .identity import Identity, identity
 
 BLOCK = 512 * 1024  # bytes a write; 64 KiB to 1 MiB suit both the disk and the memory of a Pi
 RESERVE = 200 * 1024 * 1024  # bytes that stay free: a full disk stops Moonraker and Klipper's log

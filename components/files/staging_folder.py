@@ -14,11 +14,10 @@ import os
 from pathlib import Path
 from typing import Callable, List, Optional, Set, Tuple
 
+from ..runtime.moves import bring_back
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from .gcode_root import same_file_system
-from .moves import SUFFIX as ASIDE
-from .moves import put_back
 from .names import EXTENSION
 from .staging_file import remove
 
@@ -117,12 +116,10 @@ def _empty(candidates: List[Path], keep: Set[Path], root: Path) -> "Tuple[int, L
             found = list(place.iterdir())
         except OSError:
             continue
+        returned += bring_back(place, root)
         for part in found:
             try:
-                if part.name.endswith(ASIDE):
-                    name = part.name[: -len(ASIDE)].partition("-")[2]
-                    returned.append(put_back(part, (root / name,)).name)
-                elif part.name.endswith(SUFFIX) and part not in keep:
+                if part.name.endswith(SUFFIX) and part not in keep:
                     remove(part)
                     removed += 1
             except OSError:

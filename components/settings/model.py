@@ -43,6 +43,10 @@ class Camera(NamedTuple):
     timelapse_keep: int = 10  # videos
     timelapse_max_mb: int = 2048  # frames and videos together
     timelapse_fps: int = 15
+    timelapse_seconds: float = 10.0  # of video at least, by the slicer's estimate; 0: as it comes
+    primary: str = ""  # the camera shown and filmed; "" is the first by name
+    order: Tuple[str, ...] = ()  # names; those not in it follow, sorted
+    verify_tls: bool = True  # of https cameras at addresses of the local network
 
 
 class Intervals(NamedTuple):

@@ -135,6 +135,29 @@ _TABLE: Tuple[Option, ...] = (
         low=1,
         high=60,
     ),
+    _seconds(
+        "camera.timelapse_seconds",
+        0,
+        120,
+        "Length of a timelapse at least, by taking frames more often where the file's estimate is "
+        "short; 0: only timelapse_interval counts.",
+    ),
+    Option(
+        "camera.primary",
+        Kind.TEXT,
+        "Name of the camera that the hub shows and that films; empty: the first.",
+    ),
+    Option(
+        "camera.order",
+        Kind.TEXTS,
+        "Names of the cameras in the order wished; those not named follow, sorted by name.",
+        items=8,
+    ),
+    Option(
+        "camera.verify_tls",
+        Kind.BOOLEAN,
+        "Check the certificates of https cameras; false: not of those at local addresses.",
+    ),
     # Intervals
     _seconds(
         "intervals.status_update",

@@ -43,6 +43,17 @@ OPTIONS: Dict[str, str] = {
     "camera.timelapse_keep": ("Vídeos timelapse que se conservan; los más antiguos se borran."),
     "camera.timelapse_max_mb": ("Espacio en disco para fotogramas y vídeos juntos."),
     "camera.timelapse_fps": "Velocidad del vídeo timelapse.",
+    "camera.timelapse_seconds": (
+        "Duración mínima de un timelapse: si la estimación del archivo es corta, se toman "
+        "fotogramas más seguido; 0: solo cuenta timelapse_interval."
+    ),
+    "camera.primary": ("Nombre de la cámara que el hub muestra y que filma; vacío: la primera."),
+    "camera.order": (
+        "Nombres de las cámaras en el orden deseado; las demás siguen, ordenadas por nombre."
+    ),
+    "camera.verify_tls": (
+        "Comprobar los certificados de las cámaras https; false: no los de direcciones locales."
+    ),
     "intervals.status_update": (
         "Entre dos informes de estado; los cambios se informan al instante en todo caso."
     ),

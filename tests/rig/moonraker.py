@@ -105,7 +105,8 @@ class MoonrakerRig:
     moonraker.conf. `plugin`: False runs the bare Moonraker. `updates`: let install.sh add
     [update_manager tecmedhub] too. `repository`: the checkout whose install.sh is run.
     `checkout`: one of Moonraker's own repository, whose Moonraker runs in place of the installed
-    one. An existing moonraker.conf is kept.
+    one. `neighbours`: further components, the file of each by its section's name. An existing
+    moonraker.conf is kept.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class MoonrakerRig:
         environment: Mapping[str, str] | None = None,
         port: int = 0,
         checkout: Path | None = None,
+        neighbours: Mapping[str, str] | None = None,
     ) -> None:
         self.data_path = Path(data_path).resolve()
         self.python = python or os.environ.get("TECMEDHUB_MOONRAKER_PYTHON") or sys.executable
@@ -133,6 +135,7 @@ class MoonrakerRig:
         self.environment = dict(environment or {})
         self.port = port or reserve_port()
         self.checkout = checkout
+        self.neighbours = dict(neighbours or {})
         self.config_folder = self.data_path / "config"
         self.config_file = self.config_folder / "moonraker.conf"
         self.gcodes = self.data_path / "gcodes"
@@ -156,6 +159,8 @@ class MoonrakerRig:
             self.write_config(self.tecmedhub)
         if not self.source.exists():
             shutil.copytree(self._installed(), self.source / "moonraker", symlinks=True)
+            for name, file in self.neighbours.items():
+                shutil.copyfile(file, self.source / "moonraker" / "components" / f"{name}.py")
             if self.plugin:
                 self.install()
 

@@ -34,7 +34,8 @@ class Stack:
     `generation` chooses the hub's endpoint, `options` further options of [tecmedhub] (`server_url`,
     `printer_token`, `printer_name` and QUICK are given), `features` what the hub announces,
     `python` the interpreter that Moonraker runs in, `checkout` one of Moonraker's repository,
-    `sections` more text for moonraker.conf, `extra_config` more text for printer.cfg, `template`
+    `sections` more text for moonraker.conf, `neighbours` further components of Moonraker (see
+    `MoonrakerRig`), `extra_config` more text for printer.cfg, `template`
     another printer.cfg, `speed` that of the heaters (1.0: 210 °C in a few seconds).
     `connected=False` starts without waiting for the hub to hear of the printer.
     """
@@ -55,6 +56,7 @@ class Stack:
         template: str = "",
         speed: float = 1.0,
         connected: bool = True,
+        neighbours: dict[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.token = token
@@ -72,6 +74,7 @@ class Stack:
             checkout=checkout,
             sections=sections,
             klippy_socket=self.klippy.socket,
+            neighbours=neighbours,
         )
         self._options = options or {}
 

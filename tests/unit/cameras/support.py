@@ -15,6 +15,7 @@ from PIL import Image
 from components.cameras.cameras import Cameras
 from components.hub.client import Reply
 from components.hub.line import LineQuality
+from components.hub.outcomes import Failure
 from components.hub.protocol import Features, Generation
 from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
 from components.runtime.clock import Clock
@@ -103,6 +104,8 @@ class FakeHub:
         self.features = Features()
         self.line = LineQuality()
         self.failing = ""
+        self.too_large: tuple[str, ...] = ()  # parts of the names of videos
+        self.asked: list[str] = []  # videos, whatever became of them
         self.stored: dict[str, bytes] = {}  # by path, as the server's files
         self.uploads: list[tuple[str, bytes]] = []
         self.timelapses: list[tuple[str, bytes]] = []
@@ -118,8 +121,12 @@ class FakeHub:
         return Reply(True, "", {"success": True, "image_url": url})
 
     async def upload_timelapse(self, video: bytes, filename: str) -> Reply:
+        self.asked.append(filename)
         if self.failing:
             return Reply(False, self.failing)
+        if any(part in filename for part in self.too_large):
+            sentence = "hub.test answered HTTP 413: the server's upload limit is too small."
+            return Reply(False, sentence, failure=Failure.STATUS, status=413)
         self.timelapses.append((filename, video))
         return Reply(True, "", {"success": True})
 

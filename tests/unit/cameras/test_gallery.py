@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.cameras.gallery import Gallery, Video
+from components.runtime import moves
 
 NOW = 1_700_000_000.0
 
@@ -22,11 +23,9 @@ def add(gallery: Gallery, tmp_path: Path, *, size: int = 10, now: float = NOW) -
     return gallery.add(file, b"jpeg", printed="sub/Búho #1.gcode", now=now, seconds=4.0, frames=60)
 
 
-def test_a_video_is_named_as_moonraker_timelapse_names_them(
-    gallery: Gallery, tmp_path: Path
-) -> None:
+def test_a_video_has_a_name_of_our_own(gallery: Gallery, tmp_path: Path) -> None:
     video = add(gallery, tmp_path)
-    assert video.name.startswith("timelapse_Búho_1.gcode_20231114_")
+    assert video.name.startswith("tecmedhub_Búho_1.gcode_20231114_")
     assert video.name.endswith(".mp4") and video.poster == video.name[:-4] + ".jpg"
     assert sorted(p.name for p in gallery.folder.iterdir()) == sorted([video.name, video.poster])
     assert not (tmp_path / "video.mp4").exists()
@@ -45,7 +44,7 @@ def test_the_index_outlives_a_restart_and_forgets_what_was_deleted(
     gallery: Gallery, tmp_path: Path
 ) -> None:
     old, new = add(gallery, tmp_path), add(gallery, tmp_path, now=NOW + 3600)
-    gallery.mark_sent(old.name)
+    gallery.mark(old.name, sent=True)
     (gallery.folder / new.name).unlink()  # somebody did so in Mainsail
     again = Gallery(gallery.folder, tmp_path / "tecmedhub")
     again.load()
@@ -91,6 +90,49 @@ def test_an_index_that_was_tampered_with_leads_nowhere(
 
 def test_a_large_video_is_not_read_into_memory(gallery: Gallery, tmp_path: Path) -> None:
     video = add(gallery, tmp_path, size=100)
-    assert gallery.read(video.name, 100) == b"x" * 100
-    assert gallery.read(video.name, 99) is None
-    assert gallery.read("gone.mp4", 100) is None
+    assert gallery.read(video, 100) == b"x" * 100
+    assert gallery.read(video, 99) is None
+    (gallery.folder / video.name).write_bytes(b"theirs")
+    assert gallery.read(video, 100) is None, "never another's bytes in our name"
+    (gallery.folder / video.name).unlink()
+    assert gallery.read(video, 100) is None
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_what_somebody_put_in_the_place_of_our_video_is_theirs(
+    gallery: Gallery, tmp_path: Path, live: bool
+) -> None:
+    old = add(gallery, tmp_path)
+    (gallery.folder / old.name).write_bytes(b"theirs, and longer")
+    (gallery.folder / old.poster).write_bytes(b"their picture")
+    newest = add(gallery, tmp_path, now=NOW + 3600)
+    if not live:
+        gallery = Gallery(gallery.folder, tmp_path / "tecmedhub")
+        gallery.load()
+    gallery.trim(1, 1 << 30)
+    assert [video.name for video in gallery.videos] == [newest.name]
+    assert (gallery.folder / old.name).read_bytes() == b"theirs, and longer"
+    assert (gallery.folder / old.poster).read_bytes() == b"their picture"
+
+
+def test_a_name_that_somebody_takes_at_the_last_moment_stays_theirs(
+    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = moves.place
+
+    def late(source: Path, target: Path) -> None:
+        monkeypatch.setattr(moves, "place", real)
+        target.write_bytes(b"theirs")
+        real(source, target)
+
+    monkeypatch.setattr(moves, "place", late)
+    video = add(gallery, tmp_path)
+    theirs = gallery.folder / (video.name[: -len("_2.mp4")] + ".mp4")
+    assert video.name.endswith("_2.mp4") and theirs.read_bytes() == b"theirs"
+
+
+def test_an_index_that_cannot_be_written_loses_no_video(gallery: Gallery, tmp_path: Path) -> None:
+    (tmp_path / "tecmedhub").write_text("a file where the folder should be")
+    video = add(gallery, tmp_path)
+    assert (gallery.folder / video.name).is_file() and gallery.trouble
+    assert gallery.videos == (video,)

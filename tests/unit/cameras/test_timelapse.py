@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from components.cameras.render import Film, Renderer
 from components.cameras.timelapse import Timelapse
 from components.cameras.timelapse_page import TimelapsePage
 from components.hub.protocol import Features
-from components.printer.snapshot import KlippyState
+from components.printer.snapshot import FileFacts, KlippyState
 from tests.unit.cameras.support import OldCameras, Room, cameras, webcam
 from tests.unit.cameras.test_render import probed
 
@@ -68,7 +69,13 @@ class Print:
     """A room with one camera, a timelapse and a print to film."""
 
     def __init__(
-        self, server: OldCameras, path: Path, *, real: bool = False, **camera: Any
+        self,
+        server: OldCameras,
+        path: Path,
+        *,
+        real: bool = False,
+        yields: Callable[[], bool] = lambda: False,
+        **camera: Any,
     ) -> None:
         self.server = server
         self.path = path
@@ -76,6 +83,7 @@ class Print:
             "urls": (server[0].snapshot_url,),
             "timelapse_interval": 60.0,
             "timelapse_fps": 10,
+            "timelapse_seconds": 0.0,
         }
         self.room = Room(**{**options, **camera})
         self.clock = self.room.clock
@@ -94,6 +102,7 @@ class Print:
             clock=self.room.clock,
             worker=self.room.worker,
             renderer=None if real else self.renderer,
+            yields=yields,
         )
         self.timelapse.on_change(self.changes.append)
 
@@ -362,6 +371,137 @@ async def test_a_rendering_that_fails_for_good_still_leaves_the_frames(
         (video,) = await job.videos()
         assert video["name"].endswith(".zip") and len(job.renderer.films) == 2
         assert any("libx264" in text for text in job.room.board.warnings.values())
+
+
+async def test_a_finished_video_that_cannot_be_stored_is_not_rendered_again(
+    server: OldCameras, tmp_path: Path
+) -> None:
+    async with Print(server, tmp_path) as job:
+        folder = tmp_path / "timelapse"
+        folder.rmdir()
+        folder.write_text("no folder")
+        job.start()
+        await job.film(6)
+        job.end()
+        await job.clock.until(lambda: job.room.board.warnings, step=1.0)
+        begun = job.clock.mono
+        await job.clock.until(lambda: job.clock.mono > begun + 1000.0, step=5.0)
+        assert len(job.renderer.films) == 1
+        folder.unlink()
+        (video,) = await job.videos()
+        assert (folder / video["name"]).read_bytes() == b"mp4"
+        assert len(job.renderer.films) == 1
+
+
+async def test_a_video_that_can_never_be_stored_is_given_up_with_a_sentence(
+    server: OldCameras, tmp_path: Path
+) -> None:
+    async with Print(server, tmp_path) as job:
+        folder = tmp_path / "timelapse"
+        folder.rmdir()
+        folder.write_text("no folder")
+        job.start()
+        await job.film(6)
+        job.end()
+
+        def given_up() -> bool:
+            return any("given up after 5" in t for t in job.room.board.warnings.values())
+
+        await job.clock.until(given_up, step=30.0)
+        assert len(job.on_disk()) == 6 and job.overview["waiting"] == []
+        folder.unlink()
+        assert "is being made" in await job.timelapse.render_now()
+        await job.videos()
+        assert len(job.renderer.films) == 1
+
+
+async def test_without_room_nothing_is_written_and_others_wait_their_turn(
+    server: OldCameras, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [10**12]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free[0]))
+    async with Print(server, tmp_path) as job:
+        job.renderer.missing = True
+        job.start()
+        await job.film(6)
+        free[0] = 150 << 20
+        job.end()
+
+        def waits() -> bool:
+            return any("waits for room" in t for t in job.room.board.warnings.values())
+
+        await job.clock.until(waits, step=1.0)
+        begun = job.clock.mono
+        await job.clock.until(lambda: job.clock.mono > begun + 7200.0, step=30.0)
+        assert not list((tmp_path / "tecmedhub").rglob("*.zip")) and len(job.on_disk()) == 6
+        free[0] = 10**12
+        (video,) = await job.videos()
+        assert video["name"].endswith(".zip") and not waits()
+
+
+async def test_half_a_zip_does_not_stay(
+    server: OldCameras, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: zipfile.ZipFile, *args: Any, **more: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with Print(server, tmp_path) as job:
+        job.renderer.missing = True
+        with monkeypatch.context() as patch:
+            patch.setattr(zipfile.ZipFile, "write", full)
+            job.start()
+            await job.film(6)
+            job.end()
+            await job.clock.until(lambda: job.room.board.warnings, step=1.0)
+            assert not list((tmp_path / "tecmedhub").rglob("*.zip"))
+        await job.videos()
+
+
+async def test_one_video_that_the_hub_refuses_holds_up_no_other(
+    server: OldCameras, tmp_path: Path
+) -> None:
+    async with Print(server, tmp_path) as job:
+        hub = job.room.hub
+        hub.too_large = ("large",)
+        for name in ("large.gcode", "small.gcode"):
+            job.start(name)
+            await job.film(6)
+            job.end()
+            count = len(job.overview["videos"]) + 1
+            await job.videos(count)
+        hub.features = Features(timelapse_upload=True)
+        await job.clock.until(lambda: hub.timelapses, step=5.0)
+        assert ["small.gcode" in name for name, _ in hub.timelapses] == [True]
+        begun = job.clock.mono
+        await job.clock.until(lambda: job.clock.mono > begun + 20_000.0, step=30.0)
+        assert ["large" in name for name in hub.asked].count(True) == 1, "not asked again"
+
+
+async def test_a_short_print_is_filmed_more_often(server: OldCameras, tmp_path: Path) -> None:
+    async with Print(server, tmp_path, timelapse_seconds=10.0) as job:
+        facts = FileFacts("benchy.gcode", estimated_time=600.0)
+        job.printer.snapshot = job.printer.snapshot._replace(file=facts)
+        job.start()
+        begun = job.clock.mono
+        await job.film(21)
+        assert 20 * 6 <= job.clock.mono - begun < 20 * 6 + 60, "600 s, 10 s of 10 frames each"
+
+
+async def test_where_moonraker_timelapse_films_ours_is_off_unless_asked_for(
+    server: OldCameras, tmp_path: Path
+) -> None:
+    others = [True]
+    async with Print(server, tmp_path, yields=lambda: others[0]) as job:
+        job.start()
+        begun = job.clock.mono
+        await job.clock.until(lambda: job.clock.mono > begun + 300.0, step=5.0)
+        assert job.overview["recording"] is None and job.on_disk() == []
+        (notice,) = [n for n in job.room.board.notices.standing if n.key == "timelapse other"]
+        assert "moonraker-timelapse films" in notice.text and not notice.warning
+        others[0] = False  # camera.timelapse_enabled: true was written
+        job.room.configure(timelapse_fps=11)
+        await job.film(5)
+        assert "timelapse other" not in [n.key for n in job.room.board.notices.standing]
 
 
 async def test_a_full_share_of_the_disk_thins_the_film_evenly(

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from components.files import moves, placing
-from components.files.identity import identity_of
+from components.files import placing
 from components.files.transfers import TransferError
+from components.runtime import moves
+from components.runtime.identity import identity_of
 from tests.unit.files.bench import Bench, gcode
 from tests.unit.files.test_cleanup import DAY, CleanBench
 from tests.unit.files.test_cleanup import bench as clean_bench  # noqa: F401 - a fixture

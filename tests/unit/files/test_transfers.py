@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from components.files import moves
 from components.files.gcode_root import LoadedFile
 from components.files.hub_files import HubFiles
 from components.files.transfers import TransferError
+from components.runtime import moves
 from components.store.downloads import DownloadState
 from tests.rig.certificates import make_certificate
 from tests.unit.files.bench import (
@@ -134,7 +134,7 @@ async def test_chunked_and_unframed_bodies(bench: Bench) -> None:
         await send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         for at in range(0, len(BODY), 70_001):
             piece = BODY[at : at + 70_001]
-            await send(b"%x;ext=1\r\n" % len(piece) + piece + b"\r\n")
+            await send(b"%x\r\n" % len(piece) + piece + b"\r\n")
         await send(b"0\r\n\r\n")
 
     bench.server.behaviours = [chunked]

@@ -12,7 +12,6 @@ from typing import Any
 
 from components.files.cleanup import Removal
 from components.files.gcode_root import OnDisk
-from components.files.identity import Identity
 from components.hub.client import Reply
 from components.hub.line import LineQuality
 from components.hub.link import Link
@@ -21,6 +20,7 @@ from components.hub.protocol import Features, Generation
 from components.net.connect import Connector
 from components.net.trust import Trust
 from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
+from components.runtime.identity import Identity
 from components.runtime.redaction import Redactor
 from components.runtime.supervisor import Supervisor
 from components.runtime.worker import Worker

@@ -15,10 +15,9 @@ import errno
 import os
 import secrets
 from pathlib import Path
-from typing import Any, Callable, Iterable, Optional
+from typing import Any, Callable, Iterable, List, Optional
 
 from .identity import Identity, identity_of
-from .staging_file import remove
 
 _AT_FDCWD = -100  # <fcntl.h>
 _RENAME_NOREPLACE = 1  # <linux/fs.h>
@@ -46,7 +45,7 @@ def place(source: Path, target: Path) -> None:
         raise
     except OSError as error:
         raise CannotPlace(error.errno, error.strerror) from None
-    remove(source)
+    os.unlink(str(source))
 
 
 def take_away(path: Path, expected: Identity, aside: Path, keep: Callable[[], bool]) -> bool:
@@ -55,14 +54,14 @@ def take_away(path: Path, expected: Identity, aside: Path, keep: Callable[[], bo
     `aside` is a folder of ours on the same file system. `keep()` is asked once the file has left
     its name: true puts it back. OSError where the disk says so; the file is back then.
     """
-    away = aside / f"{secrets.token_hex(4)}-{path.name}{SUFFIX}"  # a crash leaves its name, too
+    away = aside / f".{secrets.token_hex(4)}-{path.name}{SUFFIX}"  # a crash leaves its name, too
     try:
         os.rename(str(path), str(away))
     except FileNotFoundError:
         return False
     try:
         if identity_of(away) == expected and not keep() and identity_of(away) == expected:
-            remove(away)
+            os.unlink(str(away))
             return True
     except BaseException:
         put_back(away, (path,))
@@ -86,6 +85,18 @@ def put_back(away: Path, names: Iterable[Path]) -> Path:
         except FileExistsError:
             continue
     return away  # a thousand files of that name: it stays where it is, unharmed
+
+
+def bring_back(aside: Path, home: Path) -> List[str]:
+    """Give everything that a crash left moved aside its name in `home` again; the names."""
+    names = []
+    for away in sorted(aside.glob(f".*{SUFFIX}")):
+        name = away.name[: -len(SUFFIX)].partition("-")[2]
+        try:
+            names.append(put_back(away, (home / name,)).name)
+        except OSError:
+            continue
+    return names
 
 
 def _find_renameat2() -> Optional[Any]:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import Optional
 
-from ..runtime.records import NamedTuple
+from .records import NamedTuple
 
 
 class Identity(NamedTuple):
