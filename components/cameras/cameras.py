@@ -60,7 +60,7 @@ class Cameras:
         self._supervisor = supervisor
         self._clock = clock
         self._worker = worker
-        self._fetcher = Fetcher(user_agent)
+        self._fetcher = Fetcher(user_agent, verify=lambda: live.now.camera.verify_tls)
         self._watches: List[Watch] = []
         self._loops: Dict[Watch, "asyncio.Task[None]"] = {}
         self._changed_at: Optional[float] = None
@@ -204,7 +204,8 @@ class Cameras:
         """Make the watches fit the configuration; a camera that stays goes on undisturbed."""
         sources: Tuple[Source, ...] = ()
         if self._live.now.camera.enabled:
-            sources = find_sources(self._live.now.camera.urls, self._entries())
+            camera = self._live.now.camera
+            sources = find_sources(camera.urls, self._entries(), camera.primary, camera.order)
         before = {watch.camera.source: watch for watch in self._watches}
         self._watches = []
         for index, source in enumerate(sources):

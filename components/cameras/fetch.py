@@ -1,38 +1,33 @@
 """One bounded picture from one address: an outcome with a sentence, never an exception, never more
 than asked for.
 
-Tornado's AsyncHTTPClient cannot be stopped in mid-body, and buffers a reply without a length (mjpg-
-streamer's, and every endless stream) up to 100 MB. So this stands one room lower, on Tornado's
-`TCPClient` and `HTTP1Connection`: the first bytes are judged as they arrive, and the connection is
-closed the moment they are not a picture's or are too many.
+The first bytes are judged as they arrive, and the connection is closed the moment they are not a
+picture's or are too many: an endless stream costs no more than a look.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import socket
+import ipaddress
 import ssl
 import urllib.parse
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Callable, List, Optional
+from typing import Callable, Dict, List, Optional, Tuple
 
-from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
-from tornado.iostream import IOStream, StreamClosedError
-from tornado.tcpclient import TCPClient
-from tornado.util import TimeoutError as TornadoTimeout
-
-from ..runtime.aside import aside
-from ..runtime.names import NameResolver, Names
+from ..net.connect import Connector
+from ..net.faults import ConnectFailed, Phase, real_error
+from ..net.get import MAX_BUFFER, Enough, GetFailed, Head, Taker, get
+from ..net.trust import Trust
+from ..runtime.clock import Clock
+from .digest import Challenge, read_challenge
 from .sources import shown
 
 MAX_PICTURE = 10 << 20  # bytes; a JPEG of 64 megapixels has about that many
-MAX_HEADER = 32 << 10  # bytes
-CHUNK = 64 << 10  # bytes
 SNIFFED = 512  # bytes that tell what a body is
 MAX_REDIRECTS = 3
+LOCAL_NAMES = (".local", ".lan", ".home", ".internal", ".home.arpa")
 
 
 class Trouble(str, Enum):
@@ -100,20 +95,27 @@ def sniff(head: bytes) -> Kind:
 
 class Fetcher:
     """Fetches pictures; each fetch has a connection of its own, so that a dead camera holds up no
-    other.
+    other. `verify()` is the option `camera.verify_tls`.
     """
 
-    def __init__(self, user_agent: str) -> None:
+    def __init__(
+        self,
+        user_agent: str,
+        connector: Optional[Connector] = None,
+        verify: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._user_agent = user_agent
-        self._names = Names()
-        self._tcp = TCPClient(resolver=NameResolver(names=self._names))
-        self._tls: Optional[ssl.SSLContext] = None
+        clock = Clock()
+        self._connector = connector or Connector(clock, Trust(clock))
+        self._trusting = Connector(clock, AnyCertificate(clock))
+        self._verify = verify
+        self._challenges: Dict[str, Challenge] = {}  # by host: what Digest was asked for last
 
     async def fetch(self, url: str, timeout: float) -> Fetched:
         """Get the picture at `url` within `timeout` seconds, redirects included."""
         try:
             return await asyncio.wait_for(self._follow(url, timeout), timeout)
-        except (asyncio.TimeoutError, TornadoTimeout):
+        except asyncio.TimeoutError:
             where = shown(url)
             return Fetched(
                 trouble=Trouble.TIMED_OUT,
@@ -124,15 +126,20 @@ class Fetcher:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            return explain(error, url)
+            return explain(error, url, timeout)
 
     def close(self) -> None:
-        self._names.close()
-        self._tcp.close()
+        self._connector.close()
+        self._trusting.close()
 
     async def _follow(self, url: str, timeout: float) -> Fetched:
-        for _ in range(MAX_REDIRECTS + 1):
+        asked_again = False
+        for _ in range(MAX_REDIRECTS + 2):
             reader = await self._exchange(url, timeout)
+            if reader.challenge is not None and not asked_again:
+                asked_again = True
+                self._challenges[_host(url)] = reader.challenge
+                continue
             if not (300 <= reader.status < 400 and reader.location):
                 return reader.outcome(url)
             url = urllib.parse.urljoin(url, reader.location)
@@ -147,130 +154,124 @@ class Fetcher:
     async def _exchange(self, url: str, timeout: float) -> "_Reader":
         parts = urllib.parse.urlsplit(url)
         secure = parts.scheme.lower() == "https"
-        stream = await self._tcp.connect(
-            parts.hostname or "",
+        host = parts.hostname or ""
+        blind = secure and not self._verify() and is_local(host)
+        opened = await (self._trusting if blind else self._connector).open(
+            "https" if secure else "http",
+            host,
             parts.port or (443 if secure else 80),
-            ssl_options=await self._tls_context() if secure else None,
-            max_buffer_size=MAX_HEADER + 2 * CHUNK,
-            timeout=timeout,
+            within=timeout,
+            max_buffer=MAX_BUFFER,
+            proxied=False,
         )
+        reader = _Reader(parts.username is not None)
+        target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
         try:
-            limits = HTTP1ConnectionParameters(
-                no_keep_alive=True,
-                chunk_size=CHUNK,
-                max_header_size=MAX_HEADER,
-                max_body_size=2 * MAX_PICTURE,
-            )
-            connection = HTTP1Connection(stream, True, limits)
-            reader = _Reader(connection, stream)
-            target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-            await connection.write_headers(
-                RequestStartLine("GET", target, ""), self._headers(parts)
-            )
-            connection.finish()
-            try:
-                await connection.read_response(reader)
-                await reader.read_until_close()
-            except StreamClosedError:
-                if not reader.judged:
-                    raise
-            return reader
-        finally:
-            stream.close()
+            headers = self._headers(parts, target)
+        except BaseException:
+            opened.stream.close()
+            raise
+        try:
+            await get(opened.stream, target, headers, reader, idle=timeout, slowest=0)
+            reader.complete = True
+        except GetFailed as error:
+            if not reader.status:
+                raise
+            reader.broken = error
+        return reader
 
-    def _headers(self, parts: urllib.parse.SplitResult) -> HTTPHeaders:
-        headers = HTTPHeaders(
-            {
-                "Host": parts.netloc.rpartition("@")[2],
-                "User-Agent": self._user_agent,
-                "Accept": "image/jpeg, image/png;q=0.5, image/webp;q=0.5",
-                "Connection": "close",
-            }
-        )
+    def _headers(self, parts: urllib.parse.SplitResult, target: str) -> Dict[str, str]:
+        headers = {
+            "Host": parts.netloc.rpartition("@")[2],
+            "User-Agent": self._user_agent,
+            "Accept": "image/jpeg, image/png;q=0.5, image/webp;q=0.5",
+            "Connection": "close",
+        }
         if parts.username is not None:
             user = urllib.parse.unquote(parts.username)
             password = urllib.parse.unquote(parts.password or "")
-            pair = base64.b64encode(f"{user}:{password}".encode())
-            headers["Authorization"] = f"Basic {pair.decode('ascii')}"
+            challenge = self._challenges.get(_host(parts.geturl()))
+            if challenge is not None:
+                headers["Authorization"] = challenge.answer("GET", target, user, password)
+            else:
+                pair = base64.b64encode(f"{user}:{password}".encode())
+                headers["Authorization"] = f"Basic {pair.decode('ascii')}"
         return headers
 
-    async def _tls_context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = await aside(ssl.create_default_context)  # it blocks, on a Pi for long
-        return self._tls
+
+class AnyCertificate(Trust):
+    """For cameras of the local network, whose certificates nobody has signed."""
+
+    async def context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
 
 
-class _Reader(HTTPMessageDelegate):
-    """Takes a response in, and closes the stream as soon as it is clear that it will not be a
-    picture.
+def is_local(host: str) -> bool:
+    """Whether an address or name can only be one of the local network.
+
+    >>> [is_local(h) for h in ("192.168.1.20", "cam", "cam.local", "fe80::1", "8.8.8.8", "a.org")]
+    [True, True, True, True, False, False]
     """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.lower().endswith(LOCAL_NAMES)
+    return address.is_private or address.is_loopback or address.is_link_local
 
-    def __init__(self, connection: HTTP1Connection, stream: IOStream) -> None:
-        self._connection = connection
-        self._stream = stream
+
+def _host(url: str) -> str:
+    return urllib.parse.urlsplit(url).netloc.rpartition("@")[2].lower()
+
+
+class _Reader(Taker):
+    """Takes a response in, and wants no more of it as soon as it is clear that it is no picture."""
+
+    def __init__(self, has_password: bool) -> None:
+        self._has_password = has_password
         self._chunks: List[bytes] = []
         self._size = 0
-        self._detached = False
-        self._complete = False
         self._trouble: Optional[Callable[[str], Fetched]] = None
+        self.complete = False
+        self.broken: Optional[GetFailed] = None
         self.status = 0
         self.location = ""
+        self.challenge: Optional[Challenge] = None
 
-    @property
-    def judged(self) -> bool:
-        """Whether we closed the stream ourselves, knowing enough."""
-        return self._trouble is not None or 300 <= self.status < 400
-
-    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
-        assert isinstance(start_line, ResponseStartLine)
-        self.status = start_line.code
-        self.location = headers.get("Location", "")
-        content_type = headers.get("Content-Type", "").lower()
-        length = headers.get("Content-Length", "")
-        if 100 <= self.status < 200:
-            return
+    async def head(self, head: Head) -> None:
+        self.status = head.status
+        self.location = head.headers.get("Location", "")
         if 300 <= self.status < 400:
-            self._stream.close()
-        elif not 200 <= self.status < 300:
-            self._refuse(Trouble.STATUS, _status_sentence(self.status))
-        elif content_type.startswith("multipart/"):
+            raise Enough()
+        if self.status == 401 and self._has_password:
+            for offer in head.headers.get_list("WWW-Authenticate"):
+                self.challenge = self.challenge or read_challenge(offer)
+        if not 200 <= self.status < 300:
+            self._refuse(Trouble.STATUS, _status_sentence(self.status, self._has_password))
+        if head.headers.get("Content-Type", "").lower().startswith("multipart/"):
             self._refuse(Trouble.STREAM, "{} is a stream; enter the address of its snapshot.")
-        elif length.isdigit() and int(length[:12]) > MAX_PICTURE:
+        if head.length is not None and head.length > MAX_PICTURE:
             self._refuse(Trouble.TOO_LARGE, _TOO_LARGE)
-        elif not length and "chunked" not in headers.get("Transfer-Encoding", "").lower():
-            self._connection.detach()  # it ends when the server closes: read by `read_until_close`
-            self._detached = True
 
-    def data_received(self, chunk: bytes) -> None:
-        if self._trouble is not None:
-            return
+    async def body(self, chunk: bytes) -> None:
         before = self._size
         self._size += len(chunk)
         if self._size > MAX_PICTURE:
             self._refuse(Trouble.TOO_LARGE, _TOO_LARGE)
-            return
         self._chunks.append(chunk)
-        if before < SNIFFED and self._size >= SNIFFED:
+        if before < SNIFFED <= self._size:
             self._judge()
-
-    def finish(self) -> None:
-        self._complete = True
-
-    async def read_until_close(self) -> None:
-        """Read a body without a length, chunk by chunk, if the response has one."""
-        if not self._detached:
-            return
-        try:
-            while self._trouble is None:
-                self.data_received(await self._stream.read_bytes(CHUNK, partial=True))
-        except StreamClosedError as error:
-            self._complete = error.real_error is None
 
     def outcome(self, url: str) -> Fetched:
         if self._trouble is None:
-            self._judge()
-        if self._trouble is None and not self._complete:
-            self._refuse(Trouble.CUT_SHORT, "{} broke off in the middle of the picture.")
+            try:
+                self._judge()
+                if not self.complete:
+                    self._refuse(Trouble.CUT_SHORT, "{} broke off in the middle of the picture.")
+            except Enough:
+                pass
         if self._trouble is not None:
             return self._trouble(url)
         return Fetched(b"".join(self._chunks), url=url)
@@ -303,15 +304,17 @@ class _Reader(HTTPMessageDelegate):
             trouble=trouble, sentence=sentence.format(shown(url)), url=url
         )
         self._chunks.clear()
-        self._stream.close()
+        raise Enough()
 
 
 _TOO_LARGE = "{} sent more than " + f"{MAX_PICTURE >> 20} MiB; lower the camera's resolution."
 
 
-def _status_sentence(status: int) -> str:
+def _status_sentence(status: int, has_password: bool = False) -> str:
     hint = {
-        401: "enter user and password into the address, as in http://user:password@camera/",
+        401: "it does not take the user and the password in the address; check both"
+        if has_password
+        else "enter user and password into the address, before the host and an @",
         403: "look into the camera's access rules",
         404: "check the path of the snapshot",
         502: "the web server is there, but the camera's service behind it does not run",
@@ -320,30 +323,16 @@ def _status_sentence(status: int) -> str:
     return "{} answered HTTP " + f"{status}: {hint}."
 
 
-def explain(error: Exception, url: str) -> Fetched:
+def explain(error: Exception, url: str, timeout: float) -> Fetched:
     """The outcome of an exception met on the way to a picture."""
-    cause = getattr(error, "real_error", None) or error
     where = shown(url)
-    if isinstance(cause, socket.gaierror):
-        trouble, sentence = (
-            Trouble.DNS,
-            f"The host of {where} cannot be found; enter its number, as in 192.168.1.20.",
-        )
-    elif isinstance(cause, ssl.SSLError):
-        trouble, sentence = (
-            Trouble.TLS,
-            f"{where} has no certificate that can be trusted; enter its http:// address.",
-        )
-    elif isinstance(cause, ConnectionRefusedError):
+    if isinstance(error, ConnectFailed):
+        trouble, sentence = _unconnected(error, where, timeout)
+    elif isinstance(error, GetFailed) and isinstance(error.error, OSError):
         trouble = Trouble.UNREACHABLE
-        sentence = (
-            f"{where} refuses connections; see whether the camera's service (crowsnest, say) runs."
-        )
-    elif isinstance(cause, OSError) and not isinstance(cause, StreamClosedError):
-        reason = cause.strerror or type(cause).__name__
-        trouble = Trouble.UNREACHABLE
+        reason = error.error.strerror or type(error.error).__name__
         sentence = f"{where} cannot be reached ({reason}); check the camera's network."
-    elif isinstance(error, StreamClosedError):
+    elif isinstance(error, GetFailed):
         trouble = Trouble.CUT_SHORT
         sentence = f"{where} closed the connection without a picture."
     else:
@@ -352,3 +341,33 @@ def explain(error: Exception, url: str) -> Fetched:
             f"{where} cannot be used as a camera's address ({type(error).__name__}); check it."
         )
     return Fetched(trouble=trouble, sentence=sentence, url=url)
+
+
+def _unconnected(error: ConnectFailed, where: str, timeout: float) -> Tuple[Trouble, str]:
+    """The same ends as those of the way to the hub, in words that are about cameras."""
+    cause = error.error and real_error(error.error)
+    if error.phase is Phase.RESOLVE:
+        return (
+            Trouble.DNS,
+            f"The host of {where} cannot be found; enter its number, as in 192.168.1.20.",
+        )
+    if error.phase is Phase.TLS:
+        return (
+            Trouble.TLS,
+            f"{where} has no certificate that can be trusted; enter its http:// address, or set "
+            "camera.verify_tls to false if it is at a local address.",
+        )
+    if isinstance(cause, ConnectionRefusedError):
+        return (
+            Trouble.UNREACHABLE,
+            f"{where} refuses connections; see whether the camera's service (crowsnest, say) runs.",
+        )
+    if isinstance(cause, OSError) and cause.strerror:
+        return (
+            Trouble.UNREACHABLE,
+            f"{where} cannot be reached ({cause.strerror}); check the camera's network.",
+        )
+    return (
+        Trouble.TIMED_OUT,
+        f"{where} sent no picture within {timeout:g} s; see whether the camera's service hangs.",
+    )

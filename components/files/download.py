@@ -13,11 +13,15 @@ import errno
 import re
 import ssl
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Callable, Optional, Tuple
 
-from ..hub.outcomes import Failure, host_of, http_date, read_retry_after, redact_query
+from ..hub.outcomes import Failure, explain, host_of, http_date, read_retry_after, redact_query
+from ..net.connect import Connector
+from ..net.faults import ConnectFailed, Phase
+from ..net.get import MAX_BUFFER, SLOWEST, Break, Enough, GetFailed, Head, Taker, get
 from ..runtime.records import NamedTuple
 from ..runtime.worker import Worker
+from .addresses import host_header, split_target
 from .gcode_look import HEAD, NotGcode, check_head, has_command, hub_message
 from .names import show
 from .staging_file import (
@@ -31,7 +35,6 @@ from .staging_file import (
     free_space,
     open_file,
 )
-from .streaming import Stream, StreamFailed, open_stream
 from .wanted import Wanted
 
 MIN_BLOCK = 64 * 1024  # bytes
@@ -84,7 +87,7 @@ class Download:
         worker: Worker,
         limits: Limits,
         user_agent: str,
-        tls: Optional[ssl.SSLContext] = None,
+        connector: Connector,
         space: FreeSpace = free_space,
         opener: OpenFile = open_file,
         on_bytes: Callable[[int, Optional[int]], None] = lambda done, size: None,
@@ -95,36 +98,29 @@ class Download:
         self._worker = worker
         self._limits = limits
         self._user_agent = user_agent
-        self._tls = tls
+        self._connector = connector
         self._space = space
         self._on_bytes = on_bytes
         self._file = StagingFile(path, bool(wanted.sha256), space, opener)
-        self._cut: Optional[StreamFailed] = None
         self._total: Optional[int] = None  # bytes of the whole, as the server announced it
-        self._loop_time = asyncio.get_event_loop().time
 
     async def attempt(self, resume: bool) -> Sealed:
         """Fetch the file, or the rest of it if `resume`; what it is once it is whole, verified and
         safely on disk.
         """
-        self._cut = None
         try:
             have = await self._begin(resume)
             if (
                 have and have == self.wanted.size
             ):  # whole already: we were stopped just before it was put in place
                 return await self._verify(framed=True)
-            stream = await self._open(have)
-            try:
-                return await self._take(stream, have)
-            finally:
-                stream.close()
+            return await self._take(have)
         except NotGcode as error:
             raise DownloadFailed(f"{show(self.wanted.name)} is {error}.") from None
         except DiskFull:
             raise DownloadFailed(_full(self.wanted.name)) from None
-        except StreamFailed as error:
-            raise self._broken(error) from None
+        except (GetFailed, ConnectFailed) as error:
+            raise self._broken(*_told(error, host_of(self.wanted.url), self._limits.idle)) from None
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DownloadFailed(_full(self.wanted.name)) from None
@@ -163,119 +159,85 @@ class Download:
         await self._check_space((wanted.size or 0) - have)
         return have
 
-    async def _open(self, have: int) -> Stream:
-        headers = dict(self.wanted.headers)
+    async def _take(self, have: int) -> Sealed:
+        """Ask for the file, or for the rest behind `have` bytes, and take it in."""
+        origin, target = split_target(self.wanted.url)
+        scheme, host, port = origin
+        headers = {
+            "Host": host_header(origin),
+            "User-Agent": self._user_agent,
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",  # size and checksum are those of the plain bytes
+            "Connection": "close",
+            **self.wanted.headers,
+        }
         if have:
             headers["Range"] = f"bytes={have}-"
             if self.etag:
                 headers["If-Range"] = self.etag
-        return await open_stream(
-            self.wanted.url,
-            headers,
-            connect_timeout=self._limits.connect,
-            idle=self._limits.idle,
-            tls=self._tls,
-            user_agent=self._user_agent,
+        opened = await self._connector.open(
+            scheme, host, port, within=self._limits.connect, max_buffer=MAX_BUFFER
         )
+        if opened.absolute:
+            target = f"{scheme}://{host_header(origin)}{target}"
+            if opened.proxy is not None and opened.proxy.authorization:
+                headers["Proxy-Authorization"] = opened.proxy.authorization
+        arrival = _Arrival(self, have)
+        try:
+            head = await get(opened.stream, target, headers, arrival, idle=self._limits.idle)
+        finally:
+            # What came before a cut goes to the disk as well.
+            await asyncio.shield(arrival.flush())
+        if arrival.refusal:
+            raise self._refused(head, bytes(arrival.refusal[:HEAD]))
+        await arrival.end()
+        return await self._verify(head.framed)
 
-    async def _take(self, stream: Stream, have: int) -> Sealed:
-        head = stream.head
-        if head.status == 416 and have:
-            raise DownloadFailed(
-                f"{host_of(self.wanted.url)} has a different {show(self.wanted.name)} now.",
-                again=True,
-            )
-        if head.status not in (200, 206):
-            raise await self._refused(stream)
-        if head.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+    async def begin_reply(self, head: Head, have: int) -> int:
+        """Judge the head of a reply that brings the file; how much of it is kept from before."""
+        if head.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             raise DownloadFailed(
                 f"{host_of(self.wanted.url)} sends {show(self.wanted.name)} compressed although "
                 "plain was asked for: "
                 "turn compression off for downloads (zlib.output_compression, mod_deflate)."
             )
         if head.status == 206:
-            self._check_range(head.headers.get("content-range", ""), have, head.length)
+            self._check_range(head.headers.get("Content-Range", ""), have, head.length)
         elif have:  # the server begins anew
             have = 0
             await self._worker.run(self._file.begin, False)
-        etag = head.headers.get("etag", "")
+        etag = head.headers.get("ETag", "")
         self.etag = etag if _ETAG.match(etag) else ""
-        total = None if head.length is None else have + head.length
         if head.status == 200:
-            self._total = total
-        await self._receive(stream, have, total)
-        return await self._verify(total is not None or head.chunked)
+            self._total = head.length
+        if head.length is not None:
+            await self._check_space(head.length)
+        return have
 
-    async def _receive(self, stream: Stream, have: int, total: Optional[int]) -> None:
-        """Move the body to disk: one block is filled from the network while the thread writes the
-        one before.
-        """
-        expected = total if total is not None else self.wanted.size
-        done = have
-        writing: "Optional[asyncio.Future[Any]]" = None
-        first = not have
-        try:
-            while True:
-                block = await self._fill(stream, done, expected)
-                if first and block:
-                    first = False
-                    await self._check_start(stream, block, total)
-                if total is not None and done == have:
-                    await self._check_space(total - have)
-                done += len(block)
-                if done > self._limits.max_size:
-                    raise self._too_large(None)
-                if self.wanted.size is not None and done > self.wanted.size:
-                    raise self._wrong_size(f"more than {done - 1}")
-                if writing is not None:
-                    await writing
-                    writing = None
-                if not block:
-                    return
-                writing = asyncio.ensure_future(self._worker.run(self._file.write, block))
-                await asyncio.sleep(0)  # or a fast network would never let the event loop turn
-        finally:
-            if writing is not None:
-                await asyncio.wait([writing])
-                if not writing.cancelled():
-                    writing.exception()
+    def expected(self) -> Optional[int]:
+        return self._total if self._total is not None else self.wanted.size
 
-    async def _fill(
-        self, stream: Stream, done: int = 0, expected: Optional[int] = None
-    ) -> bytearray:
-        """The next block, empty at the end. What came before a cut is given out first, and the cut
-        told afterwards.
-        """
-        if self._cut is not None:
-            raise self._cut
-        block = bytearray(BLOCK)
-        view = memoryview(block)
-        filled = 0
-        enough_at = self._loop_time() + FILL_TIME
-        while filled < BLOCK and (filled < MIN_BLOCK or self._loop_time() < enough_at):
-            try:
-                count = await stream.read_into(view[filled:])
-            except StreamFailed as error:
-                if not filled:
-                    raise
-                self._cut = error
-                break
-            if not count:
-                break
-            filled += count
-            self._on_bytes(done + filled, expected)
-        return block if filled == BLOCK else block[:filled]
+    def received(self, done: int) -> None:
+        """So many bytes of the file have come."""
+        if done > self._limits.max_size:
+            raise self._too_large(None)
+        if self.wanted.size is not None and done > self.wanted.size:
+            raise self._wrong_size(f"more than {done - 1}")
+        self._on_bytes(done, self.expected())
 
-    async def _check_start(self, stream: Stream, block: bytearray, total: Optional[int]) -> None:
+    async def write(self, block: bytearray) -> None:
+        await self._worker.run(self._file.write, block)
+
+    def check_start(self, block: bytes) -> None:
         """Is this the file at all? The hub sends its refusals with HTTP 200, in its place."""
-        start = bytes(block[:HEAD])
+        start = block[:HEAD]
         told = None if has_command(start) else hub_message(start)
         if told is not None:
             host = host_of(self.wanted.url)
             said = f': "{told}"' if told else " without a reason"
             raise DownloadFailed(f"{host} does not give {show(self.wanted.name)}{said}.")
         check_head(start)
-        size = self.wanted.size
+        size, total = self.wanted.size, self._total
         if total is not None and total > self._limits.max_size:
             raise self._too_large(total)
         if total is not None and size is not None and total != size:
@@ -311,24 +273,23 @@ class Download:
                     )
         return await self._worker.run(self._file.seal)
 
-    async def _refused(self, stream: Stream) -> DownloadFailed:
-        head, host, name = stream.head, host_of(self.wanted.url), show(self.wanted.name)
+    def _refused(self, head: Head, body: bytes) -> DownloadFailed:
+        host, name = host_of(self.wanted.url), show(self.wanted.name)
+        if head.status == 416:
+            return DownloadFailed(f"{host} has a different {name} now.", again=True)
         if 300 <= head.status < 400:
-            target = redact_query(head.headers.get("location", "nowhere"))
+            target = redact_query(head.headers.get("Location", "nowhere"))
             return DownloadFailed(
                 f"{host} redirects {name} to {target}: give the final address; redirects are not "
                 "followed."
             )
-        try:
-            told = hub_message(bytes((await self._fill(stream))[:HEAD]))
-        except StreamFailed:
-            told = None
+        told = hub_message(body)
         said = f' ("{told}")' if told else ""
         if head.status in (404, 410):
             return DownloadFailed(f"{host} has no file {name}: HTTP {head.status}{said}.")
         if head.status in AGAIN_STATUSES:
-            date = http_date(head.headers.get("date", ""))
-            wait = read_retry_after(head.headers.get("retry-after", ""), 0.0, date)
+            date = http_date(head.headers.get("Date", ""))
+            wait = read_retry_after(head.headers.get("Retry-After", ""), 0.0, date)
             return DownloadFailed(
                 f"{host} answered HTTP {head.status}{said} for {name}: look into the server's "
                 "PHP error log.",
@@ -363,9 +324,9 @@ class Download:
         if await self._worker.run(self._space, self.path.parent) < max(more, 0) + RESERVE:
             raise DiskFull()
 
-    def _broken(self, error: StreamFailed) -> DownloadFailed:
-        again = error.failure in (Failure.DNS, Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BUSY)
-        sentence = f"{show(self.wanted.name)} could not be fetched: {error}"
+    def _broken(self, failure: Failure, why: str) -> DownloadFailed:
+        again = failure in (Failure.DNS, Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BUSY)
+        sentence = f"{show(self.wanted.name)} could not be fetched: {why}"
         return DownloadFailed(sentence, again=again, keep=again and self.resumable)
 
     def _too_large(self, size: Optional[int]) -> DownloadFailed:
@@ -382,6 +343,96 @@ class Download:
             "upload it again.",
             again=again,
         )
+
+
+class _Arrival(Taker):
+    """Takes the reply in: one block is filled from the network while the thread writes the one
+    before, and the network waits where that takes longer.
+    """
+
+    def __init__(self, download: Download, have: int) -> None:
+        self._download = download
+        self._done = have
+        self._block = bytearray()
+        self._first = True
+        self._writing: "Optional[asyncio.Future[None]]" = None
+        self._time = asyncio.get_event_loop().time
+        self._flush_at = 0.0
+        self.refusal = bytearray()  # the body of a reply that does not bring the file
+        self._refused = False
+
+    async def head(self, head: Head) -> None:
+        if head.status not in (200, 206):
+            self._refused = True
+            self.refusal += b" "  # white space before whatever it says
+            return
+        self._done = await self._download.begin_reply(head, self._done)
+        self._first = not self._done
+
+    async def body(self, chunk: bytes) -> None:
+        if self._refused:
+            self.refusal += chunk
+            if len(self.refusal) >= HEAD:
+                raise Enough()
+            return
+        if not self._block:
+            self._flush_at = self._time() + FILL_TIME
+        self._block += chunk
+        self._done += len(chunk)
+        self._download.received(self._done)
+        full = len(self._block) >= BLOCK
+        if full or (len(self._block) >= MIN_BLOCK and self._time() >= self._flush_at):
+            await self._next()
+
+    async def end(self) -> None:
+        """The reply is complete."""
+        if self._first and not self._block:
+            return  # nothing came: what is missing is told by whoever verifies
+        await self._next()
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Put what has come on the disk, whatever became of the rest. Raises what the disk says."""
+        if self._block and not self._first:
+            await self._next()
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
+
+    async def _next(self) -> None:
+        block, self._block = self._block, bytearray()
+        if self._first and block:
+            self._first = False
+            self._download.check_start(bytes(block))
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
+        if block:
+            self._writing = asyncio.ensure_future(self._download.write(block))
+
+
+def _told(error: Exception, host: str, idle: float) -> Tuple[Failure, str]:
+    """What an exchange that broke off means, and a sentence on it."""
+    if isinstance(error, ConnectFailed):
+        phases = {Phase.RESOLVE: Failure.DNS, Phase.TLS: Failure.TLS}
+        return phases.get(error.phase, Failure.UNREACHABLE), error.sentence
+    assert isinstance(error, GetFailed)
+    if error.kind is Break.SILENT:
+        return Failure.TIMED_OUT, f"{host} sent nothing for {idle:g} s."
+    if error.kind is Break.SLOW:
+        return (
+            Failure.TIMED_OUT,
+            f"{host} sends less than {SLOWEST} bytes a second, which would never end.",
+        )
+    if error.kind is Break.GARBLED:
+        return (
+            Failure.STATUS,
+            f"{host} answered with something that is not HTTP: check the address.",
+        )
+    if isinstance(error.error, ssl.SSLError):
+        exchange = explain(error.error, host, idle)
+        return exchange.failure or Failure.TLS, exchange.sentence
+    return Failure.UNREACHABLE, f"{host} closed the connection before everything had come."
 
 
 def _full(name: str) -> str:

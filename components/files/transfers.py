@@ -13,7 +13,6 @@ import importlib
 import logging
 import os
 import random
-import ssl
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from typing import Any, Awaitable, Callable, Deque, Dict, List, Optional, Set, T
 from ..hub.backoff import Backoff
 from ..hub.outcomes import redact_query
 from ..hub.protocol import HubFile
+from ..net.connect import Connector
+from ..net.trust import Trust
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
 from ..runtime.records import NamedTuple
@@ -117,6 +118,7 @@ class Transfers:
         make_room: Optional[Callable[[int], Awaitable[int]]] = None,
         space: FreeSpace = free_space,
         opener: OpenFile = open_file,
+        connector: Optional[Connector] = None,
     ) -> None:
         self._live = live
         self._hub_files = HubFiles(live=live, hub=hub, inventory=inventory, clock=clock, rng=rng)
@@ -129,6 +131,7 @@ class Transfers:
         self._make_room = make_room
         self._space = space
         self._opener = opener
+        self._connector = connector or Connector(clock, Trust(clock))
         self._store = store
         self._staging = staging
         self._inventory = inventory
@@ -138,7 +141,6 @@ class Transfers:
         self._turn: Optional[asyncio.Lock] = None
         self._stopped = False
         self.fetched = 0  # files brought here since the start
-        self._tls: Optional[ssl.SSLContext] = None
         self._partial: Dict[str, DownloadRow] = {}  # by name: what a restart broke off
 
     # For the other rooms
@@ -421,7 +423,7 @@ class Transfers:
                 verify_checksums=settings.file_management.verify_checksums,
             ),
             user_agent=self._user_agent,
-            tls=await self._tls_context(wanted.url),
+            connector=self._connector,
             space=self._space,
             opener=self._opener,
             on_bytes=self._progress.update,
@@ -457,13 +459,6 @@ class Transfers:
         return bool(
             (left.md5 and left.md5 == wanted.md5) or (left.sha256 and left.sha256 == wanted.sha256)
         )
-
-    async def _tls_context(self, url: str) -> Optional[ssl.SSLContext]:
-        if not url.lower().startswith("https:"):
-            return None
-        if self._tls is None:  # reading the system's certificates takes a Pi some 50 ms
-            self._tls = await self._worker.run(ssl.create_default_context)
-        return self._tls
 
 
 def mended(mends: Mends) -> str:

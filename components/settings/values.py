@@ -440,6 +440,8 @@ def _item(option: Option, raw: Any, *, explain: bool) -> str:
             wanted = say(
                 "a whole address, such as {address}", address=f"http://127.0.0.1{text[:100]}"
             )
+        elif "://" not in text:
+            text = f"http://{text}"  # as browsers take it
         check_url(text, wanted, credentials=True)  # cameras do ask for a user name and password
         return text
     text = _one_line(

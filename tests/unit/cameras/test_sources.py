@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ SNAPSHOT = "http://127.0.0.1:8080/?action=snapshot"
 
 
 @pytest.mark.parametrize(
-    "module", ["sources", "fetch", "pictures", "publish", "frames", "render", "gallery"]
+    "module", ["sources", "fetch", "pictures", "publish", "frames", "render", "gallery", "digest"]
 )
 def test_the_examples_in_docstrings_hold(module: str) -> None:
     result = doctest.testmod(importlib.import_module(f"components.cameras.{module}"))
@@ -95,7 +96,7 @@ def test_a_webcam_without_snapshot_whose_stream_is_unknown_is_never_asked_for() 
 def test_repeated_and_ugly_names_are_told_apart_and_cleaned() -> None:
     entries = [webcam("Cam", SNAPSHOT), webcam("Cam", SNAPSHOT), webcam("a\x00\nb" * 50, SNAPSHOT)]
     names = [source.name for source in find_sources([], entries)]
-    assert names[:2] == ["Cam", "Cam (2)"]
+    assert names[1:] == ["Cam", "Cam (2)"]
     assert names[2].isprintable() and len(names[2]) <= 60
 
 
@@ -121,3 +122,33 @@ def test_secrets_in_addresses_are_not_shown() -> None:
 
 def test_a_relative_address_becomes_absolute_on_this_machine() -> None:
     assert absolute("/webcam/?action=snapshot")[0] == "http://127.0.0.1/webcam/?action=snapshot"
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("192.168.1.20/snap.jpg", "http://192.168.1.20/snap.jpg"),
+        ("cam.local:8080/?action=snapshot", "http://cam.local:8080/?action=snapshot"),
+        ("cam:8080/x", "http://cam:8080/x"),
+        ("user:pw@cam.local/x", "http://user:pw@cam.local/x"),
+        ("[fe80::1]:81/x", "http://[fe80::1]:81/x"),
+        ("webcam/?action=snapshot", "http://127.0.0.1/webcam/?action=snapshot"),
+        ("/webcam2/?action=snapshot", "http://127.0.0.1/webcam2/?action=snapshot"),
+    ],
+)
+def test_an_address_without_http_is_one_all_the_same(written: str, asked: str) -> None:
+    assert absolute(written) == (asked, "")
+
+
+def test_cameras_come_by_name_and_as_wished() -> None:
+    entries = [webcam(name, SNAPSHOT) for name in ("Side", "bed", "Top", "Nozzle")]
+
+    def names(**wished: Any) -> list[str]:
+        return [source.name for source in find_sources([], entries, **wished)]
+
+    assert names() == ["bed", "Nozzle", "Side", "Top"]
+    entries.reverse()
+    assert names() == ["bed", "Nozzle", "Side", "Top"], "however Moonraker lists them"
+    assert names(primary="Top") == ["Top", "bed", "Nozzle", "Side"]
+    assert names(order=["Side", "gone", "bed"]) == ["Side", "bed", "Nozzle", "Top"]
+    assert names(primary="Nozzle", order=["Side", "Nozzle"])[:2] == ["Nozzle", "Side"]
