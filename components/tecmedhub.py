@@ -239,6 +239,7 @@ class TecMedHub:
             rng=self.ground.rng,
             user_agent=f"TecMedHub/{VERSION}",
             make_room=self.cleanup.make_room,
+            connector=self.connector,
             **common,
         )
         pictures = self.ground.worker("pictures")
@@ -252,6 +253,7 @@ class TecMedHub:
             pictures=pictures,
             user_agent=f"TecMedHub/{VERSION}",
             yields=self._yields_to_another_film,
+            connector=self.connector,
             **common,
         )
         self.cameras = self.camera_rooms.cameras

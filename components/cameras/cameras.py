@@ -28,6 +28,7 @@ from .watch import WIDTHS, Watch, shape_for
 
 if TYPE_CHECKING:
     from ..hub.client import HubClient
+    from ..net.connect import Connector
     from ..printer.klippy import Printer
 
 ASKED_TIMEOUT = 20.0  # seconds that `snapshot` waits for all cameras together
@@ -51,6 +52,7 @@ class Cameras:
         clock: Clock,
         worker: Worker,
         user_agent: str = "TecMedHub",
+        connector: "Optional[Connector]" = None,
     ) -> None:
         self._live = live
         self._printer = printer
@@ -60,7 +62,7 @@ class Cameras:
         self._supervisor = supervisor
         self._clock = clock
         self._worker = worker
-        self._fetcher = Fetcher(user_agent, verify=lambda: live.now.camera.verify_tls)
+        self._fetcher = Fetcher(user_agent, connector, lambda: live.now.camera.verify_tls)
         self._watches: List[Watch] = []
         self._loops: Dict[Watch, "asyncio.Task[None]"] = {}
         self._changed_at: Optional[float] = None

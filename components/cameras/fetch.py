@@ -106,8 +106,10 @@ class Fetcher:
     ) -> None:
         self._user_agent = user_agent
         clock = Clock()
-        self._connector = connector or Connector(clock, Trust(clock))
-        self._trusting = Connector(clock, AnyCertificate(clock))
+        self._own = [Connector(clock, AnyCertificate(clock))]
+        if connector is None:
+            self._own.append(Connector(clock, Trust(clock)))
+        self._connector = connector or self._own[1]
         self._verify = verify
         self._challenges: Dict[str, Challenge] = {}  # by host: what Digest was asked for last
 
@@ -129,8 +131,8 @@ class Fetcher:
             return explain(error, url, timeout)
 
     def close(self) -> None:
-        self._connector.close()
-        self._trusting.close()
+        for connector in self._own:
+            connector.close()
 
     async def _follow(self, url: str, timeout: float) -> Fetched:
         asked_again = False
@@ -156,7 +158,7 @@ class Fetcher:
         secure = parts.scheme.lower() == "https"
         host = parts.hostname or ""
         blind = secure and not self._verify() and is_local(host)
-        opened = await (self._trusting if blind else self._connector).open(
+        opened = await (self._own[0] if blind else self._connector).open(
             "https" if secure else "http",
             host,
             parts.port or (443 if secure else 80),

@@ -19,6 +19,7 @@ from ..settings.model import LiveSettings
 
 if TYPE_CHECKING:
     from ..hub.client import HubClient
+    from ..net.connect import Connector
     from ..printer.klippy import Printer
     from .cameras import Cameras
     from .publish import Shot
@@ -131,6 +132,7 @@ class CamerasOnDemand:
         pictures: Worker,
         user_agent: str,
         yields: Callable[[], bool] = lambda: False,
+        connector: Optional[Connector] = None,
     ) -> None:
         self._data_path = data_path
         self._file_manager = file_manager
@@ -145,6 +147,7 @@ class CamerasOnDemand:
         self._pictures = pictures
         self._user_agent = user_agent
         self._yields = yields
+        self._connector = connector
         self._running = False
         self._asked_for = False
         self.cameras = CameraDesk()
@@ -216,7 +219,12 @@ class CamerasOnDemand:
             "clock": self._clock,
             "worker": self._pictures,
         }
-        cameras = Cameras(webcams=self._webcams, user_agent=self._user_agent, **ground)
+        cameras = Cameras(
+            webcams=self._webcams,
+            user_agent=self._user_agent,
+            connector=self._connector,
+            **ground,
+        )
         timelapse = Timelapse(
             data_path=self._data_path, cameras=cameras, yields=self._yields, **ground
         )
