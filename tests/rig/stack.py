@@ -25,7 +25,12 @@ from .klippy import KlippyError, KlippyRig, RigError
 from .moonraker import MoonrakerRig
 
 # Quicker than a user would have it: no test should have to wait for a period.
-QUICK = {"intervals_status_update": 2, "intervals_command_check": 1, "retries_base_delay": 1}
+QUICK = {
+    "intervals_status_update": 2,
+    "intervals_command_check": 1,
+    "retries_base_delay": 1,
+    "language": "en",  # the hub speaks Spanish, and so would the plugin
+}
 
 
 class Stack:

@@ -257,3 +257,15 @@ def test_a_section_pasted_above_the_file_that_was_laid_down_counts(stack: Stack)
     assert security(stack, "remote_control") == "monitor"
     save(stack, laid_down.replace('"_location": "Lab Principal"', '"location": "Aula 9"'))
     stack.hub.wait_for(lambda: stack.hub.status(stack.token)["location"] == "Aula 9", 10)
+
+
+def test_what_is_wrong_is_said_in_the_hub_s_language(stack: Stack) -> None:
+    stack.configure(language=None)
+    stack.hub.queue(stack.token, "home")
+    stack.hub.fault("commands", "wrong_token", times=1)  # in Spanish, as the hub's messages are
+    save(stack, '{"camera": {"capture_interval": 0}}')
+    text = warning(stack, "camera.capture_interval", "no vale")
+    assert "debe ser un número de 1 a 3600 segundos; rige 30 (el valor predeterminado)" in text
+    assert re.search(r"\(desde \d{4}-\d\d-\d\d \d\d:\d\d\)$", text)
+    save(stack, {})
+    no_warning(stack)
