@@ -37,6 +37,7 @@ from tornado.simple_httpclient import (
 )
 
 from ..net.connect import Connector, Opened
+from ..net.faults import proxy_refused
 from ..runtime.clock import Clock
 from ..runtime.records import NamedTuple
 from .idle import IdleLimit
@@ -232,6 +233,7 @@ class KeptClient(SimpleAsyncHTTPClient):
             if line.uses > 1:
                 limit.survived(idle)
             self._keep(line, limit, reader)
+            _check_proxy(line.opened, reader)
             return self._response(reader, request, asked, started)
         self._lost(line, limit, reader, idle)
         raise _failure(reader, broken, line.uses > 1)
@@ -403,6 +405,17 @@ class _Reader(HTTPMessageDelegate):
         if "close" in wishes or (self._version != "HTTP/1.1" and "keep-alive" not in wishes):
             return False
         return not _buffered(self._stream)
+
+
+def _check_proxy(opened: Opened, reader: _Reader) -> None:
+    """Raise `ConnectFailed` where it is the proxy that answers: with 407, or, as tinyproxy does to
+    a wrong password, with 401 in its own name.
+    """
+    if not opened.absolute or opened.proxy is None or reader.code not in (401, 407):
+        return
+    if reader.code == 407 or "proxy" in reader.headers.get("Server", "").lower():
+        proxy = opened.proxy
+        raise proxy_refused(proxy.shown, opened.server[0], 407, bool(proxy.user))
 
 
 def _buffered(stream: IOStream) -> int:

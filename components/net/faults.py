@@ -99,7 +99,7 @@ def proxy_failed(shown: str, error: BaseException, within: float) -> ConnectFail
 
 def proxy_refused(shown: str, host: str, status: int, known_user: bool) -> ConnectFailed:
     """The proxy answered, and not with 2xx."""
-    if status == 407 and known_user:
+    if status in (401, 407) and known_user:  # tinyproxy answers a wrong password with 401
         text = "The proxy {proxy} rejects user or password: check network.proxy."
     elif status == 407:
         text = (

@@ -105,7 +105,8 @@ def _rendered(config: Any, option: Option, raw: str, problems: List[Problem]) ->
     logs the source of a template that it cannot parse.
     """
     if not is_secrets_template(raw):
-        if option.kind is Kind.TOKEN and raw.strip():
+        password = option.kind is Kind.PROXY and "@" in raw
+        if password or (option.kind is Kind.TOKEN and raw.strip()):
             advice = say(_IN_CLEAR, name=option.name, example=_SECRET, secret=_REFERENCE)
             problems.append(Problem(option.path, Origin.MOONRAKER_CONF, advice, explained=True))
         return raw

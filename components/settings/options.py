@@ -213,7 +213,7 @@ _TABLE: Tuple[Option, ...] = (
         Kind.PROXY,
         "The proxy on the way to the hub; none: no proxy; empty: as HTTPS_PROXY, HTTP_PROXY and "
         "NO_PROXY of Moonraker's environment say.",
-        example="http://user:password@proxy.school:3128",
+        example="http://proxy.school:3128",
     ),
     Option(
         "network.ca_file",

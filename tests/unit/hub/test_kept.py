@@ -229,6 +229,22 @@ async def test_a_server_that_is_gone_is_told_as_such(bench: Bench) -> None:
         await bench.ask(repeatable=True)
 
 
+@pytest.mark.parametrize(("code", "server"), [(407, "squid"), (401, "tinyproxy/1.11.1")])
+async def test_a_proxy_that_answers_itself_is_told_as_such(code: int, server: str) -> None:
+    with FaultServer() as proxy:
+        proxy.behave("answer", code=code, headers={"Server": server})
+        bench = Bench(proxy)
+        bench.connector = Connector(
+            bench.clock,
+            Trust(bench.clock, environment={}),
+            lambda: f"http://me:wrong@127.0.0.1:{proxy.port}",
+        )
+        bench.client = KeptClient(force_instance=True, connector=bench.connector, clock=bench.clock)
+        with pytest.raises(ConnectFailed, match="rejects user or password"):
+            await bench.ask()
+        bench.close()
+
+
 # The long wait
 
 
