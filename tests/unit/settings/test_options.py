@@ -10,6 +10,7 @@ import pytest
 
 from components.commands.actions import ACTIONS
 from components.settings import spanish
+from components.settings.caution import GUARDED
 from components.settings.jsonc import parse
 from components.settings.loader import ConfValues, Layer, merge, value_of
 from components.settings.model import Origin, Settings
@@ -118,3 +119,10 @@ def test_only_the_token_is_a_secret_of_the_table() -> None:
 
 def test_the_actions_that_can_be_denied_are_those_there_are() -> None:
     assert set(BY_PATH["security.denied_actions"].choices) == set(ACTIONS)
+
+
+def test_every_option_of_security_is_guarded_or_limits_nobody() -> None:
+    security = {option.path for option in OPTIONS if section_of(option) == "security"}
+    # What is switched off at an emergency stop is no limit of the hub's.
+    assert security - set(GUARDED) <= {"security.emergency_power_device"}
+    assert all(BY_PATH[path].cautious is not None for path in GUARDED)
