@@ -48,6 +48,7 @@ class Features(NamedTuple):
     timelapse_upload: bool = False
     null_times: bool = False  # null for a time that is not known, where 0 is "now"
     full_status: bool = False  # each status is to hold what changes seldom, too
+    redeliver: float = 0.0  # seconds until a command is handed out again; 0 is never
 
 
 class HubFile(NamedTuple):
@@ -107,12 +108,17 @@ def with_query(url: str, fields: Sequence[Tuple[str, str]]) -> str:
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc, parts.path, joined, ""))
 
 
-def commands_url(where: Endpoints, token: str, wait: float) -> str:
+def commands_url(where: Endpoints, token: str, wait: float, redeliver: bool = False) -> str:
+    """`redeliver`: we run an id once, so the hub may hand a command out again (only such a client
+    may be given it twice).
+    """
     fields = [("token", token)]
     if where.generation is Generation.ONE:
         fields.insert(0, ("action", "get_commands"))
     if wait > 0:
         fields.append(("wait", f"{wait:g}"))
+    if redeliver:
+        fields.append(("redeliver", "1"))
     return with_query(where.commands, fields)
 
 
@@ -163,6 +169,7 @@ def read_features(data: Mapping[str, Any]) -> Optional[Features]:
         timelapse_upload=as_bool(said.get("timelapse_upload")),
         null_times=as_bool(said.get("null_times")),
         full_status=as_bool(said.get("full_status")),
+        redeliver=max(as_float(said.get("redeliver"), 0.0) or 0.0, 0.0),
     )
 
 
@@ -175,6 +182,7 @@ def merge_features(said: Sequence[Features]) -> Features:
         timelapse_upload=any(f.timelapse_upload for f in said),
         null_times=any(f.null_times for f in said),
         full_status=any(f.full_status for f in said),
+        redeliver=max([f.redeliver for f in said] or [0.0]),
     )
 
 

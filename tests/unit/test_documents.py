@@ -18,7 +18,9 @@ from components.status.events import FAILED, JOB_EVENTS, RECORD
 from components.store.journal import GAP, SAMPLE
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted(
+    [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "server").glob("*.md")]
+)
 TROUBLE = [ROOT / "docs" / "troubleshooting.md", ROOT / "docs" / "es" / "problemas.md"]
 
 ROBUST = [ROOT / "docs" / "robustness.md", ROOT / "docs" / "es" / "robustez.md"]

@@ -92,3 +92,10 @@ def test_a_checksum_that_is_none_is_no_checksum() -> None:
     found = protocol.read_file({"name": "a.gcode", "md5": "not-a-sum", "size": -4})
     assert found is not None
     assert (found.md5, found.size) == ("", None)
+
+
+def test_a_hub_that_hands_out_again_is_told_that_we_run_an_id_once() -> None:
+    assert protocol.commands_url(TWO, "T", 0, True).endswith("commands.php?token=T&redeliver=1")
+    assert "redeliver" not in protocol.commands_url(ONE, "T", 5)
+    said = protocol.read_features({"features": {"redeliver": "20"}})
+    assert said is not None and said.redeliver == 20.0
