@@ -15,7 +15,7 @@ from typing import Any, Awaitable, Dict, Optional
 
 from .cameras.on_demand import CamerasOnDemand
 from .cameras.timelapse_page import TimelapsePage
-from .commands import Command, Commands, Deeds, Inbox, PrintRequest, Tools
+from .commands import Command, Commands, Deeds, Inbox, PrintRequest, Receipts, Tools
 from .commands.bed import Bed
 from .files.cleanup import Cleanup
 from .files.gcode_root import GcodeStore, LoadedFile
@@ -281,7 +281,19 @@ class TecMedHub:
                 told_errors=(TransferError,),
             ),
         )
-        self.inbox = Inbox(self.commands.take, self.supervisor, self.poller.stir)
+        self.receipts = Receipts(
+            results_due=self.commands.results_due,
+            results_delivered=self.commands.results_delivered,
+            wanted=lambda: self.client.features.redeliver > 0,
+            hub_now=self.client.now,
+            on_new=lambda: self.reporter.new_result(),  # noqa: PLW0108 - it is not there yet
+        )
+        self.inbox = Inbox(
+            self.commands.take,
+            self.supervisor,
+            self.poller.stir,
+            arrived=self.receipts.arrived,
+        )
 
     def _build_status(self) -> None:
         """What the hub is told, what is counted, and what the operator sees of it."""
@@ -297,7 +309,7 @@ class TecMedHub:
             self.cadence,
             self.journal,
             self.body,
-            ResultBox(self.commands.results_due, self.commands.results_delivered),
+            ResultBox(self.receipts.due, self.receipts.delivered),
             self.clock,
         )
         self.endpoints = Endpoints(

@@ -17,7 +17,9 @@ MOST = 50  # replies under way; beyond, the disk has to answer first
 
 
 class Inbox:
-    """`take(raw, generation)` is `Commands.take`; `on_new()` is called when it found new ones."""
+    """`take(raw, generation)` is `Commands.take`; `on_new()` is called when it found new ones,
+    `arrived(raw)` when all of a reply is on the disk, new or not.
+    """
 
     def __init__(
         self,
@@ -25,10 +27,12 @@ class Inbox:
         supervisor: Supervisor,
         on_new: Callable[[], None],
         patience: float = PATIENCE,
+        arrived: Callable[[Any], None] = lambda raw: None,
     ) -> None:
         self._take = take
         self._supervisor = supervisor
         self._on_new = on_new
+        self._arrived = arrived
         self._patience = patience
         self._under_way: "Set[asyncio.Task[None]]" = set()
 
@@ -41,5 +45,7 @@ class Inbox:
         await asyncio.wait([task], timeout=None if crowded else self._patience)
 
     async def _receive(self, raw: Any, generation: Any) -> None:
-        if await self._take(raw, generation):
+        new = await self._take(raw, generation)
+        self._arrived(raw)
+        if new:
             self._on_new()
