@@ -57,7 +57,7 @@ class HubClient:
         self._announced: Dict[str, Features] = {}
         self._features = Features()
         self._where: Optional[Tuple[Settings, Endpoints]] = None  # of which settings
-        self._commands_url: Tuple[Optional[Settings], float, bool, str] = (None, 0.0, False, "")
+        self._commands_url: Tuple[Optional[Settings], float, str] = (None, 0.0, "")
         self._clock_offset: Optional[float] = None  # hub's wall clock minus our monotonic one
         self._clock_read = 0.0  # monotonic
         self._inbox: Optional[Inbox] = None
@@ -124,11 +124,10 @@ class HubClient:
         their only copy.
         """
         settings = self._live.now
-        again = self._features.redeliver > 0
-        known_for, known_wait, known_again, url = self._commands_url
-        if known_for is not settings or known_wait != wait or known_again is not again:
-            url = protocol.commands_url(self.where, settings.printer_token, wait, again)
-            self._commands_url = (settings, wait, again, url)
+        known_for, known_wait, url = self._commands_url
+        if known_for is not settings or known_wait != wait:
+            url = protocol.commands_url(self.where, settings.printer_token, wait)
+            self._commands_url = (settings, wait, url)
         return await self._get("commands", url, wait=wait)
 
     async def post_results(self, results: List[Dict[str, Any]]) -> Reply:

@@ -108,17 +108,16 @@ def with_query(url: str, fields: Sequence[Tuple[str, str]]) -> str:
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc, parts.path, joined, ""))
 
 
-def commands_url(where: Endpoints, token: str, wait: float, redeliver: bool = False) -> str:
-    """`redeliver`: we run an id once, so the hub may hand a command out again (only such a client
-    may be given it twice).
+def commands_url(where: Endpoints, token: str, wait: float) -> str:
+    """`redeliver=1` says that we run an id once: only such a client may be handed one twice. It
+    goes along before we know whether the hub heeds it: the first reply may already be lost.
     """
     fields = [("token", token)]
     if where.generation is Generation.ONE:
         fields.insert(0, ("action", "get_commands"))
     if wait > 0:
         fields.append(("wait", f"{wait:g}"))
-    if redeliver:
-        fields.append(("redeliver", "1"))
+    fields.append(("redeliver", "1"))
     return with_query(where.commands, fields)
 
 

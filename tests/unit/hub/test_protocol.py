@@ -35,9 +35,9 @@ def test_an_option_overrides_a_sibling() -> None:
 
 def test_the_commands_request_of_each_generation() -> None:
     assert protocol.commands_url(ONE, "A&B ñ", 0) == (
-        "https://tmeduca.org/printerhub/api.php?action=get_commands&token=A%26B+%C3%B1"
+        "https://tmeduca.org/printerhub/api.php?action=get_commands&token=A%26B+%C3%B1&redeliver=1"
     )
-    assert protocol.commands_url(TWO, "T", 25).endswith("commands.php?token=T&wait=25")
+    assert protocol.commands_url(TWO, "T", 25).endswith("commands.php?token=T&wait=25&redeliver=1")
 
 
 def test_a_query_in_the_server_url_is_kept() -> None:
@@ -95,7 +95,6 @@ def test_a_checksum_that_is_none_is_no_checksum() -> None:
 
 
 def test_a_hub_that_hands_out_again_is_told_that_we_run_an_id_once() -> None:
-    assert protocol.commands_url(TWO, "T", 0, True).endswith("commands.php?token=T&redeliver=1")
-    assert "redeliver" not in protocol.commands_url(ONE, "T", 5)
+    assert protocol.commands_url(TWO, "T", 0).endswith("commands.php?token=T&redeliver=1")
     said = protocol.read_features({"features": {"redeliver": "20"}})
     assert said is not None and said.redeliver == 20.0
