@@ -173,9 +173,9 @@ class PhpHub:
         """Change switches at run time; None returns one to its default.
 
         features: dict announced in every reply (command_results, long_poll seconds, events,
-        timelapse_upload); commands_in_status: bool, hand commands over in the reply to an update;
-        range: bool, 206 on downloads; tokens: list of the only ones accepted; offline_after:
-        seconds (60); clock_offset: seconds that the hub's clock is ahead; image_max_bytes
+        timelapse_upload, redeliver seconds); commands_in_status: bool, hand commands over in the
+        reply to an update; range: bool, 206 on downloads; tokens: list of the only ones accepted;
+        offline_after: seconds (60); clock_offset: seconds that the hub is ahead; image_max_bytes
         (5 MiB); keep: how many requests are remembered (20,000).
         """
         unknown = set(switches).difference(_SWITCHES)
@@ -236,7 +236,7 @@ class PhpHub:
         return command_id
 
     def queue2(self, token: str, type: str, command: str, priority: int = 0) -> int:
-        """Queue a generation 2 command ("basic", "gcode", "macro"); higher priorities go first."""
+        """Queue a generation 2 command ("basic", "gcode", "macro"); lower priorities go first."""
         with self.transaction():
             number = self.queue_raw(token, None, generation=2, priority=priority)
             body = {"id": number, "type": type, "command": command, "priority": priority}

@@ -232,10 +232,33 @@ def test_generation_2_refuses_commands_to_an_unknown_token(hub: PhpHub) -> None:
 def test_generation_2_hands_out_ten_by_priority_then_age_once(hub: PhpHub) -> None:
     update(hub, 2)
     plain = [hub.queue2("T1", "gcode", f"M117 {n}") for n in range(11)]
-    urgent = hub.queue2("T1", "basic", "EMERGENCY_STOP", priority=9)
+    urgent = hub.queue2("T1", "basic", "EMERGENCY_STOP", priority=-1)
     assert [command["id"] for command in poll(hub, 2).json["commands"]] == [urgent, *plain[:9]]
     assert [command["id"] for command in poll(hub, 2).json["commands"]] == plain[9:]
     assert poll(hub, 2).json["commands"] == []
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_redeliver_hands_out_again_until_somebody_names_it(hub: PhpHub, generation: int) -> None:
+    hub.set(features={"command_results": True, "redeliver": 0.2})
+    update(hub, generation)
+    if generation == 1:
+        once, kept = (hub.queue("T1", "home", timestamp=77) for _ in range(2))
+    else:
+        once, kept = (hub.queue2("T1", "gcode", "G28") for _ in range(2))
+    asked: dict[str, Any] = {"token": "T1"}
+    url = hub.gen1_url if generation == 1 else hub.gen2_url.replace("update", "commands")
+    if generation == 1:
+        asked["action"] = "get_commands"
+    first = call(url, redeliver=1, **asked).json["commands"]
+    assert [command["id"] for command in first] == [once, kept]
+    results = [{"id": once, "action": "home", "status": "received"}]
+    body = {"action": "command_results", "token": "T1", "results": results}
+    where = hub.gen1_url if generation == 1 else hub.gen2_url
+    assert call(where, body).json["success"] is True
+    assert call(url, **asked).json["commands"] == []  # who runs whatever it gets is given none
+    again = hub.wait_for(lambda: call(url, redeliver=1, **asked).json["commands"], 10)
+    assert again == first[1:] and "timestamp" in again[0]
 
 
 # -- files -----------------------------------------------------------------------------------------

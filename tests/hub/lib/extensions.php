@@ -3,6 +3,7 @@
 declare(strict_types=1);
 
 require_once __DIR__ . '/hub.php';
+require_once __DIR__ . '/queue.php';
 
 final class Extensions
 {
@@ -67,6 +68,7 @@ final class Extensions
     private static function keepResults(Hub $hub, $results, string $via): void
     {
         foreach (is_array($results) ? $results : [] as $result) {
+            Queue::named($hub, is_array($result) ? $result['id'] ?? null : null);
             $hub->execute(
                 'INSERT INTO results (journal_id, time, token, via, body) VALUES (?, ?, ?, ?, ?)',
                 [$hub->journalId, microtime(true), $hub->token, $via, (string) json_encode($result, JSON_UNESCAPED_UNICODE)]

@@ -60,7 +60,8 @@ CREATE TABLE IF NOT EXISTS statuses (
 );
 CREATE INDEX IF NOT EXISTS statuses_by_token ON statuses (token, id);
 
--- Commands not yet handed out. Generation 1 deletes the row on delivery, generation 2 marks it sent.
+-- Commands not yet handed out. Generation 1 deletes the row on delivery, generation 2 marks it sent; lower priorities go
+-- first. `handed_out` is the last time that it went to a client that may be given it twice (extension redeliver).
 CREATE TABLE IF NOT EXISTS commands (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     generation INTEGER NOT NULL,
@@ -68,7 +69,9 @@ CREATE TABLE IF NOT EXISTS commands (
     priority INTEGER NOT NULL DEFAULT 0,
     body TEXT NOT NULL,
     created REAL NOT NULL,
-    sent REAL
+    sent REAL,
+    handed_out REAL,
+    received INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS commands_waiting ON commands (generation, token) WHERE sent IS NULL;
 
