@@ -12,7 +12,7 @@ import fnmatch
 import re
 import shlex
 import unicodedata
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from ..runtime.loose import printable
 from ..runtime.records import NamedTuple
@@ -106,8 +106,11 @@ def matches_name(word: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(word.upper(), pattern.strip().upper())
 
 
-def check_script(text: str, patterns: Sequence[str]) -> Script:
-    """The script if every line of it may pass; raises `Refused` for the first that may not.
+def check_script(
+    text: str, patterns: Sequence[str], allowed: Callable[[Line], bool] = lambda line: False
+) -> Script:
+    """The script if every line of it may pass, by the patterns or because it is `allowed`; raises
+    `Refused` for the first that may not.
 
     Line ends may be CR LF; empty lines and comments are left out of what is sent.
     """
@@ -126,7 +129,7 @@ def check_script(text: str, patterns: Sequence[str]) -> Script:
         _check_characters(content, f"Line {number}")
         line = read_line(content)
         if line.word:
-            _check_word(line, number, patterns)
+            _check_word(line, number, patterns, allowed)
             kept.append(line)
     if not kept:
         raise Refused("The script holds no command: send at least one line of G-code.")
@@ -137,6 +140,19 @@ def check_script(text: str, patterns: Sequence[str]) -> Script:
             " write it otherwise."
         )
     return Script(script, tuple(kept))
+
+
+def is_restart(text: str) -> bool:
+    """Whether a script is FIRMWARE_RESTART or RESTART and nothing else.
+
+    >>> is_restart("; back again\\nfirmware_restart"), is_restart("RESTART\\nG28")
+    (True, False)
+    """
+    if len(text) > MAX_BYTES:
+        return False
+    lines = (read_line(line) for line in text.replace("\r\n", "\n").split("\n"))
+    words = [line.word for line in lines if line.word]
+    return words in (["FIRMWARE_RESTART"], ["RESTART"])
 
 
 def build_macro_call(name: str, parameters: Mapping[str, Any]) -> str:
@@ -242,7 +258,9 @@ def _check_characters(text: str, place: str) -> None:
             raise Refused(f"{place} holds {_named(character)}, a control character: remove it.")
 
 
-def _check_word(line: Line, number: int, patterns: Sequence[str]) -> None:
+def _check_word(
+    line: Line, number: int, patterns: Sequence[str], also: Callable[[Line], bool]
+) -> None:
     if _M112.match(line.word):
         raise Refused(
             f"Line {number} is M112, which would wait its turn in Klippy's queue: use the action"
@@ -252,7 +270,7 @@ def _check_word(line: Line, number: int, patterns: Sequence[str]) -> None:
         raise Refused(
             f"Line {number}, {_shown(line.text)}, is no command that Klipper knows: correct it."
         )
-    if not matches(line.word, patterns):
+    if not matches(line.word, patterns) and not also(line):
         allowed = ", ".join(patterns) or "none"
         raise Refused(
             f"Line {number}, {line.word[:SHOWN]}, is not among security.allowed_gcode_patterns"

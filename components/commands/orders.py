@@ -190,10 +190,27 @@ def _gcode(command: Command, snapshot: Snapshot, security: Security) -> Order:
     text = command.params.get("gcode")
     if not isinstance(text, str) or not text.strip():
         raise Refused("The parameter gcode is missing: give the G-code as a text.")
-    script = gcode.check_script(text, security.allowed_gcode_patterns)
+    script = gcode.check_script(
+        text,
+        security.allowed_gcode_patterns,
+        lambda line: _may_be_called(line, snapshot, security),
+    )
     for line in script.lines:
         _check_bounds(line, snapshot)
     return Order("gcode", (script.text,))
+
+
+def _may_be_called(line: gcode.Line, snapshot: Snapshot, security: Security) -> bool:
+    """Whether a line is the call of a macro that the action `macro` would allow: generation 2's
+    page has no button for macros, only a box for G-code."""
+    if any(gcode.matches_name("macro", pattern) for pattern in security.denied_actions):
+        return False
+    try:
+        name, parameters = gcode.read_macro_call(line.text)
+        _check_macro(line.word, snapshot, security)
+        return gcode.read_line(gcode.build_macro_call(name, parameters)).word == line.word
+    except Refused:
+        return False
 
 
 _BOUNDED = {"M220": SPEED, "M221": FLOW, "M106": FAN}
@@ -225,7 +242,11 @@ def _macro(command: Command, snapshot: Snapshot, security: Security) -> Order:
     if not isinstance(parameters, dict):
         raise Refused("The macro's params are no object: give NAME: value pairs.")
     call = gcode.build_macro_call(name, parameters)
-    word = name.upper()
+    _check_macro(name.upper(), snapshot, security)
+    return Order("gcode", (call,))
+
+
+def _check_macro(word: str, snapshot: Snapshot, security: Security) -> None:
     if word.startswith("_"):
         raise Refused(
             f"{word} is a hidden macro (its name begins with _): only others may be called."
@@ -239,7 +260,6 @@ def _macro(command: Command, snapshot: Snapshot, security: Security) -> Order:
         raise Refused(
             f"{word} is not among security.allowed_macros ({allowed}): allow it on the printer."
         )
-    return Order("gcode", (call,))
 
 
 # The job
@@ -361,8 +381,10 @@ def _firmware_restart(command: Command, snapshot: Snapshot, security: Security) 
             )
         return "Klippy is ready again"
 
+    # A script that was just RESTART comes here too (wire): it leaves the board alone.
+    host_only = as_text(command.params.get("gcode")).strip().upper() == "RESTART"
     return Order(
-        "firmware_restart",
+        "restart" if host_only else "firmware_restart",
         done=done,
         missed=lambda now: "it has not come back",
         within=RESTART_WITHIN,

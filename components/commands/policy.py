@@ -11,11 +11,12 @@ the hub sends can widen any of them: `confirm: true` only answers the question t
 from __future__ import annotations
 
 import fnmatch
-from typing import Callable, Tuple
+from typing import Any, Callable, Mapping, Tuple
 
 from ..printer.klippy import JobQueue
 from ..printer.snapshot import KlippyState, Snapshot
-from ..runtime.loose import printable
+from ..runtime.loose import as_float, printable
+from ..runtime.messages import say
 from ..runtime.records import NamedTuple
 from ..settings.model import Expiry, RemoteControl, Security
 from . import orders
@@ -58,6 +59,7 @@ class Situation(NamedTuple):
     bed_needs_clearing: bool = False
     coming: Tuple[Coming, ...] = ()
     queue: JobQueue = JobQueue()
+    heat_preset: str = ""  # °C: "200/60"
 
     def disturbed_by(self, what: str) -> str:
         """What a dangerous command would do harm to, as the beginning of a sentence; "" while the
@@ -87,6 +89,8 @@ def judge(command: Command, situation: Situation, path: str = "") -> Order:
         return _before_it_begins(situation.coming)
     if action.name in PRINTS and _is_queued(command, situation):
         return orders.queued(path, start=not snapshot.busy and situation.queue.state == "ready")
+    if action.name == "heat" and not command.params:
+        command = command._replace(params=_preset(situation))
     order = orders.order_for(command, snapshot, security, path)
     if action.lane is Lane.GCODE and order.script:
         effect = effect_of(order.script, snapshot)
@@ -96,6 +100,25 @@ def judge(command: Command, situation: Situation, path: str = "") -> Order:
             raise Refused(_BED)
         order = order._replace(dangers=effect.dangers)
     return _weigh(command, order, situation)
+
+
+def _preset(situation: Situation) -> Mapping[str, Any]:
+    """`commands.heat_preset`, as far as this printer has what is to be heated."""
+    hotend, _, bed = (part.strip() for part in situation.heat_preset.partition("/"))
+    given = {
+        "hotend_temp": hotend if situation.snapshot.extruder else "",
+        "bed_temp": bed if situation.snapshot.bed else "",
+    }
+    for value in given.values():
+        if value and as_float(value) is None:
+            raise Refused(
+                say(
+                    "heat came without a temperature, and commands.heat_preset ({preset}) is not"
+                    " written hot end/bed, such as 200/60: correct it on the printer.",
+                    preset=printable(situation.heat_preset, 20),
+                )
+            )
+    return {name: value for name, value in given.items() if value}
 
 
 def _before_it_begins(coming: Tuple[Coming, ...]) -> Order:

@@ -378,6 +378,7 @@ class Commands:
             switched_off_by=self._switched_off_by,
             bed_needs_clearing=self._bed.needs_clearing,
             queue=self._printer.job_queue,
+            heat_preset=self._live.now.commands.heat_preset,
         )
 
     async def _finish(self, command: Command, state: State, message: str) -> None:

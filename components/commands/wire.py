@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 from ..runtime.loose import as_bool, as_dict, as_float, as_text, printable
 from ..runtime.records import NamedTuple
 from .actions import ACTIONS, EMERGENCY_STOP, PRINTS
-from .gcode import Refused, read_macro_call
+from .gcode import Refused, is_restart, read_line, read_macro_call
 
 MAX_PER_REPLY = 50  # commands of one reply that are run; emergency stops are found beyond it too
 MAX_ANSWERED = 200  # commands of one reply that get a result
@@ -266,7 +266,18 @@ def _excess(item: Mapping[str, Any]) -> str:
 
 
 def _read_order(item: Mapping[str, Any]) -> Tuple[str, Dict[str, Any], str]:
-    """Action, parameters and problem of an entry."""
+    """Action, parameters and problem of an entry; a script that only restarts Klippy is that
+    action, with its rules: after a stop nothing else brings generation 2's printers back.
+    """
+    action, params, problem = _read_written(item)
+    script = params.get("gcode")
+    if action == "gcode" and isinstance(script, str) and is_restart(script):
+        lines = (read_line(line).word for line in script.splitlines())
+        return "firmware_restart", {"gcode": next(word for word in lines if word)}, problem
+    return action, params, problem
+
+
+def _read_written(item: Mapping[str, Any]) -> Tuple[str, Dict[str, Any], str]:
     extra = {str(name): value for name, value in item.items() if name not in _ENVELOPE}
     if item.get("action") is not None:
         action = as_text(item["action"]).strip().lower()

@@ -390,6 +390,10 @@ class Printer:
     async def firmware_restart(self) -> None:
         await self._ask("do_restart", "FIRMWARE_RESTART")
 
+    async def restart(self) -> None:
+        """Klippy's host part anew, without the board."""
+        await self._ask("do_restart", "RESTART")
+
     async def start_print(self, filename: str) -> None:
         """Start a file of the gcodes root; its name has been checked, since Klippy's call escapes
         only quotes.

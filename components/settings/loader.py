@@ -432,6 +432,7 @@ def _build(values: Mapping[str, Any]) -> Settings:
         file_management=model.FileManagement(**parts["file_management"]),
         logging=model.Logging(**parts["logging"]),
         security=model.Security(**security),
+        commands=model.CommandDefaults(**parts["commands"]),
         expiry=model.Expiry(**parts["expiry"]),
         printer=model.PrinterParts(**parts["printer"]),
         printer_data=model.PrinterData(**parts["printer_data"]),

@@ -95,6 +95,10 @@ class Logging(NamedTuple):
     verbose: bool = False
 
 
+class CommandDefaults(NamedTuple):
+    heat_preset: str = "200/60"  # °C of hot end and bed, of a heat that names none: client v4's
+
+
 class Expiry(NamedTuple):
     """How old a command may be when it is run; 0 is never too old."""
 
@@ -147,6 +151,7 @@ class Settings(NamedTuple):
     file_management: FileManagement = FileManagement()
     logging: Logging = Logging()
     security: Security = Security()
+    commands: CommandDefaults = CommandDefaults()
     expiry: Expiry = Expiry()
     printer: PrinterParts = PrinterParts()
     printer_data: PrinterData = PrinterData()

@@ -355,6 +355,14 @@ _TABLE: Tuple[Option, ...] = (
         "After a job, refuse remote prints until someone has declared the bed clear.",
         cautious=True,
     ),
+    # Commands
+    Option(
+        "commands.heat_preset",
+        Kind.TEXT,
+        "What heat without any parameter means, as generation 1's button sends it: hot end/bed in "
+        "°C, either may be left out (200/ or /60); empty: such a heat is refused.",
+        limit=20,
+    ),
     # Age of commands
     _seconds(
         "expiry.emergency_stop",
@@ -444,6 +452,7 @@ SECTIONS: Dict[str, str] = {
     "file_management": "Files",
     "logging": "Log",
     "security": "Security",
+    "commands": "Commands",
     "expiry": "Age of commands",
     "printer": "Parts of the printer",
     "printer_data": "About the printer",

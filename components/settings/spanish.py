@@ -132,6 +132,10 @@ OPTIONS: Dict[str, str] = {
         "Un dispositivo de [power] de Moonraker que se apaga cuando Klippy no acepta una parada de "
         "emergencia del hub; vacío: ninguno."
     ),
+    "commands.heat_preset": (
+        "Lo que significa heat sin ningún parámetro, como lo envía el botón de la generación 1: "
+        "hotend/cama en °C, cualquiera puede faltar (200/ o /60); vacío: se rechaza."
+    ),
     "expiry.emergency_stop": (
         "Una parada de emergencia más antigua no se ejecuta; 0: nunca caduca."
     ),
@@ -172,6 +176,7 @@ SECTIONS: Dict[str, str] = {
     "file_management": "Archivos",
     "logging": "Registro",
     "security": "Seguridad",
+    "commands": "Comandos",
     "expiry": "Caducidad de las órdenes",
     "printer": "Partes de la impresora",
     "printer_data": "Datos de la impresora",

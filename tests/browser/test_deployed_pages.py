@@ -123,6 +123,9 @@ async def test_generation_1(browser: Chromium, running: ExitStack) -> None:
 
     await bench.press(".home")
     await bench.seen(lambda: bench.homed() == "xyz", "the axes homed")
+    await bench.press(".heat")  # without any parameter
+    await bench.seen(lambda: bench.target("extruder") == 200, "the preset")
+    assert bench.target("heater_bed") == 60
     await bench.press(".fan")
     await bench.seen(lambda: bench.klippy.query("fan")["speed"] == 1, "the fan")
     await bench.press(".fan")
@@ -214,12 +217,15 @@ async def test_generation_2(browser: Chromium, running: ExitStack) -> None:
     await bench.press(".send", gcode="m104 s100 ; a comment\n; nothing\n\nm106 s255")
     await bench.seen(lambda: bench.target("extruder") == 100, "the G-code")
     await bench.seen(lambda: klippy.query("fan")["speed"] == 1, "its last line")
+    await bench.press(".send", gcode="COUNT NAME=caja")  # a visible macro: by allowed_macros
+    await bench.seen(lambda: klippy.count("caja") == 1, "the macro")
 
     # A file of the server's, kept under its own name.
     text = make_gcode(**{**JOB, "seconds": 60, "m73": False, "estimate": 2700})
     number = stack.server.add_file("señal 🦄.gcode", text.encode())
     await bench.press(f".print-{number}")
     await bench.seen(lambda: bench.state() == "printing", "the print", 60)
+    assert klippy.query("print_stats")["filename"] == "señal 🦄.gcode"
     await bench.shows("printing")
     await page.wait_for("/^4[45]m/.test(document.querySelector('.card .left').innerText)", 30)
     await bench.press(".pause")
@@ -236,7 +242,7 @@ async def test_generation_2(browser: Chromium, running: ExitStack) -> None:
     await bench.press(".emergency")
     await bench.seen(lambda: klippy.state() == "shutdown", "the stop")
     await bench.shows("error")
-    klippy.firmware_restart()
+    await bench.press(".send", gcode="FIRMWARE_RESTART")
     await bench.seen(lambda: klippy.state() == "ready", "Klippy back", 60)
     await bench.shows("idle", 60)
 

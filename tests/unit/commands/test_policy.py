@@ -64,6 +64,30 @@ def test_bounds_on_both_sides_of_both_edges(
         assert "missing" in judge(action)
 
 
+def preset(text: str, snapshot: Snapshot | None = None, **params: Any) -> str:
+    """The script that a heat comes to, or why it is refused."""
+    situation = Situation(Security(), snapshot or ready(), heat_preset=text)
+    try:
+        return policy.judge(command("heat", **params), situation).script
+    except Refused as reason:
+        return str(reason)
+
+
+def test_a_heat_without_any_parameter_is_the_preset() -> None:
+    hotend = "SET_HEATER_TEMPERATURE HEATER=extruder TARGET="
+    bed = "SET_HEATER_TEMPERATURE HEATER=heater_bed TARGET="
+    assert preset("200/60") == f"{hotend}200\n{bed}60"
+    assert preset(" 215 / ") == f"{hotend}215"
+    assert preset("/60") == f"{bed}60"
+    no_bed = ready(heaters={"extruder": ready().heaters["extruder"]})
+    assert preset("200/60", no_bed) == f"{hotend}200"
+    assert preset("200/60", hotend_temp=100) == f"{hotend}100"
+    assert "names no heater" in preset("")
+    assert "names no heater" in preset("200/60", hotend=210)  # misspelt: nothing is guessed
+    assert "commands.heat_preset (hot)" in preset("hot")
+    assert "out of range" in preset("500/60")
+
+
 def test_heat_touches_only_the_heaters_named() -> None:
     assert "names no heater" in judge("heat")
     assert "names no heater" in judge("heat", hotend_temp="", bed_temp=None)
