@@ -33,6 +33,9 @@ class Message(str):
         self.places = places
         return self
 
+    def __str__(self) -> str:
+        return self  # so that an exception that carries it gives it back, places and all
+
     def __getnewargs__(self) -> Any:  # for copies, such as `dataclasses.asdict` makes
         return self.template, self.places
 

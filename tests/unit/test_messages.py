@@ -42,6 +42,12 @@ def test_whoever_reads_it_chooses_the_language() -> None:
 
 
 @pytest.mark.usefixtures("spanish")
+def test_an_exception_gives_its_message_back() -> None:
+    told = str(ValueError(say("the disk is full")))
+    assert in_language(told, "es") == "disco lleno"
+
+
+@pytest.mark.usefixtures("spanish")
 def test_words_of_others_stay_as_they_are() -> None:
     assert in_language(say("{file} is gone: {why}", file="{x}", why="a {b}"), "es") == (
         "a {b}: {x} ya no está"
