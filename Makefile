@@ -7,7 +7,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 SHELL_SCRIPTS = install.sh scripts/bootstrap scripts/check-floor scripts/release .ci/run
 
-.PHONY: help demo figures test quick lint fuzz matrix simulate soak bench clean setup setup-demo
+.PHONY: help demo figures test quick lint fuzz matrix simulate mutants soak bench clean setup setup-demo
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -50,6 +50,9 @@ figures: setup  ## How large the house is, and what each stage of the last `make
 
 simulate: setup  ## Thousands of virtual evenings (SEEDS=20000), or one with all that was seen (SEED=123)
 	@$(PYTHON) -W ignore -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) $(SIMULATE_ARGS)
+
+mutants: setup  ## Leave rules of the engine out, one at a time: the simulation has to find each
+	@$(PYTHON) -W ignore -m tests.simulation.mutants $(MUTANTS_ARGS)
 
 soak: setup  ## Days of faults in minutes: memory, logs, and nothing lost (SOAK_ARGS="--hours 24")
 	@$(PYTHON) -m tests.soak $(SOAK_ARGS)

@@ -248,7 +248,8 @@ class Commands:
             sent = [job.command for job in stops]
             self._supervisor.spawn("emergency stop", self._report_stop(sent))
         for job in jobs:
-            if job not in stops:
+            repeated = self._ledger.repeats(_entry(job.command, self._boot, sent=False))
+            if job not in stops and not repeated:  # what was told of the first is still so
                 await self._finish(job.command, State.REFUSED, UNWRITTEN)
         return len(jobs)
 

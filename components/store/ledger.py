@@ -179,6 +179,17 @@ class Ledger:
             await self.prune(max(entry.received_at for entry in entries))
         return keys
 
+    def repeats(self, entry: Entry) -> bool:
+        """Whether it is the repetition of a command that is remembered, where the disk cannot be
+        asked.
+        """
+        for key, row in self._recent.items():
+            if key == entry.identity or key.startswith(f"{entry.identity}@"):
+                recent = abs(entry.received_at - row["received_at"]) < REPEATED
+                if entry.dated or recent or row["status"] not in FINAL:
+                    return True
+        return False
+
     async def namesakes(self, keys: Sequence[str]) -> List[Any]:
         """The ids of these commands that an earlier command bore as well."""
 

@@ -20,6 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 from .invariants import judge
+from .pinned import TALES, pinned
 from .shrink import shrink
 from .story import make_story
 from .world import play
@@ -114,13 +115,34 @@ def tell_one(seed: str, whole: bool) -> int:
     return 1 if violations else 0
 
 
+def hunt(limit: int) -> int:
+    """For `mutants`: how many stories it took to find something, and what. The pinned ones come
+    first."""
+    no_rubbish()
+    for number in range(limit):
+        if number < len(TALES):
+            name = [*TALES][number]
+            found = [tuple(violation) for violation in judge(play(pinned(name)))]
+        else:
+            name, found = try_story(str(number))
+        if found:
+            rule, text = found[0]
+            print(f"{number + 1} {rule}: {text} ({name})")
+            return 0
+    print("0 nothing was found")
+    return 1
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make simulate")
     parser.add_argument("--seeds", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", default="")
     parser.add_argument("--whole", action="store_true", help="do not shrink a failing story")
+    parser.add_argument("--hunt", type=int, default=0, help="until the first violation")
     given = parser.parse_args()
+    if given.hunt:
+        return hunt(given.hunt)
     if given.seed:
         return tell_one(given.seed, given.whole)
     return play_many(given.seeds, given.first)

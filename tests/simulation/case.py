@@ -151,6 +151,21 @@ class Case:
             begin - 10 < m < end for m in self.moves
         )
 
+    def known_since(self, command: Asked) -> float:
+        """The first delivery after which the process lived long enough to have noted it."""
+        lasting = [at for at in command.delivered if self.same_life(at, at + 3.0)]
+        return lasting[0] if lasting else command.delivered[-1]
+
+    def forgotten(self, at: float) -> bool:
+        """What was noted at `at` could not be written down: the disk was full, which is told, and
+        the process has died before there was space."""
+        for fact in self.facts:
+            if fact.what == "disk full" and fact.at - 5 < at < fact.at + fact.data["seconds"]:
+                until = fact.at + fact.data["seconds"] + 20
+                if any(at < s.end < until for s in self.lives):
+                    return True
+        return False
+
     def quiet_disk(self, begin: float, end: float) -> bool:
         return not any(
             f.at < end and begin < f.at + f.data["seconds"] + 30
@@ -181,7 +196,9 @@ class Case:
                 off = False
         return off
 
-    def forbidden(self, command: Asked, at: float) -> str:
+    def forbidden(self, command: Asked, at: float, perhaps: bool = False) -> str:
+        """By what it must not be carried out at `at`; `perhaps`: by any of the settings that may be
+        in force, not by all of them."""
         action = command.action
         if self.switched_off(at) and action != "emergency_stop":
             return "the switch at the printer"
@@ -192,7 +209,7 @@ class Case:
                 reasons.append("denied_actions")
             elif level != "full" and action not in LEVELS[level]:
                 reasons.append(f"remote_control {level}")
-            else:
+            elif not perhaps:
                 return ""
         return reasons[0] if reasons else ""
 

@@ -29,6 +29,7 @@ from .witness import Witness
 TOKEN = "TECMED_SIM"
 TOLD = ("id", "action", "status", "message", "received_at")
 ADDRESSES = ("http://10.0.0.2", "http://10.0.0.3")
+HANG_UP_WITHIN = 0.4  # seconds
 PATHS = {1: "/api.php", 2: "/printer-api/update.php"}
 
 
@@ -196,16 +197,31 @@ class Hub:
         self._loop.play(self._serve(exchange), _WORLD)
         return await exchange.future
 
+    def hang_up(self) -> None:
+        """The client is leaving, and says so on the connection that waits long: the hub sees it;
+        what it had just handed out may still arrive for a moment."""
+        for exchange in self._of(PROCESS.get()):
+            if getattr(exchange.request, "patient", False):
+                exchange.closed = True
+                self._loop.call_later(HANG_UP_WITHIN, exchange.fail, StreamClosedError())
+        self._wake()
+
+    def forget(self) -> None:
+        """Connections that lie idle are of no account here."""
+
     def close(self) -> None:
         """The client's end of every connection is closed, as by a process that ends well."""
-        process = PROCESS.get()
-        if process is not None:
-            self.died(process)
+        for exchange in self._of(PROCESS.get()):
+            exchange.fail(StreamClosedError())
+        self._wake()
+
+    def _of(self, process: Process | None) -> list[_Exchange]:
+        return [exchange for exchange in self._open if exchange.process is process]
 
     def died(self, process: Process) -> None:
-        for exchange in list(self._open):
-            if exchange.process is process:
-                exchange.closed = True
+        for exchange in self._of(process):
+            exchange.closed = exchange.gone = True
+        self._wake()
 
     async def _serve(self, exchange: _Exchange) -> None:
         request = exchange.request
@@ -285,6 +301,8 @@ class Hub:
             self._take_results(body.get("results"))
             return reply
         if request.method == "GET" and (action == "get_commands" or script == "commands.php"):
+            if query.get("redeliver") == "1":
+                self._hand_out_again()
             await self._wait_for_commands(exchange, float(query.get("wait") or 0))
             if exchange.closed:
                 return None
@@ -312,9 +330,19 @@ class Hub:
         del self.queue[:10]
         return [command.wire for command in handed]
 
+    def _hand_out_again(self) -> None:
+        """`features.redeliver`: what was handed out so long ago without a word of it."""
+        after = self.features.get("redeliver", 0)
+        heard = {str(told["id"]) for told in self.told if told["base"] == self.base}
+        for command in self.asked:
+            waits = command.base == self.base and command.handed and str(command.id) not in heard
+            if after and waits and self._loop.time() - command.handed[-1] >= after:
+                self.again.append(command)
+
     def _take_results(self, results: Any) -> None:
         for result in results or ():
             told = {name: result.get(name) for name in TOLD}
+            told["base"] = self.base
             if told not in self.told:
                 self.told.append(dict(told))
                 told["message"] = str(told["message"])[:120]
@@ -329,6 +357,7 @@ class _Exchange:
         self.process = process
         self.future: asyncio.Future[HTTPResponse] = loop.create_future()
         self.closed = False
+        self.gone = False  # with its process
         self.why = ""
 
     def fail(self, error: Exception) -> None:
@@ -339,7 +368,7 @@ class _Exchange:
     def answer(self, code: int, body: bytes, date: str, headers: dict[str, str]) -> bool:
         """Whether somebody was there to hear it."""
         alive = self.process is None or self.process.alive
-        if self.closed or self.future.done() or not alive:
+        if self.gone or self.future.done() or not alive:
             self.why = "closed" if self.closed or alive else "nobody listens"
             self.closed = True
             return False

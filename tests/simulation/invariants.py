@@ -89,6 +89,7 @@ def nothing_disturbs_a_job(case: Case) -> Iterator[str]:
 def each_command_ends_truly(case: Case) -> Iterator[str]:
     """I2: each command delivered ends in one final state, runs at most once, and what was told is
     what happened, for ever after."""
+    yield from _handed_to_the_busy(case)
     for command in case.asked:
         if not command.delivered:
             if command.handed and not _lost_fairly(command, case):
@@ -98,8 +99,24 @@ def each_command_ends_truly(case: Case) -> Iterator[str]:
         if known_again(command):
             yield from _once(command, case)
         end = case.end_of(command)
-        if end is not None:
+        if end is not None and not case.forgotten(end[0].at):
             yield from _true_end(command, *end, case)
+
+
+def _handed_to_the_busy(case: Case) -> Iterator[str]:
+    """A print that waits in Klippy's own queue can no longer be taken back, nor expire."""
+    for fact in case.ours:
+        if "SDCARD_PRINT_FILE" not in fact.data["script"]:
+            continue
+        for run, began in case.begun.items():
+            ended = case.ended.get(run)
+            over = ended is not None and ended.at <= fact.at
+            if began < fact.at - HEARS_WITHIN and not over and _same_klippy(case, began, fact.at):
+                yield f"a print was handed at {fact.at:.1f} s to a Klippy busy since {began:.1f} s"
+
+
+def _same_klippy(case: Case, begin: float, end: float) -> bool:
+    return any(s.begin <= begin and end <= s.end for s in case.klippys)
 
 
 def _lost_fairly(command: Asked, case: Case) -> bool:
@@ -118,7 +135,7 @@ def _one_end(command: Asked, case: Case) -> Iterator[str]:
     for fact in case.told[command.n]:
         if fact.data["status"] in FINAL and fact.data["status"] not in ends:
             ends.append(fact.data["status"])
-    if len(ends) > 1:
+    if len(ends) > 1 and not any(case.forgotten(fact.at) for fact in case.told[command.n]):
         yield f"{_name(command)} was told as {' and then as '.join(ends)}"
     if not ends and not _excused(command, case):
         yield f"{_name(command)}, delivered at {command.delivered[0]:.1f} s, was never told an end"
@@ -153,7 +170,7 @@ def _like_one_before(command: Asked, case: Case) -> bool:
 def _once(command: Asked, case: Case) -> Iterator[str]:
     sent = case.sent[command.n]
     for early, late in itertools.pairwise(sent):
-        if late.at - early.at < 590:
+        if late.at - early.at < 590 and not case.forgotten(early.at):
             yield f"{_name(command)} ran at {early.at:.1f} s and again at {late.at:.1f} s"
 
 
@@ -282,7 +299,11 @@ def a_stop_arrives(case: Case) -> Iterator[str]:
             continue
         at = command.delivered[0]
         since = command.queued if command.stamped is not None else at
-        if at - since > 55 or case.forbidden(command, at) or not case.alive(at, at + AT_ONCE + 0.5):
+        if (
+            at - since > 55
+            or case.forbidden(command, at, True)
+            or not case.alive(at, at + AT_ONCE + 0.5)
+        ):
             continue
         if not _klippy_there(case, at):
             continue
@@ -329,7 +350,7 @@ def nothing_runs_late(case: Case) -> Iterator[str]:
         command = case.who(fact)
         if command is None or not known_again(command):
             continue
-        since = command.delivered[0] if command.stamped is None else command.stamped
+        since = case.known_since(command) if command.stamped is None else command.stamped
         age = fact.at - since
         limit = LIMITS.get(command.action, GCODE_LIMIT)
         if age > limit + 5:
@@ -363,6 +384,8 @@ def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
         if command is None or not known_again(command) or command.action == "firmware_restart":
             continue
         for at, what in case.halts:
+            if not case.same_life(at - 0.1, at + HEARS_WITHIN):
+                continue  # nobody was there to see it: what waited is run if it is in time
             if command.delivered[0] < at - HEARS_WITHIN and at + HEARS_WITHIN < fact.at:
                 yield f"{_name(command)} ran at {fact.at:.1f} s, after {what} at {at:.1f} s"
                 break
@@ -372,7 +395,7 @@ def no_print_on_an_uncleared_bed(case: Case) -> Iterator[str]:
     """I6: no print begins by the hub's doing on a bed that nobody cleared."""
     dirty_since: float | None = None
     ended_at = 0.0
-    queued_by_hub = False
+    queued_by_hub = running = False
     for fact in case.facts:
         if fact.what == "queue started":
             queued_by_hub = fact.data["by"] != "person"
@@ -395,9 +418,13 @@ def no_print_on_an_uncleared_bed(case: Case) -> Iterator[str]:
                     f"{fact.data['file']} was begun at {fact.at:.1f} s on a bed that was not"
                     f" cleared since {dirty_since:.1f} s"
                 )
-        if fact.what == "job ends" or (
-            fact.who == "klippy" and fact.data.get("job") and fact.what in ("crashes", "restarts")
-        ):
+        if fact.what == "job begins":
+            running = True
+        stopped = fact.who == "klippy" and (
+            fact.what in ("job ends", "crashes", "restarts") or fact.data.get("state") == "shutdown"
+        )
+        if running and stopped:
+            running = False
             ended_at = fact.at
             if dirty_since is None:
                 dirty_since = fact.at

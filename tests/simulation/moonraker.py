@@ -97,6 +97,9 @@ class Server:
     def get_app_arg(self, name: str, default: Any = None) -> Any:
         return self.get_app_args().get(name, default)
 
+    def get_host_info(self) -> dict[str, Any]:
+        return {"hostname": "printer", "address": "0.0.0.0", "port": 7125, "ssl_port": 7130}
+
     def is_running(self) -> bool:
         return self.running
 
@@ -415,7 +418,7 @@ class Moonraker:
         self._http = http
         self.options = options
         self.queue_options: dict[str, Any] = {}
-        self._jobs: list[dict[str, Any]] = []
+        self.jobs: list[dict[str, Any]] = []
         self._ids = itertools.count(1)
         self.process: Process | None = None
         self.server: Server | None = None
@@ -500,7 +503,7 @@ class Moonraker:
         add("klippy_apis", Apis(Config(server, {})))
         add("job_state", JobState(Config(server, {})))
         add("job_queue", self._make_queue(server))
-        add("history", History(server, self._jobs, clock))
+        add("history", History(server, self.jobs, clock))
         add("power", Power(server, self._witness))
         for action in ("reboot", "shutdown"):
             server.register_endpoint(f"/machine/{action}", ["POST"], self._machine_action(action))

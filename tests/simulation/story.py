@@ -339,6 +339,7 @@ def make_house(rng: random.Random) -> dict[str, Any]:
             {"command_results": True},
             {"command_results": True, "long_poll": 25, "events": True},
             {"long_poll": 25},
+            {"command_results": True, "redeliver": 15},
         )
     )
     return {
@@ -346,7 +347,7 @@ def make_house(rng: random.Random) -> dict[str, Any]:
         "features": features,
         "skew": rng.choice((0.0, 0.0, -300.0, 7200.0)),
         "status_every": rng.choice((5, 20, 40)),
-        "check_every": rng.choice((1, 3, 8)),
+        "check_every": rng.choice((2, 5, 15)),
         "delay": rng.choice((0.01, 0.05, 0.4)),
         "require_clear_bed": rng.random() < 0.4,
         "home": rng.choice((3.0, 9.0, 20.0)),

@@ -1,0 +1,336 @@
+"""`make mutants`: leave one rule of the plugin out at a time, and see whether the stories find it.
+
+    python -m tests.simulation.mutants                  # all, a table
+    python -m tests.simulation.mutants --only "expiry"  # those whose name holds this
+
+A mutant is a few replacements in a copy of `components/`; each text has to be there exactly once,
+so that a mutant which has become stale says so instead of passing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT = 2000  # stories within which each has to be found
+
+
+class Mutant(NamedTuple):
+    name: str
+    changes: tuple[tuple[str, str, str], ...]  # file, text, what stands there instead
+
+
+def one(name: str, file: str, text: str, instead: str) -> Mutant:
+    return Mutant(name, ((file, text, instead),))
+
+
+RUNNER, POLICY, LEDGER = "commands/runner.py", "commands/policy.py", "store/ledger.py"
+HALT, EMERGENCY, REMOTE = "commands/halt.py", "commands/emergency.py", "commands/remote.py"
+
+MUTANTS: tuple[Mutant, ...] = (
+    # The gate
+    Mutant(
+        "the last verdict is one of before, not renewed",
+        (
+            (
+                RUNNER,
+                "        order = self._verdict(job, sights)\n        if order.alone:",
+                "        order = job.order or self._verdict(job, sights)\n        if order.alone:",
+            ),
+            (
+                RUNNER,
+                "                if not order.alone:\n                    return",
+                "                job.order = order\n                if not order.alone:\n"
+                "                    return",
+            ),
+        ),
+    ),
+    one(
+        "what is about to begin is not seen",
+        POLICY,
+        "        if self.coming:\n",
+        "        if False:\n",
+    ),
+    one(
+        "a job that runs is not seen",
+        POLICY,
+        "        if self.snapshot.busy:\n            name",
+        "        if False:\n            name",
+    ),
+    one(
+        "a person who calibrates is not seen",
+        POLICY,
+        "        if self.snapshot.adjusting:\n",
+        "        if False:\n",
+    ),
+    one(
+        "a print does not wait for the G-code asked before it",
+        RUNNER,
+        "if job.action.lane is Lane.PRINT and self._lanes.ahead(",
+        "if False and self._lanes.ahead(",
+    ),
+    Mutant(
+        "a print does not wait until Klippy has done all it was given",
+        (
+            (
+                RUNNER,
+                "                if not order.alone:\n                    return",
+                "                return",
+            ),
+            (
+                RUNNER,
+                "        if order.alone:\n            self._check_alone(job)\n        # From",
+                "        # From",
+            ),
+        ),
+    ),
+    one(
+        "a busy printer may be given another print",
+        POLICY,
+        "    if action.name not in PRINTS or not now.snapshot.busy or print_request",
+        "    if True or not now.snapshot.busy or print_request",
+    ),
+    one(
+        "a cancel leaves the prints that wait",
+        RUNNER,
+        "        if order.strikes:\n",
+        "        if False:\n",
+    ),
+    one(
+        "what Klippy has not done in 30 s is told as failed",
+        REMOTE,
+        "            result = await self._ledger.running(command.key, message[:MAX_MESSAGE])\n",
+        "            await self._finish(command, State.FAILED, message)\n            return\n",
+    ),
+    # Time
+    one(
+        "the age is not looked at",
+        RUNNER,
+        "        expired = policy.expiry(job.command, ",
+        '        expired = "" and policy.expiry(job.command, ',
+    ),
+    one(
+        "G-code may be ten times as old",
+        "settings/model.py",
+        "    gcode: float = 120.0",
+        "    gcode: float = 1200.0",
+    ),
+    one(
+        "any page's Date is the hub's clock",
+        "hub/client.py",
+        "        data = None\n        if exchange.failure is None and not has_too",
+        "        self._set_clock(exchange, at_once=True)\n        data = None\n"
+        "        if exchange.failure is None and not has_too",
+    ),
+    one(
+        "what waited over a restart is not judged by the hub's clock",
+        RUNNER,
+        "        while job.recovered and not self._tools.hub_time_known():",
+        "        while False:",
+    ),
+    # The disk
+    one(
+        "an end is told before it is synced",
+        LEDGER,
+        "self._told(await self._database.lasting(_way(key, status, change",
+        "self._told(await self._database.run(_way(key, status, change",
+    ),
+    one(
+        "what is about to be sent is not written down",
+        RUNNER,
+        "        await self._tools.ledger.begin(job.command.key, self._boot)\n",
+        "",
+    ),
+    one(
+        "a reply is not synced, nor what is about to be sent",
+        "store/sqlite_file.py",
+        "        if durable != self._full:",
+        "        durable = False\n        if durable != self._full:",
+    ),
+    one(
+        "what was sent before a crash is run again",
+        REMOTE,
+        "        for row in unfinished:\n            if row.status is not State.RECEIVED:",
+        "        for row in ():\n            if row.status is not State.RECEIVED:",
+    ),
+    one(
+        "a known id is a repetition, whatever its content",
+        "commands/wire.py",
+        'return f"{command.generation}:{self._scope}:{text}|{digest}"',
+        'return f"{command.generation}:{self._scope}:{text}|{digest[:0]}"',
+    ),
+    one(
+        "nothing is ever a repetition",
+        LEDGER,
+        "    return entry.dated or recent or last.status not in FINAL",
+        "    return False",
+    ),
+    # Stops and halts
+    one(
+        "what was asked before a stop still runs",
+        HALT,
+        "        if job.number <= self._stopped:",
+        "        if False:",
+    ),
+    one(
+        "what was asked before a shutdown or crash still runs",
+        HALT,
+        "        if job.action.needs_klippy and job.number <= self._fallen:",
+        "        if False:",
+    ),
+    one(
+        "a stop is the same for a day",
+        EMERGENCY,
+        "REPEATED = 10.0",
+        "REPEATED = 86400.0",
+    ),
+    one(
+        "a stop that Klippy does not take is not told",
+        EMERGENCY,
+        "TOLD_AFTER = 7.0",
+        "TOLD_AFTER = 7000.0",
+    ),
+    one(
+        "a stop is written down, but not sent",
+        REMOTE,
+        "        if stops:\n            self._emergency.send(",
+        "        if False:\n            self._emergency.send(",
+    ),
+    # The bed
+    one(
+        "a macro that prints is not held back by the bed",
+        POLICY,
+        "        if effect.prints and security.require_clear_bed and",
+        "        if False and",
+    ),
+    one(
+        "a print is not held back by the bed",
+        POLICY,
+        "    if now.bed_needs_clearing:\n        return _BED",
+        "    if False:\n        return _BED",
+    ),
+    one(
+        "a job that ran while nobody watched leaves the bed clear",
+        "commands/bed.py",
+        "        if self._jobs.open is not None or history.last_end > cleared:",
+        "        if False:",
+    ),
+    Mutant(
+        "the hub may declare the bed clear by a macro",
+        (
+            (
+                "commands/bed.py",
+                "        if by_macro and self.hub_acts():",
+                "        if False:",
+            ),
+            (
+                "web/remote.py",
+                "        doubt = self._rooms.commands.hub_at_work\n",
+                '        doubt = ""\n',
+            ),
+        ),
+    ),
+    # The operator
+    one(
+        "the switch at the printer is not looked at",
+        POLICY,
+        "    if now.switched_off_by and action.level is not RemoteControl.MONITOR:",
+        "    if False:",
+    ),
+    one(
+        "remote_control is not looked at",
+        POLICY,
+        "    if LEVELS.index(level) >= LEVELS.index(action.level):",
+        "    if True:",
+    ),
+    one(
+        "denied_actions is not looked at",
+        POLICY,
+        "    if any(fnmatch.fnmatchcase(action.name, pattern) for pattern in denied):",
+        "    if False:",
+    ),
+    # The hub
+    one(
+        "the long poll is left open at a restart",
+        "hub/poller.py",
+        "        self._client.hang_up()\n",
+        "",
+    ),
+    one(
+        "a failing hub is not asked every 30 s",
+        "hub/link.py",
+        "LONGEST_DEAFNESS = 30.0",
+        "LONGEST_DEAFNESS = 300.0",
+    ),
+)
+
+
+class Found(NamedTuple):
+    name: str
+    stories: int  # 0: not found, or stale
+    told: str
+
+
+def hunt(mutant: Mutant, limit: int) -> Found:
+    """Play stories against a copy with this change until one is told to be wrong."""
+    folder = Path(tempfile.mkdtemp(prefix="mutant-"))
+    try:
+        shutil.copytree(
+            ROOT / "components", folder / "components", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        (folder / "tests").symlink_to(ROOT / "tests")
+        for file, text, instead in mutant.changes:
+            path = folder / "components" / file
+            source = path.read_text(encoding="utf-8")
+            if source.count(text) != 1:
+                return Found(
+                    mutant.name, 0, f"STALE: {file} holds its text {source.count(text)} times"
+                )
+            path.write_text(source.replace(text, instead), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "tests.simulation", "--hunt", str(limit)],
+            cwd=folder,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        count, _, told = done.stdout.strip().partition(" ")
+        if not count.isdigit():
+            return Found(mutant.name, 0, f"BROKEN: {done.stderr.strip()[-200:]}")
+        return Found(mutant.name, int(count), told)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make mutants")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--limit", type=int, default=LIMIT)
+    given = parser.parse_args()
+    chosen = [m for m in MUTANTS if given.only in m.name]
+    missed = 0
+    with multiprocessing.Pool(os.cpu_count()) as pool:
+        hunts = [pool.apply_async(hunt, (mutant, given.limit)) for mutant in chosen]
+        print(f"{'left out or changed':<58} {'stories':>7}  the first that found it")
+        for waiting in hunts:
+            found = waiting.get()
+            missed += not found.stories
+            stories = str(found.stories) if found.stories else "-"
+            print(f"{found.name:<58} {stories:>7}  {found.told[:110]}", flush=True)
+    print(
+        f"{len(chosen) - missed} of {len(chosen)} mutants found within {given.limit} stories each."
+    )
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""Stories that once went wrong, each shortened to what is needed.
+
+Times are virtual seconds. A story of this list is played on every run of the tests; to pin another,
+copy what `make simulate SEED=…` prints of it after shrinking.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from .story import Happening, Story, make_house
+
+
+def ask(at: float, *commands: list[Any], **more: Any) -> Happening:
+    """`commands`: [number, action, parameters, confirm]; they lie in one reply."""
+    return Happening(at, "ask", {"commands": [*commands], **more})
+
+
+def person(at: float, script: str) -> Happening:
+    return Happening(at, "person", {"script": script})
+
+
+def prints(n: int, kind: str = "long", **more: Any) -> list[Any]:
+    return [n, "print_local", {"file": f"{kind}_{n}.gcode", **more}, False]
+
+
+def gcode(n: int, script: str) -> list[Any]:
+    return [n, "gcode", {"gcode": f"{script}\nM117 n{n}"}, False]
+
+
+def simply(n: int, action: str, **params: Any) -> list[Any]:
+    return [n, action, params, False]
+
+
+def by_hand(name: str) -> str:
+    return f'SDCARD_PRINT_FILE FILENAME="{name}"'
+
+
+CALM = {
+    "generation": 1,
+    "features": {},
+    "skew": 0.0,
+    "delay": 0.05,
+    "status_every": 5,
+    "check_every": 3,
+    "require_clear_bed": False,
+    "home": 3.0,
+    "cancel": 0.5,
+    "pause": 0.5,
+    "restart": 2.0,
+    "attended": 20.0,
+    "automatic_queue": False,
+    "moonraker_after": 0.0,
+    "print_it": "short_m.gcode",
+}
+LONG_POLL = {"command_results": True, "long_poll": 25, "events": True}
+SECOND = {"generation": 2}
+
+TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
+    "print_local, then home, in one reply": (
+        {},
+        [
+            ask(20.0, prints(1), simply(2, "home"), gcode(3, "G28 X")),
+            ask(60.0, simply(4, "home_x")),
+        ],
+    ),
+    "a person begins a job while a slow card writes": (
+        {},
+        [
+            Happening(19.0, "slow disk", {"write": 3.0, "seconds": 60}),
+            ask(20.0, simply(1, "home")),
+            Happening(
+                20.0, "person", {"script": by_hand("long_p1.gcode")}, ("hub", "delivered", 6.5)
+            ),
+        ],
+    ),
+    "a database made anew counts its ids from 1": (
+        SECOND,
+        [
+            ask(20.0, simply(1, "set_speed", speed=60), simply(2, "emergency_stop")),
+            Happening(60.0, "new database"),
+            ask(80.0, prints(3), simply(4, "set_speed", speed=70)),
+            ask(110.0, simply(5, "emergency_stop")),
+        ],
+    ),
+    "a print while Klippy is busy": (
+        {},
+        [person(19.0, "G4 P50000"), ask(20.0, prints(1)), ask(140.0, simply(2, "cancel"))],
+    ),
+    "an expired stop, left behind by a SIGKILL": (
+        {},
+        [
+            Happening(19.0, "slow disk", {"write": 1.0, "seconds": 60}),
+            ask(20.0, simply(1, "emergency_stop"), age=100.0),
+            Happening(20.0, "kill", {"seconds": 2.0}, ("hub", "delivered", 1.2)),
+            ask(80.0, simply(2, "set_speed", speed=61)),
+        ],
+    ),
+    "print, then cancel; cancel, then print": (
+        {},
+        [
+            ask(20.0, simply(1, "print", file="long_1.gcode"), simply(2, "cancel")),
+            ask(60.0, prints(3)),
+            ask(90.0, simply(4, "cancel"), prints(5)),
+        ],
+    ),
+    "an old print, and a router that answers with 1970": (
+        {},
+        [
+            Happening(19.0, "slow disk", {"write": 1.0, "seconds": 10}),
+            ask(20.0, prints(1), age=480.0),
+            Happening(
+                20.0,
+                "power",
+                {"seconds": 130.0, "wrong_by": 7200.0, "right_after": 1000.0},
+                ("hub", "delivered", 1.5),
+            ),
+            Happening(60.0, "weather", {"kind": "router", "seconds": 120.0}),
+        ],
+    ),
+    "a restart during a long poll": (
+        {"features": LONG_POLL},
+        [
+            ask(20.0, simply(1, "set_speed", speed=60)),
+            Happening(50.0, "restart"),
+            *(ask(50.2 + 0.4 * n, simply(n, "set_speed", speed=60 + n)) for n in range(2, 8)),
+        ],
+    ),
+    "Klippy hangs under an emergency stop": (
+        {},
+        [
+            Happening(20.0, "hang", {"seconds": 60.0, "dead_mcu": True}),
+            ask(20.5, simply(1, "emergency_stop")),
+        ],
+    ),
+    "Retry-After on everything, and a stop behind it": (
+        {},
+        [
+            ask(10.0, simply(1, "set_speed", speed=60)),
+            Happening(20.0, "weather", {"kind": "busy", "seconds": 8.0, "retry_after": 90}),
+            ask(30.0, simply(2, "emergency_stop")),
+        ],
+    ),
+    "a crash of Klippy, and commands that wait": (
+        {},
+        [
+            ask(20.0, gcode(1, "G4 P45000"), simply(2, "home"), prints(3, "short")),
+            Happening(30.0, "crash", {"back_after": 5.0}),
+        ],
+    ),
+    "firmware_restart while Klippy is busy": (
+        {},
+        [person(19.0, "G4 P40000"), ask(20.0, simply(1, "firmware_restart"))],
+    ),
+    "what cools, holds and slows in the midst of a job": (
+        {},
+        [
+            person(10.0, by_hand("long_p1.gcode")),
+            ask(90.0, simply(1, "heat", hotend_temp=0), gcode(2, "M104 S0"), gcode(3, "M140 S0")),
+            ask(100.0, gcode(4, "G4 P15000"), gcode(5, "M109 S45"), gcode(6, "M220 S1")),
+        ],
+    ),
+    "a calibration by hand": (
+        {},
+        [person(10.0, "G28\nMANUAL_PROBE"), ask(30.0, simply(1, "home"), prints(2, "short"))],
+    ),
+    "the hub clears the bed itself, or goes round the latch": (
+        {"require_clear_bed": True},
+        [
+            person(10.0, by_hand("short_p1.gcode")),
+            ask(60.0, simply(1, "macro", macro_name="BED_CLEAR", params={"N": 1})),
+            ask(80.0, prints(2, "short")),
+            ask(110.0, simply(3, "macro", macro_name="PRINT_IT", params={"N": 3})),
+        ],
+    ),
+    "a job ran while Moonraker was away": (
+        {"require_clear_bed": True},
+        [
+            Happening(20.0, "kill", {"seconds": 60.0}),
+            person(25.0, by_hand("short_p1.gcode")),
+            ask(100.0, prints(1, "short")),
+        ],
+    ),
+    "a job ran before the plugin's first start": (
+        {"require_clear_bed": True, "moonraker_after": 40.0},
+        [person(5.0, by_hand("short_p1.gcode")), ask(60.0, prints(1, "short"))],
+    ),
+    "a job paused by M25": (
+        {},
+        [
+            person(10.0, by_hand("m25_p1.gcode")),
+            ask(60.0, simply(1, "cancel")),
+            ask(120.0, prints(2, "short")),
+        ],
+    ),
+    "a cancel that takes 40 seconds": (
+        {"cancel": 40.0},
+        [person(10.0, by_hand("long_p1.gcode")), ask(60.0, simply(1, "cancel"))],
+    ),
+    "a refused print, then a power cut": (
+        {},
+        [
+            person(10.0, by_hand("m25_p1.gcode")),
+            ask(40.0, prints(1)),
+            Happening(60.0, "power", {"seconds": 2.0, "wrong_by": 0.0, "right_after": 5.0}),
+        ],
+    ),
+    "a broken settings file, and then a restart": (
+        {},
+        [
+            Happening(10.0, "save", {"security": {"denied_actions": ["print_local"]}}),
+            Happening(20.0, "save broken"),
+            Happening(30.0, "kill", {"seconds": 1.0}),
+            ask(60.0, prints(1, "short")),
+        ],
+    ),
+    "the switch at the printer, over a power cut": (
+        {},
+        [
+            Happening(20.0, "remote off"),
+            Happening(20.5, "power", {"seconds": 2.0, "wrong_by": 3600.0, "right_after": 60.0}),
+            ask(40.0, simply(1, "home"), prints(2, "short")),
+        ],
+    ),
+}
+
+
+def pinned(name: str) -> Story:
+    house, happenings = TALES[name]
+    whole = {**make_house(random.Random(1)), **CALM, **house}
+    return Story(name, whole, tuple(sorted(happenings, key=lambda h: h.at)))

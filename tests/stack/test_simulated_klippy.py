@@ -1,0 +1,157 @@
+"""The simulated Klippy and Moonraker, held to the real ones: after each of the same scripts the
+same states are to be seen, and at the end the same history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.rig.gcode import make_gcode
+from tests.rig.klippy_api import KlippySocket
+from tests.rig.stack import Stack
+from tests.simulation.story import Story, make_house
+from tests.simulation.world import World
+
+pytestmark = pytest.mark.stack
+
+PRINT_LONG = 'SDCARD_PRINT_FILE FILENAME="long_1.gcode"'
+# Names as the simulation has them, and what they hold for the real Klippy.
+FILES: dict[str, bytes] = {
+    "short_1.gcode": make_gcode(seconds=4).encode(),
+    "long_1.gcode": make_gcode(seconds=200).encode(),
+    "unreadable_1.gcode": b"G28\nG4 P1000\n\xff\xfe\xff\nG4 P1000\n",
+    "ends_itself_1.gcode": b"CANCEL_PRINT\n",
+    "m25_1.gcode": b"G28\nG4 P500\nM25\n" + b"G4 P1000\n" * 30,
+    "fails_1.gcode": b"G28\nSET_FAN_SPEED FAN=nothing SPEED=1\nG4 P1000\n",
+}
+# Each script is sent when the one before is over and its state is reached; "&": it is not waited
+# for.
+STORIES: dict[str, list[str]] = {
+    "a job to its end": ['SDCARD_PRINT_FILE FILENAME="short_1.gcode"'],
+    "paused, resumed, cancelled": [PRINT_LONG, "PAUSE", "RESUME", "CANCEL_PRINT"],
+    "paused by M25": [
+        PRINT_LONG,
+        "M25",
+        "RESUME",
+        "CANCEL_PRINT",
+        "M24",
+        "M25",
+        "SDCARD_RESET_FILE",
+    ],
+    "it pauses itself by M25": [
+        'SDCARD_PRINT_FILE FILENAME="m25_1.gcode"',
+        "RESUME",
+        "PAUSE",
+        "RESUME",
+        "CLEAR_PAUSE",
+        "SDCARD_RESET_FILE",
+    ],
+    "a byte that Klipper cannot read": [
+        'SDCARD_PRINT_FILE FILENAME="unreadable_1.gcode"',
+        "CANCEL_PRINT",
+        "SDCARD_RESET_FILE",
+    ],
+    "it cancels itself": ['SDCARD_PRINT_FILE FILENAME="ends_itself_1.gcode"', "CANCEL_PRINT"],
+    "it fails": ['SDCARD_PRINT_FILE FILENAME="fails_1.gcode"', "CANCEL_PRINT"],
+    "a pause while nothing prints": ["PAUSE", PRINT_LONG, "PAUSE", "CANCEL_PRINT", "CLEAR_PAUSE"],
+    "selected, then started": ["M23 long_1.gcode", "M24", "CANCEL_PRINT"],
+    "one job on top of another": [
+        PRINT_LONG,
+        'SDCARD_PRINT_FILE FILENAME="short_1.gcode"',
+        "CANCEL_PRINT",
+    ],
+    "behind a long script": ["& G4 P6000", PRINT_LONG, "PAUSE", "CANCEL_PRINT"],
+    "a restart in the midst of a job": [PRINT_LONG, "FIRMWARE_RESTART"],
+}
+
+State = tuple[str, str, bool, bool]  # print_stats: state, file; is_paused; is_active
+
+
+def simulated(scripts: list[str], folder: Path) -> tuple[list[State], list[str]]:
+    """The state after each script, and the history."""
+    house = {
+        **make_house(random.Random(1)),
+        "print_it": "short_m.gcode",
+        "home": 3.0,
+        "moonraker_after": 0.0,
+        "cancel": 0.2,
+        "pause": 0.2,
+    }
+    world = World(Story("held to the real one", house, ()), folder)
+    from tests.simulation.klippy_gcode import FILES as LINES
+
+    klippy = world.klippy
+    klippy.files = {name: LINES[name.rpartition("_")[0]] for name in FILES}
+    states: list[State] = []
+
+    async def tell() -> None:
+        world.moonraker.start()
+        await asyncio.sleep(10.0)
+        for script in scripts:
+            klippy.person(script.removeprefix("& "))
+            if not script.startswith("&"):
+                await asyncio.sleep(25.0)
+                states.append(
+                    (klippy.stats_state, klippy.filename, klippy.is_paused, klippy.work is not None)
+                )
+
+    world._tell = tell  # type: ignore[method-assign]
+    world.run()
+    return states, [job["status"] for job in world.moonraker.jobs]
+
+
+def look(stack: Stack) -> State:
+    stats = stack.klippy.query("print_stats")
+    return (
+        stats["state"],
+        stats["filename"],
+        stack.klippy.query("pause_resume")["is_paused"],
+        stack.klippy.query("virtual_sdcard")["is_active"],
+    )
+
+
+def send(stack: Stack, script: str) -> None:
+    """Until it is over; what it fails by is to be seen in the states."""
+    try:
+        with KlippySocket(stack.klippy.socket) as line:
+            line.call("gcode/script", {"script": script}, 60.0)
+    except Exception:
+        pass
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_the_simulated_printer_behaves_as_the_real_one(
+    stack: Stack, tmp_path: Path, name: str
+) -> None:
+    scripts = STORIES[name]
+    expected, history = simulated(scripts, tmp_path)
+    for file, content in FILES.items():
+        (stack.gcodes / file).write_bytes(content)
+    states = iter(expected)
+    sent: list[threading.Thread] = []
+    for script in scripts:
+        if script.startswith("&"):
+            sent.append(threading.Thread(target=send, args=(stack, script[2:]), daemon=True))
+            sent[-1].start()
+            continue
+        send(stack, script)
+        for thread in sent:
+            thread.join(60.0)
+        if script == "FIRMWARE_RESTART":
+            stack.klippy.wait_ready()
+        state = next(states)
+        stack.moonraker.wait(
+            lambda state=state: look(stack) == state, 30, f"{state} after {script}"
+        )
+
+    def jobs() -> Any:
+        listed = stack.moonraker.get("/server/history/list", order="asc")["jobs"]
+        return [job["status"] for job in listed]
+
+    stack.moonraker.wait(lambda: jobs() == history, 20, f"the history {history}")
