@@ -141,7 +141,8 @@ def _weigh(command: Command, order: Order, situation: Situation) -> Order:
         raise Refused(
             f"{disturbed} (it {dangers[0][1]}): wait for the end, or send it with confirm: true."
         )
-    alone = order.alone or (bool(dangers) and asks)
+    # A Klippy that is down works on nothing, and no empty script of ours comes through its queue.
+    alone = situation.snapshot.ready and (order.alone or (bool(dangers) and asks))
     if alone and not situation.snapshot.busy and situation.snapshot.flag(*_CARD_AT_WORK):
         raise NotYet("a job is about to begin")
     return order._replace(alone=alone)

@@ -52,6 +52,18 @@ def test_a_script_that_only_restarts_is_that_action(text: str, verb: str) -> Non
         policy.judge(box(text), busy)
 
 
+@pytest.mark.parametrize("action", ["firmware_restart", "reboot", "shutdown"])
+def test_the_way_back_waits_for_no_klippy_that_is_down(action: str) -> None:
+    """Nothing comes through its queue, so waiting for that would be for ever."""
+    asked = Reader("s", "T", lambda: "x").read({"id": 1, "action": action}, 1, NOW)
+
+    def alone(klippy: KlippyState) -> bool:
+        return policy.judge(asked, policy.Situation(Security(), ready(klippy=klippy))).alone
+
+    assert alone(KlippyState.READY)
+    assert not any(map(alone, (KlippyState.SHUTDOWN, KlippyState.ERROR, KlippyState.DISCONNECTED)))
+
+
 def test_a_restart_among_other_lines_is_refused_as_ever() -> None:
     assert "allowed_gcode_patterns" in judge("G28\nFIRMWARE_RESTART")
 
