@@ -279,6 +279,7 @@ class TecMedHub:
                     "timelapse_now": lambda command: self.timelapse.render_now(),
                 },
                 told_errors=(TransferError,),
+                announce=self.jobs.announce,
             ),
         )
         self.receipts = Receipts(
@@ -517,6 +518,8 @@ class TecMedHub:
                 last_completed=self.history.last_completed,
                 bed_status=in_language(self.bed_word(), self.language),
                 job_id=self.jobs.current_id,
+                command_id=self.jobs.open.command_id if self.jobs.open else "",
+                hub_file=lambda path: self.inventory.origin(path).hub_file,
                 reason=in_language(self.pauses.reason, self.language),
                 null_times=self.client.features.null_times,
                 extras=extras,

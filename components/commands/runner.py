@@ -14,6 +14,7 @@ from typing import Any, Awaitable, Callable, List, Tuple, Type
 
 from ..printer.klippy import KlippyEnded, PrinterError
 from ..printer.snapshot import KlippyState, Snapshot
+from ..runtime.loose import as_text
 from ..store.life import State
 from ..store.sqlite_file import StoreUnavailable
 from . import policy
@@ -301,7 +302,7 @@ class Runner:
             self._lanes.strike_prints(
                 job, f"It was not started: {job.action.name} came before it began."
             )
-        if order.verb == "firmware_restart":
+        if order.verb in ("firmware_restart", "restart"):
             self._halts.expect_restart(job)
         if job.action.lane is Lane.GCODE:
             self._lanes.last_script = job.handed
@@ -310,6 +311,8 @@ class Runner:
             return None
         if order.verb == "hook":
             return await self._hook(job)
+        if order.verb == "start_print":
+            self._deeds.announce(str(order.arguments[0]), as_text(job.command.id))
         return await getattr(self._printer, order.verb)(*order.arguments)
 
     async def _hook(self, job: Job) -> str:

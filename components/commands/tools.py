@@ -38,10 +38,12 @@ class Deeds(NamedTuple):
     there and a `note` of what there is to say of it. `find_local(path)` is why a file of the gcodes
     root cannot be printed, "" if it can. `hooks` carry out `cancel_download`, `snapshot` and
     `timelapse_now`. What these raise is told in the result if it is one of `told_errors`, and else
-    taken for a fault of the plugin.
+    taken for a fault of the plugin. `announce(path, command_id)` hears of a print just before
+    Klippy does.
     """
 
     fetch: Optional[Callable[[PrintRequest], Awaitable[Any]]] = None
     find_local: Callable[[str], Awaitable[str]] = _there_is_no
     hooks: Mapping[str, Callable[[Command], Awaitable[str]]] = {}
     told_errors: Tuple[Type[Exception], ...] = ()
+    announce: Callable[[str, str], None] = lambda path, command_id: None

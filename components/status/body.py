@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from ..hub.protocol import Generation
 from ..printer.filament import job_grams
@@ -37,6 +37,8 @@ class Report(NamedTuple):
     last_completed: str
     bed_status: str
     job_id: str = ""
+    command_id: str = ""  # of the hub's command that began the job
+    hub_file: Callable[[str], str] = lambda path: ""  # what the hub calls the file at a path
     image: str = ""
     reason: str = ""  # of a pause
     null_times: bool = False  # the hub wants null for a time that is not known
@@ -209,6 +211,8 @@ def _job(r: Report) -> Dict[str, Any]:
     return {
         "id": r.job_id,
         "filename": job.filename,
+        "hub_file": r.hub_file(job.filename) if job.filename else "",
+        "command_id": r.command_id,
         "estimate": _round(r.snapshot.file.estimated_time),
         "print_duration": _round(job.print_duration),
         "total_duration": _round(job.total_duration),
@@ -245,7 +249,7 @@ def _further(r: Report) -> Dict[str, Any]:
         "position": [round(place, 2) for place in now.position],
         "homed_axes": now.homed_axes,
         "job": _job(r),
-        "history": [job.as_dict() for job in r.jobs],
+        "history": [dict(job.as_dict(), hub_file=r.hub_file(job.filename)) for job in r.jobs],
         "network": {name: dict(card) for name, card in r.host.network.items()},
         "disk": {"total": r.host.disk_total, "free": r.host.disk_free},
     }

@@ -145,7 +145,9 @@ final class DropIn
         $commands = is_array($reply->commands ?? null) ? $reply->commands : [];
         foreach ($commands as $command) {
             if (is_object($command) && is_scalar($command->id ?? null)) {
-                $known[(string) $command->id] = self::entry(self::plain($command), $this->again ? 'sent' : 'sent once');
+                $entry = self::entry(self::plain($command), $this->again ? 'sent' : 'sent once');
+                // Word for word, since another content under the same id is another command.
+                $known[(string) $command->id] = ['command' => self::json($command)] + $entry;
             }
         }
         foreach ($known as $id => $entry) {
@@ -155,7 +157,7 @@ final class DropIn
                 $known[$id]['status'] = 'sent';
                 $known[$id]['sent_at'] = microtime(true);
                 $known[$id]['times']++;
-                $commands[] = $entry['command'];
+                $commands[] = json_decode($entry['command']);
             }
         }
         $reply->commands = $commands;
@@ -168,7 +170,7 @@ final class DropIn
     {
         return [
             'id' => $command['id'], 'action' => $command['action'] ?? '', 'status' => $status, 'message' => '',
-            'queued_at' => $command['timestamp'] ?? null, 'sent_at' => microtime(true), 'times' => 1, 'command' => $command,
+            'queued_at' => $command['timestamp'] ?? null, 'sent_at' => microtime(true), 'times' => 1, 'command' => self::json($command),
         ];
     }
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from components.hub.json_body import to_json
 from components.hub.protocol import Generation
 from components.printer.gcode_files import GcodeFile
+from components.printer.history import PastJob
 from components.printer.host import HostStats
 from components.printer.progress import FileFacts
 from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
@@ -159,6 +160,21 @@ def test_the_beds_words_are_the_operators_to_choose() -> None:
     data = PrinterData(bed_needs_clearing="ocupada", bed_clear="libre")
     settings = Settings(security=Security(require_clear_bed=True), printer_data=data)
     assert [bed_word(settings, dirty) for dirty in (True, False)] == ["ocupada", "libre"]
+
+
+def test_the_hub_can_tell_which_of_its_files_and_commands_a_job_is() -> None:
+    past = PastJob("1", "pieza.gcode", "completed", 1.0, 2.0, 1.0, 1.0, 3.0, command_id="7")
+    told = report(
+        printing(filename="señal.gcode"),
+        jobs=[past],
+        command_id="cmd_1",
+        hub_file=lambda path: f"1795_{path}" if path == "señal.gcode" else "",
+    )
+    body = build_body(told)
+    assert (body["job"]["hub_file"], body["job"]["command_id"]) == ("1795_señal.gcode", "cmd_1")
+    assert (body["history"][0]["hub_file"], body["history"][0]["command_id"]) == ("", "7")
+    idle = build_body(report(Snapshot(klippy=KlippyState.READY, job=Job(state="standby"))))
+    assert (idle["job"]["hub_file"], idle["job"]["command_id"]) == ("", "")
 
 
 def test_filament_also_by_weight_where_the_slicer_told_it() -> None:
