@@ -273,6 +273,7 @@ class TecMedHub:
             Deeds(
                 fetch=self._fetch,
                 find_local=self._why_not_printable,
+                starting=self.jobs.announce,
                 hooks={
                     "cancel_download": self._cancel_download,
                     "snapshot": lambda command: self.cameras.snapshot(),

@@ -82,4 +82,6 @@ class Bed:
         if news.kind in ("begun", "found"):
             self._flags.put(NEEDS_CLEARING, True)
         elif news.kind == "ended" and self._live.now.security.require_clear_bed:
-            self._notices.console("The hub may print again once the bed has been declared clear.")
+            self._notices.console(
+                say("The hub may print again once the bed has been declared clear.")
+            )

@@ -307,6 +307,8 @@ class Runner:
         if job.action.lane is Lane.GCODE:
             self._lanes.last_script = job.handed
         self._tools.notices.console(f"Hub: {job.command.summary()}")
+        if order.verb == "start_print":
+            self._deeds.starting(order.arguments[0], as_text(job.command.id))
         if not order.verb:
             return None
         if order.verb == "hook":

@@ -11,9 +11,9 @@ import os
 import ssl
 from typing import Callable, Dict, Mapping, Optional, Tuple
 
-from ..runtime.aside import aside
 from ..runtime.clock import Clock
 from ..runtime.records import NamedTuple
+from ..runtime.worker import aside
 
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # SSL_CERT_FILE is OpenSSL's own business
 SESSION_FRESH = 3600.0  # seconds; then the certificate is looked at again

@@ -16,6 +16,7 @@ from typing import Any, Callable, List, Mapping, Optional
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_dict, as_float, as_text
+from ..runtime.messages import say
 from ..runtime.records import NamedTuple
 from .console import plain_words
 from .snapshot import Job, KlippyState
@@ -29,8 +30,8 @@ SETTLES = 5.0  # seconds that print_stats may run on after a shutdown
 PROMPT = 5.0  # seconds within which Moonraker hands on what Klipper said
 DRIFT = 0.001  # Klipper's clock is not slewed as the system's is (at most 500 ppm)
 
-RESTARTED = "Klippy was restarted during this job"
-UNSEEN = "It ended while Moonraker or Klippy was away: how is unknown"
+RESTARTED = say("Klippy was restarted during this job")
+UNSEEN = say("It ended while Moonraker or Klippy was away: how is unknown")
 
 
 class Watched(NamedTuple):
@@ -129,6 +130,11 @@ class Jobs:
     def current_id(self) -> str:
         """Moonraker's id of the job that runs now; "" when there is none, or it has none."""
         return self.open.job_id if self.open is not None else ""
+
+    @property
+    def current_command_id(self) -> str:
+        """Of the hub's command that began the job that runs now; "" if none did."""
+        return self.open.command_id if self.open is not None else ""
 
     def name(self, filename: str, job_id: str) -> None:
         """Moonraker's history has given the job that runs an id."""

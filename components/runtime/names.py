@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from tornado.netutil import Resolver
 
-from .aside import aside
+from .worker import aside
 
 _NUMBER = socket.AI_NUMERICHOST
 Addresses = List[Tuple[int, Any]]  # family and socket address

@@ -7,13 +7,14 @@ Moonraker's. These are daemon threads; whatever must not be cut short is written
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import functools
 import queue
+import threading
 from typing import Any, Callable, Optional, TypeVar
 
 from .records import NamedTuple
-from .threads import start_thread
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ class Worker:
         self._unfinished += 1
         if self._started < min(self._threads, self._unfinished):
             self._started += 1
-            start_thread(
+            _start_thread(
                 self._serve, self._name, lambda error: self._lack_thread(loop, future, error)
             )
         future.add_done_callback(self._ended)
@@ -116,3 +117,33 @@ def _settle(future: "asyncio.Future[Any]", result: Any, failure: Optional[BaseEx
         future.set_exception(RuntimeError(repr(failure)))
     else:
         future.set_exception(failure)
+
+
+async def aside(function: Callable[..., T], *args: Any) -> T:
+    """Await a blocking call that may hang (a name server, a dead disk) in a thread of its own:
+    giving up on it delays nobody else's work.
+    """
+    worker = Worker("aside")
+    try:
+        return await worker.run(function, *args)
+    finally:
+        worker.close()
+
+
+def _start_thread(
+    target: Callable[[], Any], name: str, failed: Callable[[RuntimeError], Any]
+) -> None:
+    """Start a daemon thread, and do not wait until it runs.
+
+    `Thread.start` does wait: on a busy machine for tens of milliseconds, for which the event loop
+    would stand still. `failed(error)` is called, in another thread, if the system gives none.
+    """
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    _thread.start_new_thread(_start, (thread, failed))
+
+
+def _start(thread: threading.Thread, failed: Callable[[RuntimeError], Any]) -> None:
+    try:
+        thread.start()
+    except RuntimeError as error:
+        failed(error)

@@ -9,8 +9,7 @@ import threading
 
 import pytest
 
-from components.runtime.aside import aside
-from components.runtime.worker import Worker
+from components.runtime.worker import Worker, aside
 
 
 async def test_results_and_errors_come_back() -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ...printer.host import read_disk
-from ...runtime.aside import aside
 from ...runtime.logs import logs_folder
+from ...runtime.worker import aside
 from .report import Finding, State
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 
 from ...hub.outcomes import Failure
 from ...net.faults import ConnectFailed, Phase
-from ...runtime.aside import aside
+from ...runtime.worker import aside
 from .report import Finding, State
 
 if TYPE_CHECKING:
