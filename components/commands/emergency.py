@@ -25,7 +25,6 @@ POWER_AFTER = 3.5  # seconds until the power is switched off: so that it is off 
 TOLD_AFTER = 7.0  # seconds until it is told: so that its result is there within 10
 
 Outcome = Tuple[State, str]
-_STOPPED = "the printer is stopped"
 
 
 class EmergencyStop:
@@ -87,36 +86,31 @@ class EmergencyStop:
             if device and power is None:
                 pause = min(pause, max(began + POWER_AFTER - clock.monotonic(), 0.05))
             taken = await self._taken(attempt, pause)
-            error = attempt.result() if attempt.done() else "it does not answer"
+            error = attempt.result() if attempt.done() else say("it does not answer")
             attempt.cancel()
             off, cut = _said_of(device, power)
             if taken:
-                return State.DONE, f"{cut}; Klippy took it then" if off else _STOPPED
+                return State.DONE, cut if off else say("the printer is stopped")
             gone = not self._printer.snapshot.ready
             if gone and first.done():
-                ended = (State.FAILED, "Klippy ended and did not take it.")
+                ended = (State.FAILED, say("Klippy ended and did not take it."))
                 return first.result() if off else ended
             passed = clock.monotonic() - began
             if device and power is None and passed >= POWER_AFTER:
                 power = self._power = asyncio.ensure_future(self._cut_power(device))
             if off and not first.done():
-                first.set_result((State.DONE, f"Klippy did not take it: {cut}"))
-                self._show(say("Klippy did not take an emergency stop: {what}.", what=cut))
+                first.set_result((State.DONE, cut))
+                self._show(say("An emergency stop has come. {what}", what=cut))
             elif passed >= TOLD_AFTER and not first.done():
-                self._show(
-                    say(
-                        "An emergency stop has come, and Klippy does not take it ({error}): use the"
-                        " switch on the wall. {what}",
-                        error=error,
-                        what=cut,
-                    )
+                said = say(
+                    "Klippy does not take it ({error}): use the switch on the wall. {what}",
+                    error=error,
+                    what=cut,
                 )
-                said = (
-                    f"Klippy does not take it ({error}): use the switch on the wall. {cut}".strip()
-                )
+                self._show(say("An emergency stop has come. {what}", what=said))
                 if gone:
                     return State.FAILED, said  # there is nobody to send it to
-                first.set_result((State.RUNNING, f"{said} It is sent again until Klippy takes it."))
+                first.set_result((State.RUNNING, said))
 
     async def _attempt(self) -> str:
         """Send it; why that failed, or ""."""
@@ -132,9 +126,7 @@ class EmergencyStop:
             await asyncio.sleep(0)  # where Klippy is not connected, that shows at once
         taken = await self._printer.wait_for(lambda now: not now.ready, seconds)
         if attempt.done() and attempt.result() and taken:
-            await self._tools.clock.sleep(
-                seconds
-            )  # it could not be sent: no sooner than that again
+            await self._tools.clock.sleep(seconds)  # it could not be sent: not at once again
             return False
         return taken
 
@@ -155,7 +147,13 @@ def _said_of(device: str, power: "Optional[asyncio.Future[str]]") -> Tuple[bool,
     if power is None:
         return False, ""
     if not power.done():
-        return False, f"The power device {device} has not answered yet."
+        return False, say("The power device {device} has not answered yet.", device=device)
     if power.result():
-        return False, f"The power device {device} was not switched off: {power.result()}."
-    return True, f"the power device {device} was switched off"
+        return False, say(
+            "The power device {device} was not switched off: {error}.",
+            device=device,
+            error=power.result(),
+        )
+    return True, say(
+        "Klippy did not take it, so the power device {device} was switched off.", device=device
+    )

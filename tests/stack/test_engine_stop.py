@@ -39,7 +39,10 @@ def stop(stack: Stack) -> tuple[str, float]:
     return command, float(stack.moonraker.wait(handed_out, 10, "the stop to be handed out"))
 
 
-def test_a_stop_that_klippy_does_not_take_is_told_and_sent_again(stack: Stack) -> None:
+def test_a_stop_that_klippy_does_not_take_is_told_and_sent_again(
+    make_stack: Callable[..., Stack],
+) -> None:
+    stack = make_stack(options={"language": "en"})
     with hung(stack):
         command, at = stop(stack)
         told = stack.moonraker.wait(
@@ -65,7 +68,7 @@ def test_the_power_is_cut_within_five_seconds_where_klippy_does_not_take_it(
     with WallSwitch() as switch:
         stack = make_stack(
             sections=switch.section("printer"),
-            options={"security_emergency_power_device": "printer"},
+            options={"security_emergency_power_device": "printer", "language": "en"},
         )
         with hung(stack):
             command, at = stop(stack)

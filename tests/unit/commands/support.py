@@ -151,10 +151,13 @@ class FakePrinter:
         async with self._mutex:
             pass
 
-    async def script(self, script: str) -> None:
+    def script(self, script: str) -> asyncio.Future[None]:
         """As somebody else at Mainsail sends it."""
         self.scripts_heard += 1
-        await self.gcode(script)
+        self.script_asked = True
+        task = asyncio.ensure_future(self.gcode(script))
+        task.add_done_callback(lambda _: setattr(self, "script_asked", False))
+        return task
 
     async def _answered(self) -> None:
         if self.hung:
