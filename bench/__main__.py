@@ -15,16 +15,17 @@ import time
 from pathlib import Path
 
 from bench.figures import Figure, machine, table
-from bench.report import write
+from bench.report import insert, write
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("fleet", "latency", "footprint", "download", "cameras", "loop_lag")
+PARTS = ("fleet", "latency", "footprint", "wire", "download", "cameras", "loop_lag")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART")
     parser.add_argument("--quick", action="store_true", help="short runs; nothing is written")
+    parser.add_argument("--write", action="store_true", help="put these parts into the page")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     chosen = parser.parse_args()
     figures: list[Figure] = []
@@ -40,6 +41,9 @@ def main() -> int:
     if not chosen.parts and not chosen.quick:
         write(ROOT / "docs", figures)
         print("docs/performance.md and docs/images/performance.svg are written.")
+    elif chosen.write:
+        insert(ROOT / "docs", figures)
+        print("docs/performance.md has these parts anew.")
     broken = [f.name for f in figures if not f.kept]
     if broken:
         print("Promises not kept: " + "; ".join(broken))

@@ -11,6 +11,7 @@ from bench.figures import Figure, machine, shown, table
 HEADINGS = {
     "latency": "How quickly commands and changes arrive",
     "footprint": "What it costs Moonraker",
+    "wire": "What goes over the line, and what TLS costs",
     "fleet": "A fleet after its server was away",
     "download": "Downloading G-code",
     "cameras": "Pictures",
@@ -33,6 +34,13 @@ NOTES = {
         " so the promise is in proportion to the sketch in the same run: 1.5 times, which was"
         " 0.12 % against 0.08 % where it was given. Client v4: 31 MB, 0.2 % of a core, 36"
         " requests a minute to Moonraker and 32 to the hub."
+    ),
+    "wire": (
+        "An idle printer at default intervals, behind nginx with TLS 1.3; the plugin and the"
+        " traffic of client v4 (`bench/v4.py`: `requests`, one session, its two loops) side by"
+        " side. The bare sketch opens a connection, and thus a TLS session, for each request."
+        " A month is 30 days, with the headers of IP and TCP; a camera's picture goes up every"
+        " ten minutes while the scene rests, generation 2 has it in each status."
     ),
     "fleet": (
         "200 simulated plugins (the real reporter, poller and back-off, in virtual time) after the"
@@ -71,11 +79,29 @@ def page(figures: Sequence[Figure]) -> str:
         "![Measured values against their limits](images/performance.svg)",
     ]
     for part in dict.fromkeys(figure.part for figure in figures):
-        parts += ["", f"## {HEADINGS.get(part, part)}", ""]
-        if part in NOTES:
-            parts += [NOTES[part], ""]
-        parts.append(table([f for f in figures if f.part == part]))
+        parts += ["", *_section(part, figures)]
     return "\n".join(parts) + "\n"
+
+
+def insert(docs: Path, figures: Sequence[Figure]) -> None:
+    """Put some parts into the page that is there, in place of what it has of them."""
+    file = docs / "performance.md"
+    text = file.read_text(encoding="utf-8").rstrip("\n")
+    for part in dict.fromkeys(figure.part for figure in figures):
+        section = "\n".join(_section(part, figures))
+        head, found, rest = text.partition(f"\n## {HEADINGS.get(part, part)}\n")
+        if not found:
+            text = f"{text}\n\n{section}"
+        else:
+            text = f"{head}\n{section}\n\n## {rest.partition(chr(10) + '## ')[2]}".rstrip("# \n")
+    file.write_text(text + "\n", encoding="utf-8")
+
+
+def _section(part: str, figures: Sequence[Figure]) -> list[str]:
+    lines = [f"## {HEADINGS.get(part, part)}", ""]
+    if part in NOTES:
+        lines += [NOTES[part], ""]
+    return [*lines, table([f for f in figures if f.part == part])]
 
 
 def plot(figures: Sequence[Figure]) -> str:

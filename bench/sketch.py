@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ class Sketch:
     def __init__(self, config: Any) -> None:
         self._server = config.get_server()
         self._url = config.get("url")
+        self._ca_file = config.get("ca_file", None)
         self._fetch = self._server.lookup_component("http_client").client.fetch
+        self._context: Any = None
         self._objects: dict[str, Any] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._server.register_event_handler("server:klippy_ready", self._subscribe)
@@ -46,16 +49,24 @@ class Sketch:
         for name, fields in diff.items():
             self._objects.setdefault(name, {}).update(fields)
 
+    def _tls(self) -> Any:
+        """The context is made once, as Tornado's own for the system's authorities is."""
+        if self._ca_file and self._context is None:
+            self._context = ssl.create_default_context(cafile=self._ca_file)
+        return self._context
+
     async def _statuses(self) -> None:
         while True:
             body = json.dumps({"action": "update_printer", "token": "SKETCH", **self._objects})
-            await self._fetch(HTTPRequest(self._url, "POST", body=body), raise_error=False)
+            request = HTTPRequest(self._url, "POST", body=body, ssl_options=self._tls())
+            await self._fetch(request, raise_error=False)
             await asyncio.sleep(5.0)
 
     async def _commands(self) -> None:
         while True:
             url = f"{self._url}?action=get_commands&token=SKETCH"
-            reply = await self._fetch(HTTPRequest(url), raise_error=False)
+            request = HTTPRequest(url, ssl_options=self._tls())
+            reply = await self._fetch(request, raise_error=False)
             json.loads(reply.body or b"{}")
             await asyncio.sleep(3.0)
 

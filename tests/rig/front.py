@@ -37,6 +37,7 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     client_max_body_size 512m;
+    client_body_buffer_size 1m;  # its worker may be somebody who cannot write here
     keepalive_timeout {keepalive}s;
     server {{
         listen 127.0.0.1:{port}{ssl};
