@@ -13,8 +13,6 @@ import socket
 from pathlib import Path
 from typing import Any, Awaitable, Dict, Optional
 
-from .cameras.on_demand import CamerasOnDemand
-from .cameras.timelapse_page import TimelapsePage
 from .commands import Command, Commands, Deeds, Inbox, PrintRequest, Receipts, Tools
 from .commands.bed import Bed
 from .files.cleanup import Cleanup
@@ -24,6 +22,8 @@ from .files.local_look import why_unfit
 from .files.placing import Placing
 from .files.staging_folder import StagingFolder
 from .files.transfers import Arrived, TransferError, Transfers
+from .films.on_demand import CamerasOnDemand
+from .films.timelapse_page import TimelapsePage
 from .hub.any_client import client_of
 from .hub.client import HubClient, Reply
 from .hub.link import Link

@@ -1,1 +1,1 @@
-"""Pictures and timelapses."""
+"""Pictures."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Callable
 from ..runtime.records import NamedTuple
 
 if TYPE_CHECKING:
-    from ..cameras.on_demand import CameraDesk, TimelapseDesk
     from ..commands.remote import Commands
     from ..files.cleanup import Cleanup
     from ..files.transfers import Transfers
+    from ..films.on_demand import CameraDesk, TimelapseDesk
     from ..hub.client import HubClient
     from ..hub.link import Link
     from ..net.connect import Connector

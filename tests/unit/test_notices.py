@@ -143,5 +143,5 @@ def test_there_is_one_way_out_to_other_programs_pages() -> None:
         "runtime/notices.py": 2,
         "printer/moonraker_compat.py": 0,  # what is called
         "tecmedhub.py": 2,
-        "cameras/timelapse_page.py": 2,
+        "films/timelapse_page.py": 2,
     }

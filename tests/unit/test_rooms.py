@@ -17,6 +17,7 @@ FLOORS = (
     {"settings", "net"},
     {"store", "hub", "printer"},
     {"status", "commands", "files", "cameras"},
+    {"films"},
     {"web"},
     {"tecmedhub"},
     {"__init__"},

@@ -12,6 +12,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, List, Optional
 
+from ..cameras.fetch import Fetched
+from ..cameras.pictures import PictureError, prepare
 from ..printer.snapshot import Job, KlippyState, Snapshot
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
@@ -19,7 +21,6 @@ from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
-from .fetch import Fetched
 from .frames import (
     GIVEN_UP,
     RECORDING,
@@ -30,10 +31,9 @@ from .frames import (
     over_budget,
     same_print,
 )
-from .pictures import PictureError, prepare
 
 if TYPE_CHECKING:
-    from .cameras import Cameras
+    from ..cameras.cameras import Cameras
 
 FRAME_BYTES = 200_000  # of a JPEG; twice an uploaded picture's, for it is compressed once more
 SHORTEST_INTERVAL = 1.0  # seconds; what a camera on a Pi gives without getting hot

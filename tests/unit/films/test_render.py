@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from components.cameras.frames import FrameStore, Manifest
-from components.cameras.render import Film, Renderer
+from components.films.frames import FrameStore, Manifest
+from components.films.render import Film, Renderer
 from components.runtime.worker import Worker
 from tests.unit.cameras.support import jpeg
 

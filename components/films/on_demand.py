@@ -18,11 +18,11 @@ from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
 
 if TYPE_CHECKING:
+    from ..cameras.cameras import Cameras
+    from ..cameras.publish import Shot
     from ..hub.client import HubClient
     from ..net.connect import Connector
     from ..printer.klippy import Printer
-    from .cameras import Cameras
-    from .publish import Shot
     from .timelapse import Timelapse
 
 NO_CAMERA = "There is no camera: add one in the web interface, or set camera.urls."
@@ -195,7 +195,7 @@ class CamerasOnDemand:
         """Read the rooms and start them. Nothing else must suffer where they cannot be read."""
         try:
             await self._reader.run(importlib.import_module, ".timelapse", __package__)
-            from .cameras import Cameras  # noqa: PLC0415  (read already, in the thread)
+            from ..cameras.cameras import Cameras  # noqa: PLC0415  (read already, in the thread)
             from .timelapse import Timelapse  # noqa: PLC0415
         except asyncio.CancelledError:
             raise

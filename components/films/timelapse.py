@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
+from ..cameras.cameras import Cameras
 from ..printer.snapshot import Snapshot
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings, Settings
-from .cameras import Cameras
 from .frames import FrameStore
 from .gallery import LISTED, ROOT, Gallery
 from .recorder import Recorder

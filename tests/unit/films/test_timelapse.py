@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from components.cameras.render import Film, Renderer
-from components.cameras.timelapse import Timelapse
-from components.cameras.timelapse_page import TimelapsePage
+from components.films.render import Film, Renderer
+from components.films.timelapse import Timelapse
+from components.films.timelapse_page import TimelapsePage
 from components.hub.protocol import Features
 from components.printer.snapshot import FileFacts, KlippyState
 from tests.unit.cameras.support import OldCameras, Room, cameras, webcam
-from tests.unit.cameras.test_render import probed
+from tests.unit.films.test_render import probed
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
 

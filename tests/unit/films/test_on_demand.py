@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from components.cameras.on_demand import NO_CAMERA, CamerasOnDemand
-from components.cameras.timelapse_page import NAME, TimelapsePage
+from components.films.on_demand import NO_CAMERA, CamerasOnDemand
+from components.films.timelapse_page import NAME, TimelapsePage
 from components.runtime.worker import Worker
 from tests.unit.cameras.support import OldCameras, Room, cameras, webcam
-from tests.unit.cameras.test_timelapse import FakeFiles
+from tests.unit.films.test_timelapse import FakeFiles
 from tests.unit.fakes import settle
 
 

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Tuple
 
+from ..cameras.pictures import size_of
 from ..hub.outcomes import Failure
 from ..printer.snapshot import KlippyState, Snapshot
 from ..runtime.alarm import Alarm
@@ -25,7 +26,6 @@ from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
 from .frames import ARCHIVE, GIVEN_UP, VIDEO, FrameStore, Manifest, Recording, discard
 from .gallery import Gallery, Video
-from .pictures import size_of
 from .recorder import Recorder
 from .render import Film, Renderer
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.cameras.gallery import Gallery, Video
+from components.films.gallery import Gallery, Video
 from components.runtime import moves
 
 NOW = 1_700_000_000.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.cameras.frames import (
+from components.films.frames import (
     WAITING,
     FrameStore,
     Manifest,

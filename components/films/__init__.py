@@ -1,0 +1,1 @@
+"""Films of prints: frames, their video, the gallery, the page of the web interfaces."""
