@@ -89,11 +89,8 @@ class Gallery:
         self.folder.mkdir(parents=True, exist_ok=True)
         stamp = time.strftime("%Y%m%d_%H%M", time.localtime(now))
         base = f"tecmedhub_{plain_name(Path(printed).name, 100)}_{stamp}"
-        path = self._place(file, base, file.suffix)
-        video = Video(path.name, "", printed, 0, now, seconds, frames)
-        found = identity_of(path)
-        if found is not None:
-            video = replace(video, size=found.size, written=found.mtime_ns / 1e9)
+        path, size, written = self._place(file, base, file.suffix)
+        video = Video(path.name, "", printed, size, now, seconds, frames, written=written)
         if poster:
             video = self._with_poster(video, path.with_suffix(".jpg"), poster)
         self._save((video, *self.videos))
@@ -165,9 +162,9 @@ class Gallery:
         if expected is not None:
             moves.take_away(self.folder / name, expected, self.folder, lambda: False)
 
-    def _place(self, file: Path, base: str, suffix: str) -> Path:
+    def _place(self, file: Path, base: str, suffix: str) -> Tuple[Path, int, float]:
         """Rename, or where that crosses disks, copy beside the target first: nobody sees half a
-        video.
+        video. Where it is, its size and its time, taken before: afterwards it may be another's.
         """
         source = file
         if file.stat().st_dev != self.folder.stat().st_dev:
@@ -178,6 +175,7 @@ class Gallery:
                 _discard(source)
                 raise
         try:
+            size, written = _size_and_time(source)
             for number in range(1, MAX_NUMBER):
                 name = f"{base}_{number}{suffix}" if number > 1 else base + suffix
                 try:
@@ -186,7 +184,7 @@ class Gallery:
                     continue
                 if source != file:
                     _discard(file)
-                return self.folder / name
+                return self.folder / name, size, written
             raise FileExistsError(17, "too many videos of that name")
         except BaseException:
             if source != file:
@@ -198,16 +196,12 @@ class Gallery:
         beside = path.with_name(f".{secrets.token_hex(4)}.part")
         try:
             beside.write_bytes(poster)
+            size, written = _size_and_time(beside)
             moves.place(beside, path)
-            found = identity_of(path)
         except OSError:
             _discard(beside)
             return video
-        if found is None:
-            return video
-        return replace(
-            video, poster=path.name, poster_size=found.size, poster_written=found.mtime_ns / 1e9
-        )
+        return replace(video, poster=path.name, poster_size=size, poster_written=written)
 
     def _save(self, videos: Tuple[Video, ...]) -> None:
         """Never raises: a video that is not in the index is no longer ours after a restart, but it
@@ -224,6 +218,11 @@ class Gallery:
         except OSError as error:
             _discard(beside)
             self.trouble = error.strerror or type(error).__name__
+
+
+def _size_and_time(path: Path) -> Tuple[int, float]:
+    found = path.lstat()
+    return found.st_size, found.st_mtime_ns / 1e9
 
 
 def _discard(path: Path) -> None:

@@ -45,7 +45,7 @@ ROWS: dict[str, tuple[Begin, str]] = {
     "resets": (behaves("reset"), "Camera 'camera 1'"),
     "answers HTML": (behaves("html"), "is a web page, not a picture"),
     "answers nothing": (behaves("empty"), "sent nothing"),
-    "breaks off": (behaves("cut"), "without a picture"),
+    "breaks off": (behaves("cut"), "broke off in the middle"),
     "sends half a picture": (behaves("truncated"), "it breaks off or is damaged"),
     "drips": (behaves("drip", size=50), SILENT),
     "sends without end": (behaves("endless_chunks"), "JPEG, PNG or WebP"),

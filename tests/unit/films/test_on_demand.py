@@ -13,8 +13,8 @@ from components.films.on_demand import NO_CAMERA, CamerasOnDemand
 from components.films.timelapse_page import NAME, TimelapsePage
 from components.runtime.worker import Worker
 from tests.unit.cameras.support import OldCameras, Room, cameras, webcam
-from tests.unit.films.test_timelapse import FakeFiles
 from tests.unit.fakes import settle
+from tests.unit.films.test_timelapse import FakeFiles
 
 
 class Page:
