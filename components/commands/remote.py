@@ -25,7 +25,7 @@ from typing import (
     Tuple,
 )
 
-from ..runtime.messages import say
+from ..runtime.messages import in_language, say
 from ..settings.model import Settings
 from ..store.ledger import Entry, Row
 from ..store.life import FINAL, State
@@ -383,16 +383,20 @@ class Commands:
         )
 
     async def _finish(self, command: Command, state: State, message: str) -> None:
-        message, now = message[:MAX_MESSAGE], self._hub_now()
+        message, now = self._in_words(message), self._hub_now()
         if command.key:
             self._tell(command, await self._ledger.finish(command.key, state, message, now))
         else:  # the disk did not take it
             entry = _entry(command, self._boot, sent=False)
             self._tell(command, self._ledger.tell(entry, state, message, now))
 
+    def _in_words(self, message: str) -> str:
+        """In the operator's language, and short enough to be kept."""
+        return in_language(message, self._notices.language)[:MAX_MESSAGE]
+
     async def _still_running(self, command: Command, message: str) -> None:
         try:
-            result = await self._ledger.running(command.key, message[:MAX_MESSAGE])
+            result = await self._ledger.running(command.key, self._in_words(message))
         except StoreUnavailable:
             return  # its end will be told
         self._tell(command, result)
