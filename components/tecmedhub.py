@@ -15,6 +15,7 @@ from typing import Any, Awaitable, Dict, Optional
 
 from .commands import Command, Commands, Deeds, Inbox, PrintRequest, Receipts, Tools
 from .commands.bed import Bed
+from .commands.offers import Offers
 from .files.cleanup import Cleanup
 from .files.gcode_root import GcodeStore, LoadedFile
 from .files.inventory import Inventory
@@ -299,6 +300,7 @@ class TecMedHub:
 
     def _build_status(self) -> None:
         """What the hub is told, what is counted, and what the operator sees of it."""
+        self.offers = Offers()
         self.statistics = Statistics(self.folder, self.worker, self.notices, self.clock, VERSION)
         self.chronicle = Chronicle(self.journal, self.clock)
         self.hub_name = HubName(self.live, self.flags, socket.gethostname())
@@ -504,7 +506,8 @@ class TecMedHub:
         extras.update(self.timelapse.status_fields())
         extras["download"] = self.transfers.progress
         extras["job_queue"] = self.job_queue.as_dict()
-        extras["client"] = self.statistics.as_dict()
+        offers = self.offers.of(snapshot, self.live.now)
+        extras["client"] = {**self.statistics.as_dict(), "actions": offers}
         return build_body(
             Report(
                 settings=self.live.now,

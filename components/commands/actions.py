@@ -7,10 +7,11 @@ action does is told in `orders`, what may disturb a job in `danger`.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Dict, Tuple
+from typing import Dict, Mapping, Optional, Tuple
 
 from ..runtime.records import NamedTuple
 from ..settings.model import RemoteControl
+from ..settings.operator import OperatorAction
 
 
 class Lane(str, Enum):
@@ -40,6 +41,7 @@ class Action(NamedTuple):
     needs_klippy: bool = True
     level: RemoteControl = RemoteControl.FULL  # the least `remote_control` that allows it
     numbers: Tuple[Parameter, ...] = ()
+    seconds: Optional[float] = None  # an age limit of its own
     main: str = ""  # the parameter that generation 2 writes behind a colon: SET_SPEED:120
 
 
@@ -67,6 +69,18 @@ _ALL = (
     Action("fan_off", Lane.GCODE, "gcode"),
     Action("gcode", Lane.GCODE, "gcode", main="gcode"),
     Action("macro", Lane.GCODE, "gcode", main="macro_name"),
+    Action("move", Lane.GCODE, "gcode"),
+    Action("extrude", Lane.GCODE, "gcode", main="length"),
+    Action("retract", Lane.GCODE, "gcode", main="length"),
+    Action("set_pin", Lane.GCODE, "gcode"),
+    Action("led", Lane.GCODE, "gcode"),
+    Action("z_offset", Lane.GCODE, "gcode", main="step"),
+    Action("exclude_object", Lane.GCODE, "gcode", main="object"),
+    Action("power", Lane.CONTROL, "control", False),
+    Action("queue_start", Lane.CONTROL, "print", False, _JOB),
+    Action("queue_pause", Lane.CONTROL, "control", False, _JOB),
+    Action("queue_clear", Lane.CONTROL, "control", False, _JOB),
+    Action("queue_remove", Lane.CONTROL, "control", False, _JOB, main="job"),
     Action("firmware_restart", Lane.GCODE, "control", False),
     Action("print", Lane.PRINT, "print", level=_JOB, main="file"),
     Action("print_local", Lane.PRINT, "print", level=_JOB, main="file"),
@@ -76,5 +90,17 @@ _ALL = (
     Action("shutdown", Lane.MACHINE, "control", False),
 )
 ACTIONS: Dict[str, Action] = {action.name: action for action in _ALL}
+Own = Mapping[str, OperatorAction]
+
+
+def find_action(name: str, own: Own) -> Optional[Action]:
+    """The plugin's action of that name, or the operator's."""
+    known = ACTIONS.get(name)
+    mine = own.get(name) if known is None else None
+    if mine is None:
+        return known
+    return Action(name, Lane(mine.lane), "gcode", seconds=mine.expiry)
+
+
 EMERGENCY_STOP = "emergency_stop"
 PRINTS = ("print", "print_local")

@@ -6,54 +6,25 @@ written: a value out of range is refused, never clamped.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..printer.klippy import JobQueue
 from ..printer.snapshot import Heater, Job, Snapshot
 from ..runtime.loose import as_float, as_text
-from ..runtime.records import NamedTuple
 from ..settings.model import Security
 from . import gcode
 from .actions import ACTIONS, FAN, FLOW, SPEED, Lane, Parameter
 from .danger import target_of
+from .further import BUILDERS, set_named_fan
 from .gcode import Refused
+from .order import Failed, Order, number, read_number
 from .wire import Command
 
 FAN_MAX = 255.0
 CLOSE = 0.02  # of a fan's full speed; Klipper may round and scale it (max_power)
-CONFIRM_WITHIN = 30.0  # seconds after Klippy's answer until the state must show it
 RESTART_WITHIN = 120.0  # seconds that a restarting Klippy may be away
 MACHINE_WITHIN = 120.0  # seconds until a computer that accepted a reboot must have gone
 BEGUN_FOR = 1.0  # seconds that a print must go on to have begun
-
-Predicate = Callable[[Snapshot], bool]
-
-
-class Failed(Exception):
-    """It was tried, and will not happen any more: a sentence for people."""
-
-
-class Order(NamedTuple):
-    """One thing to do, and the state that shows its success."""
-
-    verb: str  # of `Printer`, with `arguments`; "hook" is another room's; "" is nothing to send
-    arguments: Tuple[Any, ...] = ()
-    # The result's message, of the state that was reached; raises `Failed` if that is no success.
-    done: Callable[[Snapshot], str] = lambda now: ""
-    reached: Predicate = lambda now: True
-    good_enough: Predicate = lambda now: False  # after a while
-    missed: Callable[[Snapshot], str] = lambda now: ""  # what Klippy reports instead
-    told: Callable[[Any], str] = as_text  # of what the verb returned: the message, if it has one
-    within: float = CONFIRM_WITHIN
-    settle: float = 0.0  # seconds after which `done` is asked
-    dangers: Tuple[Tuple[str, str], ...] = ()  # (what, why it would disturb a job)
-    prints: bool = False  # it may start a print
-    alone: bool = False  # it must not wait in Klippy's queue behind somebody else's script
-    strikes: bool = False  # no print that was asked before it begins after it
-
-    @property
-    def script(self) -> str:
-        return str(self.arguments[0]) if self.verb == "gcode" else ""
 
 
 def order_for(command: Command, snapshot: Snapshot, security: Security, path: str) -> Order:
@@ -64,22 +35,6 @@ def order_for(command: Command, snapshot: Snapshot, security: Security, path: st
         return _print(path, snapshot)
     builder = _BUILDERS.get(command.action)
     return Order("hook") if builder is None else builder(command, snapshot, security)
-
-
-def read_number(params: Mapping[str, Any], wanted: Parameter) -> float:
-    """A parameter within its bounds; raises `Refused`."""
-    bounds = f"{_number(wanted.low)} to {_number(wanted.high)}{_unit(wanted.unit)}"
-    given = params.get(wanted.name)
-    if given is None or given == "":
-        raise Refused(f"The parameter {wanted.name} is missing: give a number from {bounds}.")
-    value = as_float(given)
-    if value is None:
-        raise Refused(f"The parameter {wanted.name} is no number: give one from {bounds}.")
-    if not wanted.low <= value <= wanted.high:
-        raise Refused(
-            f"{wanted.name} {_number(value)} is out of range: give a number from {bounds}."
-        )
-    return value
 
 
 def _home(command: Command, snapshot: Snapshot, security: Security) -> Order:
@@ -97,24 +52,33 @@ def _home(command: Command, snapshot: Snapshot, security: Security) -> Order:
 
 
 def _heat(command: Command, snapshot: Snapshot, security: Security) -> Order:
+    """`hotend_temp` (of `tool`, or of the active one), `bed_temp`, and `temp` of any `heater`."""
     asked: List[Tuple[Heater, float]] = []
+    tool = command.params.get("tool")
+    hotend = snapshot.extruder
+    if tool not in (None, ""):
+        number_ = int(read_number(command.params, Parameter("tool", 0, 99, "")))
+        hotend = snapshot.heaters.get(f"extruder{number_ or ''}")
     named = (
-        ("hotend_temp", snapshot.extruder, "hotend"),
+        ("hotend_temp", hotend, "hotend"),
         ("bed_temp", snapshot.bed, "heated bed"),
+        ("temp", _heater_named(command, snapshot), "heater of that name"),
     )
     for name, heater, what in named:
         given = command.params.get(name)
         if given is None or given == "":
             continue
+        if heater is None and as_float(given) == 0 and name != "temp":
+            continue  # what is not there is cold already
         if heater is None:
             raise Refused(f"This printer has no {what}: leave {name} out.")
         asked.append((heater, _temperature(heater, name, given)))
     if not asked:
-        raise Refused("heat names no heater: give hotend_temp, bed_temp or both.")
+        raise Refused("heat names no heater: give hotend_temp, bed_temp, or heater and temp.")
     targets = {heater.name: value for heater, value in asked}
-    told = ", ".join(f"{name} {_number(value)} °C" for name, value in targets.items())
+    told = ", ".join(f"{name} {number(value)} °C" for name, value in targets.items())
     lines = [
-        f"SET_HEATER_TEMPERATURE HEATER={name.split(' ')[-1]} TARGET={_number(value)}"
+        f"SET_HEATER_TEMPERATURE HEATER={_heater_word(name, snapshot)} TARGET={number(value)}"
         for name, value in targets.items()
     ]
     return Order(
@@ -124,6 +88,21 @@ def _heat(command: Command, snapshot: Snapshot, security: Security) -> Order:
         done=lambda now: told,
         missed=lambda now: "Klippy reports the targets " + _targets(now, targets),
     )
+
+
+def _heater_named(command: Command, snapshot: Snapshot) -> Optional[Heater]:
+    """The heater that the command names in full or by its last word, whatever the case."""
+    named = as_text(command.params.get("heater")).strip().lower()
+    for name, heater in snapshot.heaters.items():
+        if named and named in (name.lower(), name.lower().split(" ")[-1]):
+            return heater
+    return None
+
+
+def _heater_word(name: str, snapshot: Snapshot) -> str:
+    """As SET_HEATER_TEMPERATURE calls it: an extruder may share another's heater."""
+    shared = as_text(snapshot.machine.settings.get(name.lower(), {}).get("shared_heater"))
+    return shared or name.rsplit(" ", maxsplit=1)[-1]
 
 
 def _cool_down(command: Command, snapshot: Snapshot, security: Security) -> Order:
@@ -140,10 +119,10 @@ def _set_speed(command: Command, snapshot: Snapshot, security: Security) -> Orde
     value = read_number(command.params, ACTIONS["set_speed"].numbers[0])
     return Order(
         "gcode",
-        (f"M220 S{_number(value)}",),
+        (f"M220 S{number(value)}",),
         reached=lambda now: abs(now.speed_factor * 100 - value) < 0.1,
-        done=lambda now: f"speed {_number(value)} %",
-        missed=lambda now: f"Klippy reports a speed of {_number(now.speed_factor * 100)} %",
+        done=lambda now: f"speed {number(value)} %",
+        missed=lambda now: f"Klippy reports a speed of {number(now.speed_factor * 100)} %",
     )
 
 
@@ -151,10 +130,10 @@ def _set_flow(command: Command, snapshot: Snapshot, security: Security) -> Order
     value = read_number(command.params, ACTIONS["set_flow"].numbers[0])
     return Order(
         "gcode",
-        (f"M221 S{_number(value)}",),
+        (f"M221 S{number(value)}",),
         reached=lambda now: abs(now.extrude_factor * 100 - value) < 0.1,
-        done=lambda now: f"flow {_number(value)} %",
-        missed=lambda now: f"Klippy reports a flow of {_number(now.extrude_factor * 100)} %",
+        done=lambda now: f"flow {number(value)} %",
+        missed=lambda now: f"Klippy reports a flow of {number(now.extrude_factor * 100)} %",
     )
 
 
@@ -163,7 +142,10 @@ def _toggle_fan(command: Command, snapshot: Snapshot, security: Security) -> Ord
 
 
 def _set_fan(command: Command, snapshot: Snapshot, security: Security) -> Order:
-    return _fan(read_number(command.params, ACTIONS["set_fan"].numbers[0]), snapshot)
+    value = read_number(command.params, ACTIONS["set_fan"].numbers[0])
+    if command.params.get("fan") not in (None, ""):
+        return set_named_fan(as_text(command.params["fan"]), value / FAN_MAX, snapshot)
+    return _fan(value, snapshot)
 
 
 def _fan_off(command: Command, snapshot: Snapshot, security: Security) -> Order:
@@ -172,15 +154,21 @@ def _fan_off(command: Command, snapshot: Snapshot, security: Security) -> Order:
 
 def _fan(value: float, snapshot: Snapshot) -> Order:
     if snapshot.fan_speed is None:
-        raise Refused("This printer has no part fan ([fan] in printer.cfg).")
+        raise Refused(
+            "This printer has no part fan: neither [fan] in printer.cfg nor an M106 that leads to"
+            " one (printer.part_fan can name it)."
+        )
     wanted = value / FAN_MAX
+    part, known = snapshot.machine.part_fan, snapshot.machine.objects
+    if part.names and not (part.by_macro or part.tools or "fan" in known or not known):
+        return set_named_fan(part.names[0], wanted, snapshot)
     return Order(
         "gcode",
-        (f"M106 S{_number(value)}" if value > 0 else "M107",),
+        (f"M106 S{number(value)}" if value > 0 else part.off,),
         reached=lambda now: abs((now.fan_speed or 0.0) - wanted) < (CLOSE if value > 0 else 1e-6),
-        done=lambda now: f"fan {_number(round(wanted * 100, 1))} %",
+        done=lambda now: f"fan {number(round(wanted * 100, 1))} %",
         missed=lambda now: (
-            f"Klippy reports the fan at {_number(round((now.fan_speed or 0) * 100, 1))} %"
+            f"Klippy reports the fan at {number(round((now.fan_speed or 0) * 100, 1))} %"
         ),
         good_enough=lambda now: value > 0 and (now.fan_speed or 0.0) > 0,  # max_power scales it
     )
@@ -426,6 +414,7 @@ _BUILDERS: Dict[str, Callable[[Command, Snapshot, Security], Order]] = {
     "firmware_restart": _firmware_restart,
     "reboot": _machine,
     "shutdown": _machine,
+    **BUILDERS,
 }
 
 
@@ -437,13 +426,5 @@ def _has_target(snapshot: Snapshot, name: str, value: float) -> bool:
 def _targets(snapshot: Snapshot, names: Mapping[str, Any]) -> str:
     found = [snapshot.heaters[name] for name in names if name in snapshot.heaters]
     return (
-        ", ".join(f"{heater.name} {_number(heater.target or 0.0)} °C" for heater in found) or "none"
+        ", ".join(f"{heater.name} {number(heater.target or 0.0)} °C" for heater in found) or "none"
     )
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}".rstrip("0").rstrip(".")
-
-
-def _unit(unit: str) -> str:
-    return f" {unit}" if unit else ""

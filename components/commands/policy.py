@@ -19,11 +19,13 @@ from ..runtime.loose import as_float, printable
 from ..runtime.messages import say
 from ..runtime.records import NamedTuple
 from ..settings.model import Expiry, RemoteControl, Security
+from ..settings.operator import OperatorAction
 from . import orders
-from .actions import ACTIONS, PRINTS, Action, Lane
+from .actions import ACTIONS, PRINTS, Action, Lane, Own, find_action
 from .danger import effect_of
 from .gcode import Refused
-from .orders import Order
+from .order import Order, read_number
+from .own import own_order
 from .wire import Command, print_request
 
 # From least to most that the hub may do; an action needs its own level or one further right.
@@ -34,6 +36,8 @@ MAX_NAME = (
 CLOCKS_APART = 60.0  # seconds by which a clock may be wrong before an age says nothing
 
 _CARD_AT_WORK = ("virtual_sdcard", "is_active")  # it is, a moment before print_stats says so
+
+NONE_OWN: Own = {}
 
 Rule = Callable[[Command, Action, "Situation"], str]
 
@@ -60,6 +64,7 @@ class Situation(NamedTuple):
     coming: Tuple[Coming, ...] = ()
     queue: JobQueue = JobQueue()
     heat_preset: str = ""  # °C: "200/60"
+    own: Mapping[str, OperatorAction] = {}  # the operator's own actions
 
     def disturbed_by(self, what: str) -> str:
         """What a dangerous command would do harm to, as the beginning of a sentence; "" while the
@@ -91,14 +96,18 @@ def judge(command: Command, situation: Situation, path: str = "") -> Order:
         return orders.queued(path, start=not snapshot.busy and situation.queue.state == "ready")
     if action.name == "heat" and not command.params:
         command = command._replace(params=_preset(situation))
-    order = orders.order_for(command, snapshot, security, path)
-    if action.lane is Lane.GCODE and order.script:
+    mine = situation.own.get(action.name) if action.name not in ACTIONS else None
+    if mine is not None:
+        order = own_order(mine, command, snapshot)
+    else:
+        order = orders.order_for(command, snapshot, security, path)
+    if order.script and (action.lane is Lane.GCODE or mine is not None):
         effect = effect_of(order.script, snapshot)
         if effect.for_people:
             raise Refused(f"{effect.for_people} is for people at the printer, not for the hub.")
         if effect.prints and security.require_clear_bed and situation.bed_needs_clearing:
             raise Refused(_BED)
-        order = order._replace(dangers=effect.dangers)
+        order = order._replace(dangers=(*order.dangers, *effect.dangers))
     return _weigh(command, order, situation)
 
 
@@ -148,16 +157,18 @@ def _weigh(command: Command, order: Order, situation: Situation) -> Order:
     return order._replace(alone=alone)
 
 
-def expiry(command: Command, limits: Expiry, now: float, recovered: bool = False) -> str:
+def expiry(
+    command: Command, limits: Expiry, now: float, recovered: bool = False, own: Own = NONE_OWN
+) -> str:
     """Why it is too old to run at `now` (unix seconds, the hub's clock); "" if it is not.
 
     One of a former run that seems to come from the future was written down by another clock than
     today's: how old it is, nobody can tell.
     """
-    action = ACTIONS.get(command.action)
+    action = find_action(command.action, own)
     if action is None:
         return ""
-    limit: float = getattr(limits, action.expiry)
+    limit = getattr(limits, action.expiry) if action.seconds is None else action.seconds
     age = command.age(now)
     if limit > 0 and recovered and command.received_at > now + CLOCKS_APART:
         return (
@@ -176,7 +187,7 @@ def expiry(command: Command, limits: Expiry, now: float, recovered: bool = False
 def _apply(command: Command, situation: Situation, rules: Tuple[Rule, ...]) -> Action:
     if command.problem:
         raise Refused(command.problem)
-    action = ACTIONS.get(command.action)
+    action = find_action(command.action, situation.own)
     if action is None:
         shown = printable(command.action, 40)
         raise Refused(
@@ -225,9 +236,7 @@ def _not_denied(command: Command, action: Action, now: Situation) -> str:
 
 
 def _numbers(command: Command, action: Action, now: Situation) -> str:
-    return _reason(
-        lambda: [orders.read_number(command.params, wanted) for wanted in action.numbers]
-    )
+    return _reason(lambda: [read_number(command.params, wanted) for wanted in action.numbers])
 
 
 def _file_named(command: Command, action: Action, now: Situation) -> str:
@@ -291,6 +300,8 @@ def _printer_free(command: Command, action: Action, now: Situation) -> str:
 
 
 def _bed_clear(command: Command, action: Action, now: Situation) -> str:
+    if action.name == "queue_start" and now.security.require_clear_bed and now.bed_needs_clearing:
+        return _BED
     if action.name not in PRINTS or not now.security.require_clear_bed:
         return ""
     if _is_queued(command, now):

@@ -31,6 +31,7 @@ from ..store.ledger import Entry, Row
 from ..store.life import FINAL, State
 from ..store.sqlite_file import StoreUnavailable
 from . import policy
+from .actions import find_action
 from .emergency import EmergencyStop
 from .gcode import Refused
 from .halt import Halts
@@ -74,7 +75,7 @@ class Commands:
         self._hub_now = tools.hub_now
         self._hub_time_known = tools.hub_time_known
         self._boot_id = boot_id or tools.clock.boot
-        self._lanes = Lanes(tools.clock)
+        self._lanes = Lanes(tools.clock, lambda name: find_action(name, tools.live.now.actions))
         self._halts = Halts(self._lanes)
         self._emergency = EmergencyStop(tools, self._halts)
         self._bed = tools.bed
@@ -380,6 +381,7 @@ class Commands:
             bed_needs_clearing=self._bed.needs_clearing,
             queue=self._printer.job_queue,
             heat_preset=self._live.now.commands.heat_preset,
+            own=self._live.now.actions,
         )
 
     async def _finish(self, command: Command, state: State, message: str) -> None:

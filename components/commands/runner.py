@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Awaitable, Callable, List, Tuple, Type
 
+from ..printer.console import complaint, unknown_words
 from ..printer.klippy import KlippyEnded, PrinterError
 from ..printer.snapshot import KlippyState, Snapshot
 from ..runtime.loose import as_text
@@ -19,22 +20,24 @@ from ..store.life import State
 from ..store.sqlite_file import StoreUnavailable
 from . import policy
 from .actions import PRINTS, Lane
-from .gcode import Refused
+from .gcode import Refused, read_line
 from .halt import Halts
 from .lanes import PRINTS_WAIT_FOR, Job, Lanes
-from .orders import Failed, Order
+from .order import Failed, Order
 from .policy import NotYet, Situation
 from .tools import Deeds, Tools
 from .wire import Command, print_request
 
 TOLD_AFTER = 30.0  # seconds after the hand-over until a command that is not over is told as running
 EXACT_WITHIN = 5.0  # seconds after Klippy's answer until a nearly right state counts
+CONSOLE_TURNS = 6  # of the event loop, until Moonraker has handed on a line that came before
 LAST_WORDS = 2.0  # seconds Klippy has after a halt to say itself why it gave up
 LONG = 1.0  # seconds: a script that ran longer may have been ended by a shutdown without an error
 SETTLE = 0.5  # seconds until such a shutdown has shown in the state
 KLIPPY_GRACE = 15.0  # seconds after our start, or Klippy's, that a command waits for Klippy
 BARRIER = 30.0  # seconds a reboot waits for the G-code before it
 LOOK_EVERY = 0.5  # seconds between looks whether a command that waits may go
+JOB_VERBS = ("pause", "resume", "cancel")
 UNWRITTEN = (
     "The printer's computer cannot store this command (see its warning about the disk), so it was"
     " not run. Send it again when that is mended."
@@ -274,7 +277,8 @@ class Runner:
 
     def _check_age(self, job: Job) -> None:
         now = self._tools.hub_now() - job.fetched_for
-        expired = policy.expiry(job.command, self._tools.live.now.expiry, now, job.recovered)
+        settings = self._tools.live.now
+        expired = policy.expiry(job.command, settings.expiry, now, job.recovered, settings.actions)
         if expired:
             why = f" It waited because {job.waited}." if job.waited else ""
             raise Ended(State.EXPIRED, expired + why)
@@ -329,7 +333,9 @@ class Runner:
         try:
             answer = await self._answer(job, sending)
             assert job.order is not None
-            return await self._confirmed(job, job.order, answer)
+            said = await self._said(job, job.order)
+            message = await self._confirmed(job, job.order, answer)
+            return f"{message} (Klippy: {said})".strip() if said else message
         finally:
             self._halts.restart_over(job)
             for task in (sending, telling):
@@ -371,6 +377,22 @@ class Runner:
         except PrinterError:
             self._check_alive(job)  # says more than Klippy's words about its own shutdown
             raise
+
+    async def _said(self, job: Job, order: Order) -> str:
+        """What Klipper's console complained of while this ran; raises `Failed` where it did not
+        even know the command, or where what was asked has had no effect: no use to wait then.
+        """
+        if not order.script and order.verb not in JOB_VERBS:
+            return ""
+        for _ in range(CONSOLE_TURNS):
+            await asyncio.sleep(0)
+        lines = self._printer.console.since(job.handed or 0.0)
+        said = complaint(lines)
+        known = {line.word for line in map(read_line, order.script.split("\n"))}
+        unknown = sorted(known.intersection(unknown_words(lines)))
+        if unknown or (said and not order.reached(self._printer.snapshot)):
+            raise Failed(f'Klippy: "{said}"')
+        return said
 
     async def _confirmed(self, job: Job, order: Order, answer: Any) -> str:
         """See the printer show it; the message of its success."""

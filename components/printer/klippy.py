@@ -150,8 +150,9 @@ class Printer:
         self._changed(news=True)
 
     def _on_settings(self, old: Settings, new: Settings) -> None:
-        if old.printer != new.printer and self._objects:
-            self._subscription.begin()  # what its fan is, is read there
+        same = (old.printer, old.actions) == (new.printer, new.actions)
+        if self._objects and not same:
+            self._subscription.begin()  # what its fan is, and what confirms actions, is read there
 
     # What the subscription tells
 
@@ -371,6 +372,14 @@ class Printer:
         """Run a script; returns when Klippy has finished it, however long that takes."""
         await self._ask("run_gcode", script)
 
+    async def save_config(self, script: str) -> None:
+        """Run a script, then keep what it changed in printer.cfg, for which Klippy restarts."""
+        await self.gcode(script)
+        try:
+            await self.gcode("SAVE_CONFIG")
+        except KlippyEnded:
+            pass  # it restarts: that is how it answers
+
     async def emergency_stop(self) -> None:
         """Stop at once, past every queue, through Klippy's own endpoint (never M112, which would
         wait its turn).
@@ -431,6 +440,48 @@ class Printer:
             raise PrinterError(str(error)) from None
         if state != "off":
             raise PrinterError(f"[power {name}] is {state}")
+
+    async def power(self, name: str, on: bool) -> str:
+        """Switch a device of Moonraker's [power]; never off, in a job, what feeds this printer."""
+        power = self._server.lookup_component("power", None)
+        device = getattr(power, "devices", {}).get(name)
+        if device is None:
+            known = ", ".join(self.power_devices) or "none"
+            raise PrinterError(f"Moonraker has no [power {name}]: it has {known}.")
+        services = [str(one).lower() for one in getattr(device, "bound_services", ())]
+        own = name.lower() == "printer" or any(one.startswith("klipper") for one in services)
+        if not on and own and self.snapshot.busy:
+            raise PrinterError(f"[power {name}] feeds the printer, and a job is not over.")
+        wanted = "on" if on else "off"
+        try:
+            state = await device.process_request(wanted)
+        except self._server.error as error:
+            raise PrinterError(str(error)) from None
+        if state != wanted:
+            raise PrinterError(f"[power {name}] is {state}")
+        return f"{name} is {state}"
+
+    async def queue(self, verb: str, job: str = "") -> str:
+        """`start`, `pause`, `clear` Moonraker's job queue, or `remove` a job of it (its id or its
+        file); what it is then."""
+        queue = self._server.lookup_component("job_queue")
+        waiting = dict(getattr(queue, "queued_jobs", {}))
+        try:
+            if verb == "start":
+                await queue.start_queue()
+            elif verb == "pause":
+                await queue.pause_queue()
+            elif verb == "clear":
+                await queue.delete_job([], all=True)
+            else:
+                ids = [id_ for id_, one in waiting.items() if job in (id_, str(one))]
+                if not ids:
+                    raise PrinterError(f"{job} is not in the job queue")
+                await queue.delete_job(ids[:1])
+        except self._server.error as error:
+            raise PrinterError(str(error)) from None
+        now = self.job_queue
+        return f"the job queue is {now.state}, {now.waiting} jobs wait"
 
     async def machine(self, action: str) -> None:
         """`reboot` or `shutdown` of the computer, which refuses where it cannot (containers)."""

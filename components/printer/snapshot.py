@@ -21,7 +21,7 @@ from .progress import Course, FileFacts
 HEATING_BELOW = 3.0  # °C under its target at which a heater counts as heating
 
 FANS = ("fan", "fan_generic", "heater_fan", "controller_fan", "temperature_fan", "multi_fan")
-PINS = ("output_pin", "pwm_tool")
+PINS = ("output_pin", "pwm_tool", "servo")
 FILAMENT_SENSORS = ("filament_switch_sensor", "filament_motion_sensor")
 
 Objects = Mapping[str, Mapping[str, Any]]
@@ -35,8 +35,11 @@ SUBSCRIPTION: Dict[str, Tuple[str, ...]] = {
     "print_stats": ALL,
     "virtual_sdcard": ALL,
     "display_status": ALL,
-    "gcode_move": ("speed_factor", "extrude_factor", "gcode_position"),
-    "toolhead": ("extruder", "homed_axes", "estimated_print_time"),
+    "gcode_move": (
+        *("speed_factor", "extrude_factor", "gcode_position"),
+        *("position", "homing_origin"),
+    ),
+    "toolhead": ("extruder", "homed_axes", "estimated_print_time", "axis_minimum", "axis_maximum"),
     "pause_resume": ALL,
     "manual_probe": ("is_active",),
     "bed_screws": ("is_active",),
@@ -51,6 +54,13 @@ SUBSCRIPTION: Dict[str, Tuple[str, ...]] = {
     "multi_fan": ("speed",),
     "output_pin": ("value",),
     "pwm_tool": ("value",),
+    "servo": ("value",),
+    "neopixel": ("color_data",),
+    "dotstar": ("color_data",),
+    "led": ("color_data",),
+    "pca9533": ("color_data",),
+    "pca9632": ("color_data",),
+    "exclude_object": ("objects", "excluded_objects", "current_object"),
     "toolchanger": ("tool",),
     "tool": ("fan",),
     "temperature_sensor": ALL,
@@ -106,6 +116,7 @@ class Snapshot(NamedTuple):
     active_extruder: str = "extruder"
     fan_speed: Optional[float] = None  # what M106 sets, 0 to 1; None where there is nothing
     fans: Mapping[str, float] = {}
+    pins: Mapping[str, float] = {}  # outputs that G-code can set, 0 to 1
     sensors: Mapping[str, float] = {}
     filament_sensors: Mapping[str, bool] = {}
     speed_factor: float = 1.0
@@ -196,6 +207,7 @@ def read_snapshot(
     """
     heaters: Dict[str, Heater] = {}
     fans: Dict[str, float] = {}
+    pins: Dict[str, float] = {}
     sensors: Dict[str, float] = {}
     filament: Dict[str, bool] = {}
     for name, status in objects.items():
@@ -214,10 +226,11 @@ def read_snapshot(
             speed = as_float(status.get("speed"))
             if speed is not None:
                 fans[name] = speed
-        elif kind in PINS and (is_fan_pin(name) or name in machine.part_fan.names):
+        elif kind in PINS:
             value = as_float(status.get("value"))
+            is_fan = is_fan_pin(name) or name in machine.part_fan.names
             if value is not None:
-                fans[name] = value
+                (fans if is_fan else pins)[name] = value
         elif kind in FILAMENT_SENSORS and status.get("enabled", True):
             filament[name] = as_bool(status.get("filament_detected"))
         if name in machine.sensors or kind in ("temperature_sensor", "temperature_fan"):
@@ -235,6 +248,7 @@ def read_snapshot(
         active_extruder=as_text(toolhead.get("extruder")) or "extruder",
         fan_speed=part_speed(machine.part_fan, objects),
         fans=fans,
+        pins=pins,
         sensors=sensors,
         filament_sensors=filament,
         speed_factor=as_float(move.get("speed_factor"), 1.0) or 0.0,

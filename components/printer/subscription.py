@@ -131,6 +131,9 @@ class Subscription:
         )
         machine = read_machine(available, as_dict(asked), self._live.now.printer.part_fan)
         wanted = subscription(available, machine)
+        for action in self._live.now.actions.values():
+            if action.confirmation is not None and action.confirmation.object in available:
+                wanted[action.confirmation.object] = None
         if generation != self._generation:
             return
         self._wanted = wanted

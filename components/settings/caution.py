@@ -35,6 +35,8 @@ GUARDED: Dict[str, Wider] = {
     "security.rate_limit_seconds": lambda new, old: bool(new < old),
     "security.allowed_gcode_patterns": _patterns,
     "security.allowed_macros": _patterns,
+    "security.allowed_pins": _patterns,
+    "security.allowed_power_devices": _patterns,
     "security.denied_actions": lambda new, old: not set(old) <= set(new),
     "security.require_clear_bed": _ranked(True, False),
     "file_management.auto_cleanup": _ranked(False, True),

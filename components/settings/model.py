@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..runtime.records import NamedTuple
+from .operator import OperatorAction
 
 
 class Origin(str, Enum):
@@ -114,6 +115,8 @@ class Security(NamedTuple):
     allowed_gcode_patterns: Tuple[str, ...] = ("G*", "M*", "T*")
     allowed_macros: Tuple[str, ...] = ("*",)
     remote_control: RemoteControl = RemoteControl.FULL
+    allowed_pins: Tuple[str, ...] = ()
+    allowed_power_devices: Tuple[str, ...] = ()
     denied_actions: Tuple[str, ...] = ()
     require_clear_bed: bool = False
     emergency_power_device: str = ""  # of Moonraker's [power]; "" is none
@@ -153,6 +156,7 @@ class Settings(NamedTuple):
     security: Security = Security()
     commands: CommandDefaults = CommandDefaults()
     expiry: Expiry = Expiry()
+    actions: Mapping[str, OperatorAction] = {}  # the operator's own
     printer: PrinterParts = PrinterParts()
     printer_data: PrinterData = PrinterData()
 

@@ -22,6 +22,8 @@ _ACTIONS = (
     *("emergency_stop", "pause", "resume", "cancel", "cancel_download"),
     *("home", "home_x", "home_y", "home_z", "heat", "cool_down", "set_speed", "set_flow"),
     *("toggle_fan", "set_fan", "fan_off", "gcode", "macro", "firmware_restart"),
+    *("move", "extrude", "retract", "set_pin", "led", "z_offset", "exclude_object", "power"),
+    *("queue_start", "queue_pause", "queue_clear", "queue_remove"),
     *("print", "print_local", "snapshot", "timelapse_now", "reboot", "shutdown"),
 )
 # Those that a hub of which nobody knows what it may do can still ask for.
@@ -332,6 +334,26 @@ _TABLE: Tuple[Option, ...] = (
         cautious=(),
     ),
     Option(
+        "security.allowed_pins",
+        Kind.PATTERNS,
+        "Pins and lights the hub may set (set_pin, led), as printer.cfg names them; * and ? stand "
+        "for any characters; empty: none.",
+        limit=60,
+        items=100,
+        example="light, caselight*",
+        cautious=(),
+    ),
+    Option(
+        "security.allowed_power_devices",
+        Kind.PATTERNS,
+        "Devices of Moonraker's [power] the hub may switch (power); * and ? stand for any "
+        "characters; empty: none.",
+        limit=60,
+        items=32,
+        example="lamp",
+        cautious=(),
+    ),
+    Option(
         "security.denied_actions",
         Kind.ACTIONS,
         "Actions always refused.",
@@ -383,6 +405,13 @@ _TABLE: Tuple[Option, ...] = (
         "The same for heating, homing, G-code and macros; 0: never too old.",
     ),
     _seconds("expiry.print", 0, 604800, "The same for starting a print; 0: never too old."),
+    # The operator's own actions
+    Option(
+        "actions",
+        Kind.OWN_ACTIONS,
+        "Actions of your own: a name, its G-code or macro, and the bounds of its parameters.",
+        choices=_ACTIONS,
+    ),
     # Its parts
     Option(
         "printer.part_fan",

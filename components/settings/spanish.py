@@ -124,6 +124,14 @@ OPTIONS: Dict[str, str] = {
     "security.allowed_macros": (
         "Macros que el hub puede llamar; * y ? valen por cualquier carácter; vacío: ninguna."
     ),
+    "security.allowed_pins": (
+        "Pines y luces que el hub puede cambiar (set_pin, led), como los llama printer.cfg; * y ? "
+        "valen por cualquier carácter; vacío: ninguno."
+    ),
+    "security.allowed_power_devices": (
+        "Dispositivos de [power] de Moonraker que el hub puede conmutar (power); * y ? valen por "
+        "cualquier carácter; vacío: ninguno."
+    ),
     "security.denied_actions": "Acciones que siempre se rechazan.",
     "security.require_clear_bed": (
         "Tras un trabajo, rechazar impresiones remotas hasta que alguien declare libre la cama."
@@ -144,6 +152,7 @@ OPTIONS: Dict[str, str] = {
     ),
     "expiry.gcode": ("Lo mismo para calentar, home, G-code y macros; 0: nunca caduca."),
     "expiry.print": "Lo mismo para empezar una impresión; 0: nunca caduca.",
+    "actions": ("Acciones propias: un nombre, su G-code o macro y los límites de sus parámetros."),
     "printer.part_fan": (
         "El ventilador que enfría la pieza, como lo llama printer.cfg; vacío: [fan], o lo que "
         "mueva M106."

@@ -18,6 +18,7 @@ from ..runtime.loose import printable
 from ..runtime.messages import say, sentence
 from ..runtime.records import NamedTuple
 from ..runtime.redaction import mask_url
+from .operator import Unreadable, read_actions
 
 MAX_URL = 2048  # what servers and proxies reliably take
 MAX_MAP_KEYS = 20
@@ -56,6 +57,7 @@ class Kind(str, Enum):
     ACTIONS = "list of actions"
     HOSTS = "list of hosts"
     MAP = "texts by name"
+    OWN_ACTIONS = "actions by name"
 
 
 LISTS = (Kind.TEXTS, Kind.URLS, Kind.PATTERNS, Kind.ACTIONS, Kind.HOSTS)
@@ -104,7 +106,16 @@ def read(option: Option, raw: Any) -> Reading:
         return _read_list(option, raw)
     if option.kind is Kind.MAP:
         return _read_map(option, raw)
+    if option.kind is Kind.OWN_ACTIONS:
+        return _read_own_actions(option, raw)
     return Reading(_SCALARS[option.kind](option, raw))
+
+
+def _read_own_actions(option: Option, raw: Any) -> Reading:
+    try:
+        return Reading(*read_actions(raw, option.choices))
+    except Unreadable as reason:
+        raise BadValue(str(reason)) from None
 
 
 _UNITS: Dict[str, str] = {
@@ -138,6 +149,7 @@ def allowed(option: Option) -> str:
 _ALLOWED: Dict[Kind, str] = {
     Kind.TEXT: sentence("one line of text, at most {limit} characters"),
     Kind.MAP: sentence("at most {most} names, each with a text or number"),
+    Kind.OWN_ACTIONS: sentence("an object: action names with what each does"),
     Kind.BOOLEAN: sentence("true or false"),
     Kind.TOKEN: sentence("1 to {limit} characters in one line"),
     Kind.URL: sentence(

@@ -244,6 +244,7 @@ def _further(r: Report) -> Dict[str, Any]:
         "print_flow": percent(now.extrude_factor),
         "heaters": _heaters(r),
         "fans": {name: percent(speed) for name, speed in now.fans.items()},
+        "pins": {name: round(value, 2) for name, value in now.pins.items()},
         "sensors": {name: _celsius(value) for name, value in now.sensors.items()},
         "filament_sensors": dict(now.filament_sensors),
         "position": [round(place, 2) for place in now.position],

@@ -9,6 +9,7 @@ from typing import Any, Awaitable, Callable
 
 from components.commands import Commands, Deeds, Tools
 from components.commands.bed import Bed
+from components.printer.console import Console
 from components.printer.history import History
 from components.printer.jobs import Jobs
 from components.printer.klippy import JobQueue, KlippyEnded, PrinterError
@@ -104,6 +105,7 @@ class FakePrinter:
         self.hung = False  # Klippy answers nothing
         self.meanwhile: Callable[[], Any] = lambda: None  # called while Klippy is looked at
         self.scripts_heard = 0
+        self.console = Console(clock)
         self.script_asked = False
         self.job_queue = JobQueue()
         self.off: list[str] = []  # power devices

@@ -156,6 +156,7 @@ def test_firmware_restart_of_a_stopped_printer_needs_no_confirmation() -> None:
                 "print_local",
                 "cancel_download",
                 "emergency_stop",
+                *("queue_start", "queue_pause", "queue_clear", "queue_remove"),
             },
         ),
         (RemoteControl.MONITOR, {"emergency_stop"}),

@@ -22,6 +22,8 @@ VALUES: dict[str, list[Any]] = {
     "security.rate_limit_seconds": [0, 0.5, 3, 30],
     "security.allowed_gcode_patterns": [[], ["G28"], ["G*", "M117"], ["*"]],
     "security.allowed_macros": [[], ["LOAD_*"], ["PARK", "LOAD_PLA"], ["*"]],
+    "security.allowed_pins": [[], ["light"], ["*"]],
+    "security.allowed_power_devices": [[], ["lamp"], ["lamp", "fume*"]],
     "security.denied_actions": [["reboot", "shutdown"], ["print"], []],
     "security.require_clear_bed": [True, False],
     "file_management.auto_cleanup": [True, False],

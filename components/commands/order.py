@@ -1,0 +1,66 @@
+"""One thing to do, and how one sees that it was done; the reader of numbers within bounds. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Tuple
+
+from ..printer.snapshot import Snapshot
+from ..runtime.loose import as_float, as_text
+from ..runtime.records import NamedTuple
+from .actions import Parameter
+from .gcode import Refused
+
+CONFIRM_WITHIN = 30.0  # seconds after Klippy's answer until the state must show it
+
+Predicate = Callable[[Snapshot], bool]
+
+
+class Failed(Exception):
+    """It was tried, and will not happen any more: a sentence for people."""
+
+
+class Order(NamedTuple):
+    """One thing to do, and the state that shows its success."""
+
+    verb: str  # of `Printer`, with `arguments`; "hook" is another room's; "" is nothing to send
+    arguments: Tuple[Any, ...] = ()
+    # The result's message, of the state that was reached; raises `Failed` if that is no success.
+    done: Callable[[Snapshot], str] = lambda now: ""
+    reached: Predicate = lambda now: True
+    good_enough: Predicate = lambda now: False  # after a while
+    missed: Callable[[Snapshot], str] = lambda now: ""  # what Klippy reports instead
+    told: Callable[[Any], str] = as_text  # of what the verb returned: the message, if it has one
+    within: float = CONFIRM_WITHIN
+    settle: float = 0.0  # seconds after which `done` is asked
+    dangers: Tuple[Tuple[str, str], ...] = ()  # (what, why it would disturb a job)
+    prints: bool = False  # it may start a print
+    alone: bool = False  # it must not wait in Klippy's queue behind somebody else's script
+    strikes: bool = False  # no print that was asked before it begins after it
+
+    @property
+    def script(self) -> str:
+        return str(self.arguments[0]) if self.verb == "gcode" else ""
+
+
+def read_number(params: Mapping[str, Any], wanted: Parameter) -> float:
+    """A parameter within its bounds; raises `Refused`."""
+    bounds = f"{number(wanted.low)} to {number(wanted.high)}{_unit(wanted.unit)}"
+    given = params.get(wanted.name)
+    if given is None or given == "":
+        raise Refused(f"The parameter {wanted.name} is missing: give a number from {bounds}.")
+    value = as_float(given)
+    if value is None:
+        raise Refused(f"The parameter {wanted.name} is no number: give one from {bounds}.")
+    if not wanted.low <= value <= wanted.high:
+        raise Refused(
+            f"{wanted.name} {number(value)} is out of range: give a number from {bounds}."
+        )
+    return value
+
+
+def number(value: float) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def _unit(unit: str) -> str:
+    return f" {unit}" if unit else ""

@@ -1,0 +1,239 @@
+"""The operator's own actions (`actions` in the JSON file): a name, what it sends, and its bounds.
+
+    "actions": {
+        "gripper_open": {
+            "gcode": "SET_SERVO SERVO=gripper ANGLE={angle}",
+            "parameters": {"angle": {"min": 0, "max": 90, "unit": "°", "default": 45}},
+            "confirmation": {"object": "servo gripper", "field": "value", "within": 10}
+        },
+        "purge": {"macro": "PURGE", "parameters": {"LENGTH": {"min": 1, "max": 50, "unit": "mm"}}}
+    }
+
+Read as strictly as every other option: what cannot be meant is refused with its reason, and the
+other actions stay in force.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from ..runtime.loose import printable
+from ..runtime.records import NamedTuple
+
+MAX_ACTIONS = 40
+MAX_PARAMETERS = 10
+MAX_GCODE = 2000  # characters
+MAX_LINES = 40
+MAX_TEXT = 100  # characters of a parameter's text
+MAX_CHOICES = 30
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+_MACRO = re.compile(r"[^\W\d][\w]{0,59}")
+_PLACE = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\}")
+_WORD = re.compile(r"[\w .+:/-]{1,60}")  # of a choice: nothing that could end a parameter
+_LANES = ("gcode", "control")
+_KEYS = frozenset(
+    ("gcode", "macro", "parameters", "lane", "danger", "expiry", "confirmation", "description")
+)
+
+
+class OperatorParameter(NamedTuple):
+    """`kind`: number | text | choice | boolean. `default` None: it must be given."""
+
+    name: str
+    kind: str = "number"
+    low: float = 0.0
+    high: float = 0.0
+    unit: str = ""
+    choices: Tuple[str, ...] = ()
+    longest: int = 0  # characters of a text
+    default: Any = None
+
+
+class Confirmation(NamedTuple):
+    """The state that shows its success: a field of one of Klipper's objects; `equals` None: it is
+    anything at all.
+    """
+
+    object: str
+    field: str
+    equals: Any = None
+    within: float = 30.0  # seconds
+
+
+class OperatorAction(NamedTuple):
+    name: str
+    gcode: str = ""  # with {parameter} places
+    macro: str = ""  # its parameters become the macro's
+    parameters: Tuple[OperatorParameter, ...] = ()
+    lane: str = "gcode"
+    danger: bool = True  # it wants confirm: true while a job owns the printer
+    expiry: Optional[float] = None  # seconds; None: as G-code
+    confirmation: Optional[Confirmation] = None
+    description: str = ""
+
+
+class Unreadable(ValueError):
+    """The text completes "… must be"/says what is wrong, for people."""
+
+
+def read_actions(
+    raw: Any, taken: Tuple[str, ...]
+) -> Tuple[Dict[str, OperatorAction], Tuple[str, ...]]:
+    """The actions that can be read, and a sentence for each that cannot. `taken`: names of the
+    plugin's own.
+    """
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw) if raw.strip() else {}
+        except ValueError:
+            raise Unreadable("an object: action names with what each does") from None
+    if not isinstance(raw, dict):
+        raise Unreadable("an object: action names with what each does")
+    found: Dict[str, OperatorAction] = {}
+    told: List[str] = []
+    for name, value in raw.items():
+        if name.startswith("_"):
+            continue  # a comment, as everywhere in the file
+        shown = printable(str(name), 40)
+        try:
+            if len(found) >= MAX_ACTIONS:
+                raise Unreadable(f"there are more than {MAX_ACTIONS}")
+            if not _NAME.fullmatch(name):
+                raise Unreadable("a name is lower-case letters, digits and _, 40 at most")
+            if name in taken:
+                raise Unreadable("the plugin has an action of that name")
+            found[name] = _read_action(name, value)
+        except Unreadable as reason:
+            told.append(f'"{shown}": {reason}')
+    return found, tuple(told)
+
+
+def _read_action(name: str, raw: Any) -> OperatorAction:
+    if not isinstance(raw, dict):
+        raise Unreadable("an action is an object with gcode or macro")
+    _known_keys(raw, _KEYS)
+    gcode, macro = raw.get("gcode", ""), raw.get("macro", "")
+    if not isinstance(gcode, str) or not isinstance(macro, str) or bool(gcode) == bool(macro):
+        raise Unreadable("it has either gcode or macro, as a text")
+    if macro and not _MACRO.fullmatch(macro):
+        raise Unreadable("macro is the name of a macro")
+    parameters = _read_parameters(raw.get("parameters", {}))
+    if gcode:
+        _check_template(gcode, {parameter.name for parameter in parameters})
+    lane = raw.get("lane", "gcode")
+    if lane not in _LANES:
+        raise Unreadable("lane is gcode, or control (past waiting G-code)")
+    danger = raw.get("danger", True)
+    if not isinstance(danger, bool):
+        raise Unreadable("danger is true or false")
+    expiry = raw.get("expiry")
+    description = raw.get("description", "")
+    if not isinstance(description, str) or len(description) > 200:
+        raise Unreadable("description is a text of at most 200 characters")
+    return OperatorAction(
+        name=name,
+        gcode=gcode.strip(),
+        macro=macro,
+        parameters=parameters,
+        lane=lane,
+        danger=danger,
+        expiry=None if expiry is None else _number(expiry, "expiry", 1, 86400),
+        confirmation=_read_confirmation(raw.get("confirmation")),
+        description=printable(description, 200),
+    )
+
+
+def _check_template(gcode: str, names: "set[str]") -> None:
+    if len(gcode) > MAX_GCODE or gcode.count("\n") >= MAX_LINES:
+        raise Unreadable(f"gcode has at most {MAX_LINES} lines and {MAX_GCODE} characters")
+    used = set(_PLACE.findall(gcode))
+    rest = _PLACE.sub("", gcode)
+    if "{" in rest or "}" in rest:
+        raise Unreadable("gcode has braces only around the name of a parameter")
+    if used - names:
+        raise Unreadable(f"gcode names the parameter {sorted(used - names)[0]}, which it lacks")
+    if names - used:
+        raise Unreadable(f"the parameter {sorted(names - used)[0]} stands nowhere in its gcode")
+
+
+def _read_parameters(raw: Any) -> Tuple[OperatorParameter, ...]:
+    if not isinstance(raw, dict) or len(raw) > MAX_PARAMETERS:
+        raise Unreadable(f"parameters is an object with at most {MAX_PARAMETERS} names")
+    return tuple(_read_parameter(name, value) for name, value in raw.items())
+
+
+def _read_parameter(name: str, raw: Any) -> OperatorParameter:
+    if not _PARAMETER.fullmatch(name):
+        raise Unreadable("a parameter's name is letters, digits and _")
+    if not isinstance(raw, dict):
+        raise Unreadable(f"the parameter {name} is an object such as min and max")
+    kind = raw.get("type", "choice" if "choices" in raw else "number")
+    default = raw.get("default")
+    if kind == "number":
+        _known_keys(raw, frozenset(("type", "min", "max", "unit", "default")))
+        low = _number(raw.get("min"), f"min of {name}", -1e6, 1e6)
+        high = _number(raw.get("max"), f"max of {name}", low, 1e6)
+        if default is not None:
+            default = _number(default, f"default of {name}", low, high)
+        unit = raw.get("unit", "")
+        if not isinstance(unit, str) or len(unit) > 10:
+            raise Unreadable(f"unit of {name} is a short text")
+        return OperatorParameter(name, kind, low, high, printable(unit, 10), default=default)
+    if kind == "choice":
+        _known_keys(raw, frozenset(("type", "choices", "default")))
+        choices = raw.get("choices")
+        if (
+            not isinstance(choices, list)
+            or not 1 <= len(choices) <= MAX_CHOICES
+            or not all(isinstance(one, str) and _WORD.fullmatch(one) for one in choices)
+        ):
+            raise Unreadable(f"choices of {name} is a list of plain words, {MAX_CHOICES} at most")
+        if default is not None and default not in choices:
+            raise Unreadable(f"default of {name} is one of its choices")
+        return OperatorParameter(name, kind, choices=tuple(choices), default=default)
+    if kind == "text":
+        _known_keys(raw, frozenset(("type", "max_length", "default")))
+        longest = int(_number(raw.get("max_length", 40), f"max_length of {name}", 1, MAX_TEXT))
+        if default is not None and not (
+            isinstance(default, str) and len(default) <= longest and _WORD.fullmatch(default)
+        ):
+            raise Unreadable(f"default of {name} is a plain text of at most {longest} characters")
+        return OperatorParameter(name, kind, longest=longest, default=default)
+    if kind == "boolean":
+        _known_keys(raw, frozenset(("type", "default")))
+        if default is not None and not isinstance(default, bool):
+            raise Unreadable(f"default of {name} is true or false")
+        return OperatorParameter(name, kind, default=default)
+    raise Unreadable(f"type of {name} is number, text, choice or boolean")
+
+
+def _read_confirmation(raw: Any) -> Optional[Confirmation]:
+    if raw is None:
+        return None
+    if not isinstance(raw, dict):
+        raise Unreadable("confirmation is an object with object, field and equals")
+    _known_keys(raw, frozenset(("object", "field", "equals", "within")))
+    name, field, equals = raw.get("object"), raw.get("field"), raw.get("equals")
+    if not isinstance(name, str) or not isinstance(field, str) or not name or not field:
+        raise Unreadable("confirmation names an object of Klipper's and its field")
+    if not isinstance(equals, (str, int, float, bool, type(None))):
+        raise Unreadable("equals of confirmation is a text, a number, true or false")
+    within = _number(raw.get("within", 30.0), "within of confirmation", 1, 600)
+    return Confirmation(name[:100], field[:100], equals, within)
+
+
+def _known_keys(raw: Mapping[str, Any], known: "frozenset[str]") -> None:
+    for name in raw:
+        if name not in known and not str(name).startswith("_"):
+            allowed = ", ".join(sorted(known))
+            raise Unreadable(f'"{printable(str(name), 40)}" is none of {allowed}')
+
+
+def _number(value: Any, name: str, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise Unreadable(f"{name} is a number from {low:g} to {high:g}")
+    return float(value)
