@@ -279,10 +279,16 @@ def dangerous_stack(**arguments: Any) -> Iterator[tuple[Stack, Hazards]]:
             yield stack, hazards
 
 
+def where_files_come(stack: Stack) -> list[Path]:
+    """The gcodes, and each folder that a download may be staged in."""
+    data = stack.moonraker.data_path
+    return [stack.gcodes, data / "tecmedhub" / "staging", data / ".tecmedhub"]
+
+
 def test_disk_full_before_and_during() -> None:
     with dangerous_stack(options=UNLIMITED) as (stack, hazards):
         stack.hub.add_file("a.gcode", large(4 * MIB), stack.token)
-        hazards.disk("full", stack.gcodes, stack.moonraker.state_folder / "staging")
+        hazards.disk("full", *where_files_come(stack))
         result = result_of(stack, order_print(stack, "a.gcode"))
         assert result.status == "failed" and "no room" in result.message
         assert asked_for(stack, "download_file") == 0
@@ -291,7 +297,7 @@ def test_disk_full_before_and_during() -> None:
         stack.hub.fault("download_file", "download", rate=MIB)
         command = order_print(stack, "a.gcode")
         stack.moonraker.wait(lambda: sum(staged(stack).values()) > MIB, 20, "the download")
-        hazards.disk("full", stack.gcodes, stack.moonraker.state_folder / "staging")
+        hazards.disk("full", *where_files_come(stack))
         result = result_of(stack, command)
         assert result.status == "failed" and "no room" in result.message
         assert nothing_arrived(stack) and staged(stack) == {}
