@@ -51,8 +51,9 @@ from .wire import (
 REMOTE_OFF = "remote_off_by"
 MAX_MESSAGE = 500  # characters of a result's message
 # Seconds after the end of what the hub set going in which Klippy may still call for it: what a
-# script called arrives with its answer, a delayed_gcode a little later.
-LATELY = 10.0
+# script called arrives with its answer. Longer would keep a person's button from working at a hub
+# that is never silent, and is still too short for a delayed_gcode, which only printer.cfg can have.
+LATELY = 0.2
 
 STARTS_WITHIN = 20.0  # seconds that commands wait for the disk at our start
 

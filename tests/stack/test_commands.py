@@ -278,7 +278,7 @@ gcode:
     done(stack.do("cancel"))
     assert "tecmedhub_bed_clear" in refused(stack.do("print_local", file="cube.gcode"))
     stack.moonraker.wait(
-        lambda: stack.hub.status(stack.token)["bed_status"] == "por despejar",
+        lambda: stack.hub.status(stack.token)["bed_status"] == "needs clearing",
         10,
         "the bed status",
     )
