@@ -45,6 +45,7 @@ from .idle import IdleLimit
 MOST_IDLE = 2  # connections; one for the status, one for commands beside it
 MAX_BUFFER = (1 << 20) + (128 << 10)  # bytes of an answer that Tornado holds at a time
 MAX_HEADER = 32 << 10  # bytes
+PIECE = 64 << 10  # bytes, of a body without an announced length
 SHORTEST = 0.5  # seconds for a second attempt, however late the first one failed
 HANG_UP_WITHIN = 0.4  # seconds for what the hub has just handed out to arrive
 SERVERS_KEPT = 8
@@ -222,7 +223,9 @@ class KeptClient(SimpleAsyncHTTPClient):
             start = RequestStartLine(request.method, self._target(line, where, request.url), "")
             connection.write_headers(start, self._headers(line, where, request), request.body)
             connection.finish()
+            reader.connection = connection
             await connection.read_response(reader)
+            await reader.read_until_close()
         except (OSError, HTTPInputError, ValueError, AssertionError) as error:
             broken = error
         finally:
@@ -351,6 +354,8 @@ class _Reader(HTTPMessageDelegate):
         self.headers = HTTPHeaders()
         self.heard = False
         self.complete = False
+        self.connection: Optional[HTTP1Connection] = None
+        self._detached = False
         self.timed_out = False
         self.failure: Optional[Exception] = None  # of whoever takes the body
 
@@ -371,6 +376,20 @@ class _Reader(HTTPMessageDelegate):
         self._framed = (
             "Content-Length" in headers or "Transfer-Encoding" in headers or self.code in (204, 304)
         )
+        if not self._framed and self.connection is not None and not self._stream.writing():
+            self.connection.detach()  # Tornado would keep all of it, and log what is too much
+            self._detached = True
+
+    async def read_until_close(self) -> None:
+        """The body that ends with the connection, piece by piece, if this answer has one."""
+        while self._detached and self.failure is None:
+            try:
+                self.data_received(await self._stream.read_bytes(PIECE, partial=True))
+            except StreamClosedError as error:
+                if error.real_error is not None or self.timed_out or self.failure is not None:
+                    raise
+                self.complete = True
+                return
 
     def data_received(self, chunk: bytes) -> None:
         if self.complete or self.failure is not None:

@@ -33,7 +33,7 @@ FAILURES: dict[str, tuple[dict[str, Any], str]] = {
     "not_found": ({}, "HTTP 404: check the path in server_url"),
     "wrong_token": ({}, 'refuses: "Token no válido". Check printer_token'),
     "database_error": ({}, "database is locked\". That is for the server's side"),
-    "huge": ({}, "more than 1024 KiB"),
+    "huge": ({}, "more than 256 KiB"),
 }
 
 
