@@ -15,6 +15,7 @@ HEADINGS = {
     "fleet": "A fleet after its server was away",
     "download": "Downloading G-code",
     "cameras": "Pictures",
+    "deployed": "At the deployed servers, with the files of server/",
     "loop_lag": "How long Moonraker is held up at the worst",
 }
 NOTES = {
