@@ -28,7 +28,7 @@ const PRINTERS_FILE = __DIR__ . '/printers.json';
 const DATA = __DIR__ . '/tecmedhub_data';
 
 const FINAL_WORDS = ['done', 'failed', 'refused', 'expired', 'interrupted'];
-const LOOK_EVERY = 100000;  // microseconds, while a request waits
+const LOOK_EVERY = 50000;   // microseconds, while a request waits
 
 final class DropIn
 {
@@ -86,7 +86,7 @@ final class DropIn
         }
         @set_time_limit((int) $wait + 30);
         $end = microtime(true) + $wait;
-        for ($look = 0; microtime(true) < $end && !$this->hasCommand($look % 10 === 0); $look++) {
+        for ($look = 0; microtime(true) < $end && !$this->hasCommand($look % 20 === 0); $look++) {
             usleep(LOOK_EVERY);
         }
         fclose($place);
@@ -112,7 +112,7 @@ final class DropIn
         return $lookForLost && $this->again && array_filter($this->load(), [self::class, 'isLost']) !== [];
     }
 
-    /** Without decoding the file, which is looked at ten times a second. */
+    /** Without decoding the file, which is looked at twenty times a second. */
     private function isNamedIn(string $file): bool
     {
         $text = (string) @file_get_contents($file);

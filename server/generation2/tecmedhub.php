@@ -22,7 +22,7 @@ const REDELIVER = 20;       // seconds after which a command is handed out again
 const KEPT_DAYS = 90;       // of events
 
 const AT_ONCE = 10;         // commands in one reply of commands.php
-const LOOK_EVERY = 100000;  // microseconds, while a request waits
+const LOOK_EVERY = 50000;   // microseconds, while a request waits
 const ENDINGS = ['done' => 'completed', 'failed' => 'failed', 'refused' => 'failed', 'expired' => 'failed', 'interrupted' => 'failed'];
 
 const SCHEMA = '
