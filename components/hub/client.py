@@ -13,6 +13,7 @@ from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Tupl
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_bool, as_text
+from ..runtime.messages import say, sentence
 from ..runtime.records import NamedTuple
 from ..runtime.steps import Steps
 from ..settings.model import LiveSettings, Settings
@@ -146,7 +147,7 @@ class HubClient:
         if not where.image:
             return Reply(
                 False,
-                "This hub takes pictures within the status, not as uploads.",
+                say("This hub takes pictures within the status, not as uploads."),
                 failure=Failure.BAD_URL,
             )
         fields = {"token": self._live.now.printer_token}
@@ -245,11 +246,11 @@ class HubClient:
         another token, says is neither learned nor obeyed any more.
         """
         if not same_hub(asked, self._live.now):
-            sentence = (
-                f"An answer of {host_of(asked.server_url)} came after address or token were "
-                "changed: it is not used."
+            told = say(
+                "An answer of {host} came after address or token were changed: it is not used.",
+                host=host_of(asked.server_url),
             )
-            return _reply(exchange, sent, Failure.INTERNAL, sentence)._replace(stale=True)
+            return _reply(exchange, sent, Failure.INTERNAL, told)._replace(stale=True)
         if kind != "commands":  # which the hub may have let wait
             self.line.seen(sent, exchange)
         data = None
@@ -272,7 +273,7 @@ class HubClient:
                 exchange,
                 sent,
                 Failure.REFUSED,
-                f'{host} refuses: "{said}". {_refusal_hint(said)}',
+                say(_refusal(said), host=host, said=said),
                 data,
             )
         self._learn(kind, protocol.read_features(data))
@@ -356,35 +357,40 @@ def _reply(
     )
 
 
-def _refusal_hint(said: str) -> str:
-    about_token = "token" in said.lower()
-    return "Check printer_token." if about_token else "That is for the server's side to mend."
+def _refusal(said: str) -> str:
+    if "token" in said.lower():
+        return sentence('{host} refuses: "{said}". Check printer_token.')
+    return sentence('{host} refuses: "{said}". That is for the server\'s side to mend.')
 
 
 def _too_much(host: str) -> str:
-    return (
-        f"{host} sent more than {MAX_VALUES} values at once, which no hub does: look at what the "
-        "server's PHP script answers."
+    return say(
+        "{host} sent more than {most} values at once, which no hub does: look at what the server's "
+        "PHP script answers.",
+        host=host,
+        most=MAX_VALUES,
     )
 
 
 def _not_json(body: bytes, host: str) -> str:
     text = body[:2048].decode("utf-8", "replace").strip()
     if not text:
-        return f"{host} sent an empty answer: look into the server's PHP error log."
-    if text.startswith("<"):
-        return (
-            f"{host} answered with a web page instead of JSON: check that server_url names "
-            "the hub's PHP script."
+        told = sentence("{host} sent an empty answer: look into the server's PHP error log.")
+    elif text.startswith("<"):
+        told = sentence(
+            "{host} answered with a web page instead of JSON: check that server_url names the "
+            "hub's PHP script."
         )
-    if text.startswith("{"):
-        return (
-            f"{host} sent JSON that is cut short or damaged: look into the server's PHP error log."
+    elif text.startswith("{"):
+        told = sentence(
+            "{host} sent JSON that is cut short or damaged: look into the server's PHP error log."
         )
-    return (
-        f"{host} answered with something that is not the hub's JSON: check that server_url "
-        "names the hub's PHP script."
-    )
+    else:
+        told = sentence(
+            "{host} answered with something that is not the hub's JSON: check that server_url "
+            "names the hub's PHP script."
+        )
+    return say(told, host=host)
 
 
 def _form(

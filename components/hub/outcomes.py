@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
 import socket
 import ssl
@@ -13,7 +14,8 @@ from tornado.httputil import HTTPInputError
 from tornado.iostream import StreamBufferFullError, StreamClosedError, UnsatisfiableReadError
 from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
 
-from ..net.faults import ConnectFailed, Phase, not_resolved, tls_failed
+from ..net.faults import ConnectFailed, Phase, not_connected, not_resolved, tls_failed
+from ..runtime.messages import say, sentence
 from ..runtime.records import NamedTuple
 
 RETRY_AFTER_BOUNDS = (1.0, 900.0)  # seconds
@@ -78,8 +80,8 @@ def read_response(
     date, wait = headers.get("Date", ""), headers.get("Retry-After", "")
     retry_after = read_retry_after(wait, now, http_date(date)) if wait else None
 
-    def ended(failure: Optional[Failure], sentence: str) -> Exchange:
-        return Exchange(failure, sentence, status, body, 0.0, retry_after, date)
+    def ended(failure: Optional[Failure], told: str) -> Exchange:
+        return Exchange(failure, told, status, body, 0.0, retry_after, date)
 
     if 200 <= status < 300:
         return ended(None, "")
@@ -87,27 +89,42 @@ def read_response(
         target = redact_query(headers.get("Location", "nowhere"))
         return ended(
             Failure.REDIRECT,
-            f"{host} redirects to {target}: write the final address into server_url; redirects "
-            "are not followed "
-            "because they would carry the token along.",
+            say(
+                "{host} redirects to {target}: write the final address into server_url; redirects "
+                "are not followed because they would carry the token along.",
+                host=host,
+                target=target,
+            ),
         )
     if status == 407:  # RFC 9110, 15.5.8: of a proxy, never of the server
         return ended(
             Failure.PROXY,
-            "The proxy lacks or rejects user and password: write them into network.proxy, as in "
-            "http://user:password@host:port.",
+            say(
+                "The proxy lacks or rejects user and password: write them into network.proxy, as "
+                "in http://user:password@host:port."
+            ),
         )
     if status in (429, 503):
         # No figure: the sentence would be another one, and news, at each attempt.
-        when = "when it said" if retry_after is not None else "soon"
-        return ended(Failure.BUSY, f"{host} is busy (HTTP {status}) and is asked again {when}.")
-    hint = {
-        401: "check the token",
-        403: "check the token and the server's access rules",
-        404: "check the path in server_url",
-        413: "the server's upload limit is too small (upload_max_filesize, post_max_size)",
-    }.get(status, "look into the server's PHP error log" if status >= 500 else "check server_url")
-    return ended(Failure.STATUS, f"{host} answered HTTP {status}: {hint}.")
+        busy = sentence("{host} is busy (HTTP {status}) and is asked again soon.")
+        if retry_after is not None:
+            busy = sentence("{host} is busy (HTTP {status}) and is asked again when it said.")
+        return ended(Failure.BUSY, say(busy, host=host, status=status))
+    text = _BY_STATUS.get(status, _PHP_FAILED if status >= 500 else _OTHER_STATUS)
+    return ended(Failure.STATUS, say(text, host=host, status=status))
+
+
+_PHP_FAILED = sentence("{host} answered HTTP {status}: look into the server's PHP error log.")
+_OTHER_STATUS = sentence("{host} answered HTTP {status}: check server_url.")
+_BY_STATUS: Dict[int, str] = {
+    401: sentence("{host} answered HTTP {status}: check the token."),
+    403: sentence("{host} answered HTTP {status}: check the token and the server's access rules."),
+    404: sentence("{host} answered HTTP {status}: check the path in server_url."),
+    413: sentence(
+        "{host} answered HTTP {status}: the server's upload limit is too small "
+        "(upload_max_filesize, post_max_size)."
+    ),
+}
 
 
 _BY_PHASE: Dict[Phase, Failure] = {
@@ -131,60 +148,91 @@ def explain(error: Exception, host: str, timeout: float) -> Exchange:
         return Exchange(Failure.TLS, tls_failed(host, 443, cause).sentence)
     if isinstance(cause, (StreamBufferFullError, UnsatisfiableReadError)):
         return Exchange(
-            Failure.TOO_LARGE, f"{host} sent more than any hub does: check the server URL."
+            Failure.TOO_LARGE,
+            say("{host} sent more than any hub does: check the server URL.", host=host),
         )
     if isinstance(error, HTTPInputError):
         return Exchange(
             Failure.STATUS,
-            f"{host} answered with something that is not HTTP: check the port in server_url.",
+            say(
+                "{host} answered with something that is not HTTP: check the port in server_url.",
+                host=host,
+            ),
         )
     if isinstance(error, HTTPTimeoutError):
         phase = str(error).lower()
         if "connect" in phase:
             return Exchange(
                 Failure.UNREACHABLE,
-                f"No connection to {host} within {timeout:g} s: check the network and the server.",
+                not_connected(host, 0, asyncio.TimeoutError(), timeout).sentence,
             )
         if "queue" in phase:
             return Exchange(
                 Failure.TIMED_OUT,
-                f"Moonraker's HTTP client had no free slot for {host} within {timeout:g} s.",
+                say(
+                    "Moonraker's HTTP client had no free slot for {host} within {within:g} s.",
+                    host=host,
+                    within=timeout,
+                ),
             )
         if "body" in phase:
             return Exchange(
                 Failure.TIMED_OUT,
-                f"{host} began to answer and did not finish within {timeout:g} s: it is "
-                "overloaded, or the network is slow.",
+                say(
+                    "{host} began to answer and did not finish within {within:g} s: it is "
+                    "overloaded, or the network is slow.",
+                    host=host,
+                    within=timeout,
+                ),
             )
         return Exchange(
             Failure.TIMED_OUT,
-            f"{host} did not answer within {timeout:g} s: it is overloaded, or the network is "
-            "slow.",
+            say(
+                "{host} did not answer within {within:g} s: it is overloaded, or the network is "
+                "slow.",
+                host=host,
+                within=timeout,
+            ),
         )
     if isinstance(error, HTTPStreamClosedError):
         return Exchange(
             Failure.UNREACHABLE,
-            f"{host} closed the connection before its answer was complete: look at the server.",
+            say(
+                "{host} closed the connection before its answer was complete: look at the server.",
+                host=host,
+            ),
         )
     if isinstance(cause, ConnectionRefusedError):
         return Exchange(
             Failure.UNREACHABLE,
-            f"{host} refuses connections: check that the web server runs, and the port in "
-            "server_url.",
+            say(
+                "{host} refuses connections: check that the web server runs, and the port in "
+                "server_url.",
+                host=host,
+            ),
         )
     if isinstance(cause, (OSError, StreamClosedError)):
         reason = getattr(cause, "strerror", "") or type(cause).__name__
         return Exchange(
             Failure.UNREACHABLE,
-            f"{host} cannot be reached ({reason}): check the network and the server.",
+            say(
+                "{host} cannot be reached ({reason}): check the network and the server.",
+                host=host,
+                reason=reason,
+            ),
         )
     if isinstance(error, (ValueError, UnicodeError, KeyError)):
         return Exchange(
             Failure.BAD_URL,
-            f"The address of {host} cannot be used ({type(error).__name__}): check server_url.",
+            say(
+                "The address of {host} cannot be used ({error}): check server_url.",
+                host=host,
+                error=type(error).__name__,
+            ),
         )
     return Exchange(
-        Failure.UNREACHABLE, f"The exchange with {host} failed ({type(error).__name__})."
+        Failure.UNREACHABLE,
+        say("The exchange with {host} failed ({error}).", host=host, error=type(error).__name__),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 from tornado.httpclient import HTTPRequest
 
 from ..runtime.clock import Clock
+from ..runtime.messages import say
 from .kept import Unheard
 from .outcomes import Exchange, Failure, explain, host_of, read_response
 
@@ -160,8 +161,12 @@ class Transport:
             if received > max_body:
                 return Exchange(
                     Failure.TOO_LARGE,
-                    f"{host} sent more than {max_body // 1024} KiB, which no hub does: check "
-                    "the server URL.",
+                    say(
+                        "{host} sent more than {most} KiB, which no hub does: check the server "
+                        "URL.",
+                        host=host,
+                        most=max_body // 1024,
+                    ),
                 )
             return explain(error, host, timeout)
         return read_response(

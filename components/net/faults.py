@@ -9,6 +9,8 @@ from typing import Optional
 
 from tornado.iostream import StreamClosedError
 
+from ..runtime.messages import say, sentence
+
 MADE_IN = 2024  # a clock before that has not been set yet
 
 # OpenSSL's names (err/openssl.txt; X509_V_ERR_* of x509_vfy.h).
@@ -38,10 +40,10 @@ class Phase(str, Enum):
 class ConnectFailed(Exception):
     """No connection came about; the text is a sentence for people."""
 
-    def __init__(self, phase: Phase, sentence: str, error: Optional[BaseException] = None) -> None:
-        super().__init__(sentence)
+    def __init__(self, phase: Phase, told: str, error: Optional[BaseException] = None) -> None:
+        super().__init__(told)
         self.phase = phase
-        self.sentence = sentence
+        self.sentence = told
         self.error = error
 
 
@@ -53,75 +55,83 @@ def real_error(error: BaseException) -> BaseException:
 def not_resolved(host: str, error: Optional[BaseException], within: float) -> ConnectFailed:
     """`error` None: nothing came within so many seconds."""
     if error is None:
-        text = (
+        text = sentence(
             "The name {host} was not resolved within {within:g} s: check the printer's network "
             "and its DNS server."
         )
     else:
-        text = (
+        text = sentence(
             "The name {host} cannot be resolved: check the printer's network and DNS, and the "
             "name in server_url."
         )
-    return ConnectFailed(Phase.RESOLVE, text.format(host=host, within=within), error)
+    return ConnectFailed(Phase.RESOLVE, say(text, host=host, within=within), error)
 
 
 def not_connected(host: str, port: int, error: BaseException, within: float) -> ConnectFailed:
     cause = real_error(error)
     if isinstance(cause, socket.timeout) or type(cause).__name__ == "TimeoutError":
-        text = "No connection to {host} within {within:g} s: check the network and the server."
+        text = sentence(
+            "No connection to {host} within {within:g} s: check the network and the server."
+        )
     elif isinstance(cause, ConnectionRefusedError):
-        text = (
+        text = sentence(
             "{host} refuses connections at port {port}: check that the web server runs, and the "
             "port in server_url."
         )
     else:
-        text = "{host} cannot be reached ({reason}): check the network and the server."
+        text = sentence("{host} cannot be reached ({reason}): check the network and the server.")
     reason = getattr(cause, "strerror", "") or type(cause).__name__
-    text = text.format(host=host, port=port, within=within, reason=reason)
-    return ConnectFailed(Phase.CONNECT, text, cause)
+    told = say(text, host=host, port=port, within=within, reason=reason)
+    return ConnectFailed(Phase.CONNECT, told, cause)
 
 
 def proxy_failed(shown: str, error: BaseException, within: float) -> ConnectFailed:
     """`shown` is the proxy's host and port."""
     cause = real_error(error)
     if isinstance(cause, socket.gaierror):
-        text = "The proxy {proxy} is not known by name: check network.proxy and DNS."
+        text = sentence("The proxy {proxy} is not known by name: check network.proxy and DNS.")
     elif isinstance(cause, ConnectionRefusedError):
-        text = "The proxy {proxy} refuses connections: check network.proxy, or ask who runs it."
+        text = sentence(
+            "The proxy {proxy} refuses connections: check network.proxy, or ask who runs it."
+        )
     elif type(cause).__name__ == "TimeoutError":
-        text = "The proxy {proxy} did not answer within {within:g} s: check network.proxy."
+        text = sentence(
+            "The proxy {proxy} did not answer within {within:g} s: check network.proxy."
+        )
     else:
-        text = "The proxy {proxy} cannot be used ({reason}): check network.proxy."
+        text = sentence("The proxy {proxy} cannot be used ({reason}): check network.proxy.")
     reason = getattr(cause, "strerror", "") or type(cause).__name__
-    text = text.format(proxy=shown, within=within, reason=reason)
-    return ConnectFailed(Phase.PROXY, text, cause)
+    told = say(text, proxy=shown, within=within, reason=reason)
+    return ConnectFailed(Phase.PROXY, told, cause)
 
 
 def proxy_refused(shown: str, host: str, status: int, known_user: bool) -> ConnectFailed:
     """The proxy answered, and not with 2xx."""
     if status in (401, 407) and known_user:  # tinyproxy answers a wrong password with 401
-        text = "The proxy {proxy} rejects user or password: check network.proxy."
+        text = sentence("The proxy {proxy} rejects user or password: check network.proxy.")
     elif status == 407:
-        text = (
+        text = sentence(
             "The proxy {proxy} asks for user and password: write them into network.proxy, as in "
             "http://user:password@host:port."
         )
     elif status == 403:
-        text = "The proxy {proxy} does not allow {host} (HTTP 403): ask who runs it to let it pass."
+        text = sentence(
+            "The proxy {proxy} does not allow {host} (HTTP 403): ask who runs it to let it pass."
+        )
     else:
-        text = (
+        text = sentence(
             "The proxy {proxy} cannot reach {host} (HTTP {status}): check the name in server_url."
         )
-    text = text.format(proxy=shown, host=host, status=status)
-    return ConnectFailed(Phase.PROXY, text)
+    told = say(text, proxy=shown, host=host, status=status)
+    return ConnectFailed(Phase.PROXY, told)
 
 
 def tls_timed_out(host: str, within: float) -> ConnectFailed:
-    text = (
+    text = sentence(
         "{host} accepted the connection and did not finish the TLS handshake within {within:g} s: "
         "look at the server, or at a firewall on the way."
     )
-    return ConnectFailed(Phase.TLS, text.format(host=host, within=within))
+    return ConnectFailed(Phase.TLS, say(text, host=host, within=within))
 
 
 def tls_failed(
@@ -134,61 +144,63 @@ def tls_failed(
     reason = str(getattr(cause, "reason", "") or "")
     said = str(getattr(cause, "verify_message", "") or reason or type(cause).__name__).rstrip(".")
     if code in (_NOT_YET_VALID, _EXPIRED) and year < MADE_IN:
-        text = (
+        text = sentence(
             "No secure connection to {host}: this computer's clock says {year}; it needs a time "
             "server (NTP) before it can check a certificate."
         )
     elif code == _EXPIRED:
-        text = (
+        text = sentence(
             "No secure connection to {host} (certificate has expired): its owner must renew it; "
             "check this computer's clock too."
         )
     elif code == _NOT_YET_VALID:
-        text = (
+        text = sentence(
             "No secure connection to {host} (certificate is not valid yet): check this computer's "
             "clock."
         )
     elif code == _SELF_SIGNED:
-        text = (
+        text = sentence(
             "No secure connection to {host} (self-signed certificate): give the server a real "
             "one, or name a copy of it in network.ca_file."
         )
     elif code in UNKNOWN_AUTHORITY and issuer:
-        text = (
+        text = sentence(
             "No secure connection to {host} (its certificate is signed by {issuer}, which is "
             "unknown here): a school's filter? Then name its authority in network.ca_file."
         )
     elif code in UNKNOWN_AUTHORITY:
-        text = (
+        text = sentence(
             "No secure connection to {host} ({said}): the authority is unknown here, or the server "
             "does not send its whole chain; see network.ca_file."
         )
     elif code in (_OTHER_HOST, _OTHER_ADDRESS):
-        text = (
+        text = sentence(
             "No secure connection to {host} ({said}): check the name in server_url; the "
             "certificate is for another one."
         )
     elif reason in _NO_TLS:
-        text = "{host} does not speak TLS at port {port}: write http://, or the port of its https."
+        text = sentence(
+            "{host} does not speak TLS at port {port}: write http://, or the port of its https."
+        )
     elif reason in _TOO_OLD:
-        text = (
+        text = sentence(
             "{host} and this computer have no version of TLS in common ({said}): the server's is "
             "too old."
         )
     elif reason in _CERTIFICATE_WANTED:
-        text = (
+        text = sentence(
             "{host} turns the connection down ({said}): it may want a certificate of this "
             "computer, and the plugin has none."
         )
     elif isinstance(cause, StreamClosedError) or "EOF" in reason or "EOF" in said:
-        text = (
+        text = sentence(
             "{host} closed the connection in the middle of the TLS handshake: check the port in "
             "server_url, and the server."
         )
     else:
-        text = (
+        text = sentence(
             "No secure connection to {host} ({said}): check the server's certificate and this "
             "computer's clock."
         )
-    text = text.format(host=host, port=port, said=said, issuer=issuer, year=year)
-    return ConnectFailed(Phase.TLS, text, cause)
+    told = say(text, host=host, port=port, said=said, issuer=issuer, year=year)
+    return ConnectFailed(Phase.TLS, told, cause)

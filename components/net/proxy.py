@@ -11,6 +11,7 @@ import ipaddress
 import urllib.parse
 from typing import Mapping, Optional
 
+from ..runtime.messages import say
 from ..runtime.records import NamedTuple
 
 NONE = "none"  # of the option: no proxy, whatever the environment says
@@ -56,8 +57,10 @@ def read_proxy(text: str) -> Proxy:
         host, port, parts = "", 0, urllib.parse.SplitResult("", "", "", "", "")
     if parts.scheme != "http" or not host:
         raise ProxyUnusable(
-            "The proxy's address cannot be used: it must be http://host:port (network.proxy, or "
-            "HTTPS_PROXY and HTTP_PROXY of Moonraker's environment)."
+            say(
+                "The proxy's address cannot be used: it must be http://host:port (network.proxy, "
+                "or HTTPS_PROXY and HTTP_PROXY of Moonraker's environment)."
+            )
         )
     user, password = (urllib.parse.unquote(part or "") for part in (parts.username, parts.password))
     return Proxy(host, port, user, password)

@@ -12,6 +12,7 @@ import ssl
 from typing import Callable, Dict, Mapping, Optional, Tuple
 
 from ..runtime.clock import Clock
+from ..runtime.messages import say
 from ..runtime.records import NamedTuple
 from ..runtime.worker import aside
 
@@ -101,7 +102,11 @@ def _make_context(path: str) -> ssl.SSLContext:
         except (OSError, ssl.SSLError, ValueError) as error:
             reason = getattr(error, "strerror", "") or type(error).__name__
             raise TrustBroken(
-                "The certificate authorities in {path} cannot be read ({reason}): network.ca_file "
-                "must name a PEM file that Moonraker may read.".format(path=path, reason=reason)
+                say(
+                    "The certificate authorities in {path} cannot be read ({reason}): "
+                    "network.ca_file must name a PEM file that Moonraker may read.",
+                    path=path,
+                    reason=reason,
+                )
             ) from None
     return context
