@@ -281,7 +281,6 @@ class TecMedHub:
                     "timelapse_now": lambda command: self.timelapse.render_now(),
                 },
                 told_errors=(TransferError,),
-                announce=self.jobs.announce,
             ),
         )
         self.receipts = Receipts(

@@ -15,6 +15,9 @@ CONFIRM_WITHIN = 30.0  # seconds after Klippy's answer until the state must show
 Predicate = Callable[[Snapshot], bool]
 
 
+RESTARTS = ("firmware_restart", "restart")  # the verbs after which Klippy goes and comes back
+
+
 class Failed(Exception):
     """It was tried, and will not happen any more: a sentence for people."""
 

@@ -318,10 +318,14 @@ def _still(now: Snapshot) -> str:
 
 
 def _print(path: str, snapshot: Snapshot) -> Order:
-    before = snapshot.job
+    def run(job: Job) -> Tuple[Any, ...]:
+        """What tells one run of a file from another, and never changes once it is over."""
+        return job.state, job.filename, job.total_duration, job.print_duration, job.filament_used
+
+    before = run(snapshot.job)
 
     def over(job: Job) -> bool:
-        return job.state in ("complete", "cancelled", "error") and job != before
+        return job.state in ("complete", "cancelled", "error") and run(job) != before
 
     def done(now: Snapshot) -> str:
         job = now.job
@@ -335,7 +339,7 @@ def _print(path: str, snapshot: Snapshot) -> Order:
     return Order(
         "start_print",
         (path,),
-        reached=lambda now: (now.busy and now.job.filename == path) or over(now.job),
+        reached=lambda now: now.job.filename == path and (now.busy or over(now.job)),
         done=done,
         missed=lambda now: f"{path} did not begin",
         settle=BEGUN_FOR,

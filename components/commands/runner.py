@@ -23,7 +23,7 @@ from .actions import PRINTS, Lane
 from .gcode import Refused, read_line
 from .halt import Halts
 from .lanes import PRINTS_WAIT_FOR, Job, Lanes
-from .order import Failed, Order
+from .order import RESTARTS, Failed, Order
 from .policy import NotYet, Situation
 from .tools import Deeds, Tools
 from .wire import Command, print_request
@@ -242,8 +242,13 @@ class Runner:
         if job.fence is None:
             job.heard = self._printer.scripts_heard
             job.fence = asyncio.ensure_future(self._printer.fence())
-            job.fence.add_done_callback(lambda _: self._lanes.stir())
+            job.fence.add_done_callback(self._fence_over)
         raise NotYet("Klippy worked on something else")
+
+    def _fence_over(self, fence: "asyncio.Future[None]") -> None:
+        if not fence.cancelled():
+            fence.exception()  # looked at, or asyncio complains of one that nobody awaits
+        self._lanes.stir()
 
     def _verdict(self, job: Job, sights: List[Snapshot]) -> Order:
         """What it comes to by every one of these sights of the printer, the newest last."""
@@ -306,7 +311,7 @@ class Runner:
             self._lanes.strike_prints(
                 job, f"It was not started: {job.action.name} came before it began."
             )
-        if order.verb in ("firmware_restart", "restart"):
+        if order.verb in RESTARTS:
             self._halts.expect_restart(job)
         if job.action.lane is Lane.GCODE:
             self._lanes.last_script = job.handed
@@ -317,8 +322,6 @@ class Runner:
             return None
         if order.verb == "hook":
             return await self._hook(job)
-        if order.verb == "start_print":
-            self._deeds.announce(str(order.arguments[0]), as_text(job.command.id))
         return await getattr(self._printer, order.verb)(*order.arguments)
 
     async def _hook(self, job: Job) -> str:
@@ -402,7 +405,7 @@ class Runner:
             await self._printer.wait_for(lambda now: not now.ready, SETTLE)
 
         def reached(now: Snapshot) -> bool:
-            if order.verb == "firmware_restart":
+            if order.verb in RESTARTS:
                 return self._halts.falls != job.falls and now.klippy not in AWAY
             return order.reached(now)
 
@@ -420,6 +423,7 @@ class Runner:
             exact = reached(self._printer.snapshot)
         if order.settle:
             await self._printer.wait_for(lambda now: not now.busy, order.settle)
+            self._check_alive(job)
         now = self._printer.snapshot
         message = order.told(answer) or order.done(now)
         notes = [job.note, "" if exact else order.missed(now)]

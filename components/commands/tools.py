@@ -39,13 +39,10 @@ class Deeds(NamedTuple):
     root cannot be printed, "" if it can. `starting(path, command_id)` hears of each print that is
     handed to Klippy now. `hooks` carry out `cancel_download`, `snapshot` and
     `timelapse_now`. What these raise is told in the result if it is one of `told_errors`, and else
-    taken for a fault of the plugin. `announce(path, command_id)` hears of a print just before
-    Klippy does.
-    """
+    taken for a fault of the plugin."""
 
     fetch: Optional[Callable[[PrintRequest], Awaitable[Any]]] = None
     find_local: Callable[[str], Awaitable[str]] = _there_is_no
     starting: Callable[[str, str], None] = lambda filename, command_id: None
     hooks: Mapping[str, Callable[[Command], Awaitable[str]]] = {}
     told_errors: Tuple[Type[Exception], ...] = ()
-    announce: Callable[[str, str], None] = lambda path, command_id: None

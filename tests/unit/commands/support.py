@@ -196,9 +196,15 @@ class FakePrinter:
         await self._job_verb("cancel", Job(state="cancelled", filename=self._snapshot.job.filename))
 
     async def firmware_restart(self) -> None:
+        await self._leave("firmware_restart")
+
+    async def restart(self) -> None:
+        await self._leave("restart")
+
+    async def _leave(self, how: str) -> None:
         async with self._mutex:
-            self._note("firmware_restart")
-            await self._wait_if_held("firmware_restart")
+            self._note(how)
+            await self._wait_if_held(how)
         self.change(klippy=KlippyState.DISCONNECTED, objects={})
         asyncio.get_running_loop().call_later(0.01, self._come_back)
 

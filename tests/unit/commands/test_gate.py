@@ -352,3 +352,44 @@ async def test_a_power_device_that_is_not_there_is_told(lab: Lab) -> None:
     assert "kettle" in lab.board.warnings["tecmedhub_power_device"]
     lab.secure(emergency_power_device="printer")
     assert "tecmedhub_power_device" not in lab.board.warnings
+
+
+@pytest.mark.parametrize("word", ["RESTART", "FIRMWARE_RESTART"])
+async def test_a_restart_by_a_script_is_not_done_before_klippy_has_gone(
+    lab: Lab, word: str
+) -> None:
+    lab.secure(allowed_gcode_patterns=("*",))
+    verb = word.lower()
+    end = lab.printer.hold(verb)
+    await lab.begin(one("gcode", 1, gcode=word))
+    await lab.elapse(lambda: lab.told)
+    assert lab.results == []
+    end.set()
+    await lab.elapse(lambda: lab.results)
+    assert (lab.results[0]["status"], lab.printer.sent) == ("done", [verb])
+
+
+async def test_the_end_of_the_run_before_is_not_taken_for_that_of_this_one(lab: Lab) -> None:
+    lab.local.add("x.gcode")
+    before = Job(state="complete", filename="x.gcode", total_duration=5.0, progress=1.0)
+    lab.printer.change(job=before)
+    lab.printer.deaf = {"start"}
+    await lab.begin(one("print_local", file="x.gcode"))
+    lab.printer.change(job=before._replace(progress=0.0, layers=3))  # what is worked out may change
+    await lab.elapse(lambda: lab.results)
+    assert (lab.results[0]["status"], "did not begin" in lab.results[0]["message"]) == (
+        "failed",
+        True,
+    )
+
+
+async def test_a_print_during_whose_first_second_klippy_stops_is_told_so(lab: Lab) -> None:
+    lab.local.add("x.gcode")
+    await lab.begin(one("print_local", file="x.gcode"))
+    await until(lambda: lab.printer.snapshot.busy)
+    lab.printer.change(klippy=KlippyState.SHUTDOWN, message="ADC out of range")
+    await lab.elapse(lambda: lab.results)
+    assert (lab.results[0]["status"], "ADC out of range" in lab.results[0]["message"]) == (
+        "failed",
+        True,
+    )
