@@ -41,14 +41,14 @@ usage_es() {
 Uso: ./install.sh [opciones]
 
 Sin opciones: busca Moonraker y sus instancias (los archivos de unidad de systemd, luego las carpetas de costumbre), enlaza
-el plugin, añade sus secciones a cada moonraker.conf (tras una copia) y pregunta antes de reiniciar Moonraker.
+el plugin, agrega sus secciones a cada moonraker.conf (tras una copia) y pregunta antes de reiniciar Moonraker.
 
   -m, --moonraker CARPETA  el repositorio de Moonraker, o su paquete instalado (…/site-packages/moonraker); repetible
   -d, --data CARPETA       una ruta de datos, como ~/printer_data; repetible, una por instancia
       --uninstall          quitarlo todo; los datos del plugin se quedan
       --purge              con --uninstall: borrar además <ruta de datos>/tecmedhub, tras preguntar
-      --no-sidebar         no añadir el panel a la barra lateral de Mainsail, ni preguntarlo
-      --no-update-manager  no añadir [update_manager tecmedhub]: actualizarás con `git pull`
+      --no-sidebar         no agregar el panel a la barra lateral de Mainsail, ni preguntarlo
+      --no-update-manager  no agregar [update_manager tecmedhub]: actualizarás con `git pull`
       --restart            reiniciar Moonraker sin preguntar, aunque no pueda decir si está imprimiendo
       --no-restart         no reiniciar Moonraker, ni preguntarlo
   -y, --yes                responder que sí a todo
@@ -113,8 +113,8 @@ declare -A SPANISH=(
     ["Would link"]='Se enlazaría:'
     ["Removed"]='Quitado:'
     ["Would remove"]='Se quitaría:'
-    ["Added"]='Añadido:'
-    ["Would add"]='Se añadiría:'
+    ["Added"]='Agregado:'
+    ["Would add"]='Se agregaría:'
     ["Saved"]='Guardado:'
     ["Would save"]='Se guardaría:'
     ["Restarted"]='Reiniciado:'
@@ -183,8 +183,8 @@ declare -A SPANISH=(
     ["no [update_manager tecmedhub] section, since %s; mend that and run this again to update the plugin from Mainsail or Fluidd."]='sin sección [update_manager tecmedhub], porque %s; arréglalo y ejecuta esto de nuevo para actualizar el plugin desde Mainsail o Fluidd.'
     ["Nothing was changed (--dry-run)."]='No se cambió nada (--dry-run).'
     ["Next, once Moonraker has restarted: open tecmedhub.json in Mainsail or Fluidd, enter server_url and printer_token, and save."]='Lo siguiente, cuando Moonraker haya reiniciado: abre tecmedhub.json en Mainsail o Fluidd, escribe server_url y printer_token, y guarda.'
-    ["to add the panel to Mainsail's sidebar (%s)"]='si se añade el panel a la barra lateral de Mainsail (%s)'
-    ["Add the panel to Mainsail's sidebar (%s)?"]='¿Añadir el panel a la barra lateral de Mainsail (%s)?'
+    ["to add the panel to Mainsail's sidebar (%s)"]='si se agrega el panel a la barra lateral de Mainsail (%s)'
+    ["Add the panel to Mainsail's sidebar (%s)?"]='¿Agregar el panel a la barra lateral de Mainsail (%s)?'
     ["the panel to Mainsail's sidebar (%s)"]='el panel a la barra lateral de Mainsail (%s)'
     ["%s could not be written; docs/panel.md says what to put there."]='no se pudo escribir %s; docs/es/panel.md dice qué poner ahí.'
     ["the panel from Mainsail's sidebar (%s)"]='el panel de la barra lateral de Mainsail (%s)'

@@ -6,7 +6,7 @@ from typing import Dict
 
 OPTIONS: Dict[str, str] = {
     "config_file": (
-        "El archivo JSON de la carpeta de configuración de Moonraker que se aplica en vivo y "
+        "El archivo JSON de la carpeta de configuración de Moonraker: se aplica al instante y "
         "prevalece sobre moonraker.conf."
     ),
     "server_url": (
@@ -17,13 +17,13 @@ OPTIONS: Dict[str, str] = {
         "El token con el que el hub reconoce esta impresora; único. Mejor guardado en "
         "moonraker.secrets."
     ),
-    "printer_name": ("El nombre que muestra el hub; vacío: el nombre del equipo."),
+    "printer_name": ("El nombre que muestra el hub; vacío: el nombre de la computadora."),
     "protocol": "Generación del hub; auto la deduce de server_url.",
     "language": (
         "Idioma de las advertencias, la consola, los resultados y el registro; auto: español "
         "si lo hablan las respuestas del hub, si no el de la computadora."
     ),
-    "commands_url": ("De dónde se piden las órdenes; vacío: se deduce de server_url."),
+    "commands_url": ("De dónde se piden los comandos; vacío: se deduce de server_url."),
     "files_url": ("De dónde se descargan los archivos G-code; vacío: se deduce de server_url."),
     "image_url": (
         "Adónde se suben las imágenes; vacío: en la generación 1 se deduce de server_url, en la 2"
@@ -31,18 +31,18 @@ OPTIONS: Dict[str, str] = {
     ),
     "camera.enabled": "Enviar imágenes de las cámaras.",
     "camera.urls": (
-        "Direcciones de captura, una por línea; vacío: las webcams configuradas en Mainsail o "
+        "Direcciones de snapshot, una por línea; vacío: las cámaras configuradas en Mainsail o "
         "Fluidd."
     ),
     "camera.capture_interval": ("Entre dos imágenes mientras imprime o calienta."),
-    "camera.timelapse_enabled": "Hacer un vídeo timelapse de cada impresión.",
+    "camera.timelapse_enabled": "Hacer un timelapse de cada impresión.",
     "camera.timelapse_interval": "Entre dos fotogramas del timelapse.",
     "camera.resolution": (
         "Ancho de las imágenes: low 640 px, high 1280 px, original como las da la cámara."
     ),
-    "camera.timelapse_keep": ("Vídeos timelapse que se conservan; los más antiguos se borran."),
-    "camera.timelapse_max_mb": ("Espacio en disco para fotogramas y vídeos juntos."),
-    "camera.timelapse_fps": "Velocidad del vídeo timelapse.",
+    "camera.timelapse_keep": ("Timelapses que se conservan; los más antiguos se borran."),
+    "camera.timelapse_max_mb": ("Espacio en disco para fotogramas y videos juntos."),
+    "camera.timelapse_fps": "Velocidad del timelapse.",
     "camera.timelapse_seconds": (
         "Duración mínima de un timelapse: si la estimación del archivo es corta, se toman "
         "fotogramas más seguido; 0: solo cuenta timelapse_interval."
@@ -58,10 +58,10 @@ OPTIONS: Dict[str, str] = {
         "Entre dos informes de estado; los cambios se informan al instante en todo caso."
     ),
     "intervals.status_idle": (
-        "Lo mismo con la impresora inactiva; por defecto: como intervals.status_update."
+        "Lo mismo con la impresora inactiva; si no se pone: como intervals.status_update."
     ),
-    "intervals.command_check": "Entre dos consultas de órdenes.",
-    "intervals.command_check_active": "Lo mismo durante un minuto tras una orden.",
+    "intervals.command_check": "Entre dos consultas de comandos.",
+    "intervals.command_check_active": "Lo mismo durante un minuto después de un comando.",
     "intervals.health_check": (
         "Entre dos autocomprobaciones; entonces se escribe printer_state.json."
     ),
@@ -94,7 +94,7 @@ OPTIONS: Dict[str, str] = {
         "(como el cliente v4)."
     ),
     "file_management.verify_checksums": (
-        "Rechazar una descarga cuya suma de comprobación no sea la del hub."
+        "Rechazar una descarga cuya suma de verificación no sea la del hub."
     ),
     "file_management.max_size_mb": "Rechazar descargas mayores.",
     "file_management.folder": (
@@ -106,20 +106,20 @@ OPTIONS: Dict[str, str] = {
     "logging.level": "Qué se escribe en tecmedhub.log.",
     "logging.max_size_mb": "Tamaño al que se rota el registro.",
     "logging.backup_count": "Registros rotados que se conservan.",
-    "logging.verbose": ("Escribir además cada intercambio con el hub, con los secretos ocultos."),
+    "logging.verbose": ("Escribir también cada intercambio con el hub, con los secretos ocultos."),
     "security.remote_control": (
         "Qué puede hacer el hub: full (todo); print (pausar, reanudar, cancelar, imprimir, "
-        "parar); monitor (solo parada de emergencia); off (nada)."
+        "detener); monitor (solo parada de emergencia); off (nada)."
     ),
     "security.validate_dangerous_commands": (
-        "Rechazar órdenes que arruinarían una impresión en curso si no llevan confirm."
+        "Rechazar comandos que arruinarían una impresión en curso si no llevan confirm."
     ),
     "security.rate_limit_seconds": (
-        "Tiempo mínimo entre dos órdenes; una parada de emergencia nunca espera."
+        "Tiempo mínimo entre dos comandos; una parada de emergencia nunca espera."
     ),
     "security.allowed_gcode_patterns": (
-        "Órdenes G-code que el hub puede enviar; * y ? valen por cualquier carácter; vacío: "
-        "ninguna."
+        "Comandos G-code que el hub puede enviar; * y ? valen por cualquier carácter; vacío: "
+        "ninguno."
     ),
     "security.allowed_macros": (
         "Macros que el hub puede llamar; * y ? valen por cualquier carácter; vacío: ninguna."
@@ -134,7 +134,7 @@ OPTIONS: Dict[str, str] = {
     ),
     "security.denied_actions": "Acciones que siempre se rechazan.",
     "security.require_clear_bed": (
-        "Tras un trabajo, rechazar impresiones remotas hasta que alguien declare libre la cama."
+        "Tras un trabajo, rechazar las impresiones remotas hasta que alguien declare libre la cama."
     ),
     "security.emergency_power_device": (
         "Un dispositivo de [power] de Moonraker que se apaga cuando Klippy no acepta una parada de "
@@ -145,13 +145,13 @@ OPTIONS: Dict[str, str] = {
         "hotend/cama en °C, cualquiera puede faltar (200/ o /60); vacío: se rechaza."
     ),
     "expiry.emergency_stop": (
-        "Una parada de emergencia más antigua no se ejecuta; 0: nunca caduca."
+        "Una parada de emergencia más antigua no se ejecuta; 0: nunca vence."
     ),
     "expiry.control": (
-        "Lo mismo para pausa, reanudar, cancelar, velocidad, ventilador y sistema; 0: nunca caduca."
+        "Lo mismo para pausar, reanudar, cancelar, velocidad, ventilador y sistema; 0: nunca vence."
     ),
-    "expiry.gcode": ("Lo mismo para calentar, home, G-code y macros; 0: nunca caduca."),
-    "expiry.print": "Lo mismo para empezar una impresión; 0: nunca caduca.",
+    "expiry.gcode": ("Lo mismo para calentar, home, G-code y macros; 0: nunca vence."),
+    "expiry.print": "Lo mismo para empezar una impresión; 0: nunca vence.",
     "actions": ("Acciones propias: un nombre, su G-code o macro y los límites de sus parámetros."),
     "printer.part_fan": (
         "El ventilador que enfría la pieza, como lo llama printer.cfg; vacío: [fan], o lo que "
@@ -186,7 +186,7 @@ SECTIONS: Dict[str, str] = {
     "logging": "Registro",
     "security": "Seguridad",
     "commands": "Comandos",
-    "expiry": "Caducidad de las órdenes",
+    "expiry": "Vencimiento de los comandos",
     "printer": "Partes de la impresora",
     "printer_data": "Datos de la impresora",
 }
@@ -194,14 +194,14 @@ SECTIONS: Dict[str, str] = {
 UNITS: Dict[str, str] = {
     "seconds": "segundos",
     "days": "días",
-    "videos": "vídeos",
+    "videos": "videos",
     "files": "archivos",
     "frames a second": "fotogramas por segundo",
     "MB": "MB",
 }
 
 NO_LONGER_NEEDED: Dict[str, str] = {
-    "moonraker_url": "el plugin corre dentro de Moonraker y no necesita su dirección",
+    "moonraker_url": "el plugin funciona dentro de Moonraker y no necesita su dirección",
     "file_management.gcode_directory": "las descargas van a la carpeta gcodes de Moonraker",
     "auto_update": "el gestor de actualizaciones de Moonraker actualiza el plugin",
 }

@@ -708,7 +708,7 @@ def test_it_speaks_spanish_where_the_computer_does(machine: Machine) -> None:
     machine.data()
     spanish = {"LANG": "es_AR.UTF-8"}
     said = machine.install("--yes", "--no-restart", environment=spanish)
-    assert "Enlazado:" in said and "Añadido:" in said
+    assert "Enlazado:" in said and "Agregado:" in said
     assert said.splitlines()[-1].startswith("El panel: http://")
     assert "Uso: ./install.sh" in machine.install("--help", environment=spanish)
     assert "opción desconocida --x" in machine.install("--x", fails=True, environment=spanish)

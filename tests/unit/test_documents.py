@@ -1,4 +1,4 @@
-"""The documents: links that lead somewhere, and sentences that the code really says."""
+"""The documents: links that lead somewhere, sentences that the code really says, one Spanish."""
 
 from __future__ import annotations
 
@@ -25,6 +25,43 @@ TROUBLE = [ROOT / "docs" / "troubleshooting.md", ROOT / "docs" / "es" / "problem
 
 ROBUST = [ROOT / "docs" / "robustness.md", ROOT / "docs" / "es" / "robustez.md"]
 MATRIX = ROOT / "tests" / "stack" / "fault_matrix"
+
+SPANISH = sorted(
+    [
+        *(ROOT / "docs" / "es").glob("*.md"),
+        ROOT / "server" / "LEEME.md",
+        ROOT / "install.sh",
+        ROOT / "components" / "settings" / "spanish.py",
+        ROOT / "components" / "web" / "doctor" / "texts.py",
+        ROOT / "components" / "web" / "panel" / "texts.js",
+        ROOT / "components" / "locale" / "es" / "LC_MESSAGES" / "tecmedhub.po",
+    ]
+)
+# What docs/es/glosario.md has another word for.
+OTHER_WORDS = {
+    r"ordenador(es)?": "computadora",
+    r"móvil(es)?": "celular",
+    r"vídeos?": "video",
+    r"ficheros?": "archivo",
+    r"órdenes|(una|la|las|cada|esta|otra|ninguna|última) orden": "comando",
+    r"sucesos?": "evento",
+    r"avisos?": "advertencia",
+    r"cortafuegos": "firewall",
+    r"añad\w+|añád\w+": "agregar",
+    r"caduc\w+": "vencer",
+    r"por defecto": "predeterminado",
+    r"suma de comprobación": "suma de verificación",
+    r"ustedes|usted": "tú",
+}
+# Requests in the form of usted, where a sentence or a table's cell begins.
+FORMAL = re.compile(
+    r"(?:^|[.:;(|>¡\"'*] ?|, | y | o )"
+    r"(abra|apague|arranque|borre|baje|cambie|compare|compruebe|conecte|copie|desenchufe|ejecute"
+    r"|elija|encienda|escriba|espere|guarde|haga|indique|instale|mire|ponga|presione|pruebe|pulse"
+    r"|reinicie|retire|revise|suba|use)"
+    r"(?:(?:lo|la|los|las)\b| (?:el|la|los|las|un|una|su|sus|otra|de|en|Moonraker)\b| [`*])",
+    re.IGNORECASE,
+)
 
 # Said by others: Moonraker, Klipper.
 OTHERS = ("Unparsed config section", "Remote method '", "' not registered", "Lost communication")
@@ -152,3 +189,14 @@ def test_every_document_has_its_other_language() -> None:
         other = re.search(r"^\[(Español|English)\]\((.+)\)$", path.read_text("utf-8"), re.MULTILINE)
         assert other is not None, name_of(path)
         assert (path.parent / other[2]).exists(), name_of(path)
+
+
+@pytest.mark.parametrize("path", SPANISH, ids=name_of)
+def test_the_spanish_speaks_with_one_voice(path: Path) -> None:
+    text = re.sub(r'"\s*\n\s*"', "", path.read_text(encoding="utf-8"))
+    text = re.sub(r"(?<!\|)\n(?=\S)", " ", text)
+    for words, ours in OTHER_WORDS.items():
+        found = re.search(rf"\b({words})\b", text, re.IGNORECASE)
+        assert found is None, f"'{found and found[0]}': we say {ours}"
+    formal = FORMAL.search(text)
+    assert formal is None, f"'{formal and formal[0]}': we say tú"

@@ -26,7 +26,7 @@ TITLES: Dict[str, Tuple[str, str]] = {
     "json": ("JSON", "JSON"),
     "token": ("Token", "Token"),
     "clock": ("Clock", "Reloj"),
-    "commands": ("Commands", "Órdenes"),
+    "commands": ("Commands", "Comandos"),
     "files": ("Files", "Archivos"),
     "cameras": ("Camera", "Cámara"),
     "ffmpeg": ("ffmpeg", "ffmpeg"),
@@ -70,7 +70,7 @@ TEXTS: Dict[str, Text] = {
         "{names} must be set before anything can be sent.",
         "Falta {names}: sin eso no se envía nada.",
         "Write it into tecmedhub.json in Mainsail's or Fluidd's file editor; it applies at once.",
-        "Escríbelo en tecmedhub.json con el editor de Mainsail o Fluidd; se aplica al momento.",
+        "Escríbelo en tecmedhub.json con el editor de Mainsail o Fluidd; se aplica al instante.",
     ),
     "proxy_none": Text("No proxy is set.", "No hay ningún proxy configurado."),
     "proxy_ok": Text(
@@ -104,7 +104,7 @@ TEXTS: Dict[str, Text] = {
         "No connection to {host} port {port} within {seconds:.0f} s.",
         "Sin conexión con {host} puerto {port} en {seconds:.0f} s.",
         "A firewall may be in the way, or the server is off.",
-        "Puede haber un cortafuegos en medio, o el servidor está apagado.",
+        "Puede haber un firewall en medio, o el servidor está apagado.",
     ),
     "tcp_unreachable": Text(
         "{host} cannot be reached ({reason}).",
@@ -118,17 +118,17 @@ TEXTS: Dict[str, Text] = {
     ),
     "tls_ends_soon": Text(
         "The certificate of {host} ends in {days} days.",
-        "El certificado de {host} caduca en {days} días.",
+        "El certificado de {host} vence en {days} días.",
         "Have the server's certificate renewed.",
         "Pide que renueven el certificado del servidor.",
     ),
     "tls_not_used_near": Text(
         "Not encrypted, within the local network ({address}).",
-        "Sin cifrar, dentro de la red local ({address}).",
+        "Sin cifrar, pero dentro de la red local ({address}).",
     ),
     "tls_not_used": Text(
         "The way to {host} is not encrypted: whoever listens can read the token.",
-        "El camino a {host} no va cifrado: quien escuche puede leer el token.",
+        "La conexión con {host} no va cifrada: quien escuche puede leer el token.",
         "Use https:// in server_url if the server offers it.",
         "Usa https:// en server_url si el servidor lo ofrece.",
     ),
@@ -157,7 +157,7 @@ TEXTS: Dict[str, Text] = {
         "{sentence}",
         "No hay conexión segura con {host}.",
         "Check the server's certificate and this computer's clock.",
-        "Revisa el certificado del servidor y el reloj de este equipo.",
+        "Revisa el certificado del servidor y el reloj de esta computadora.",
     ),
     "reply_timed_out": Text(
         "{sentence}",
@@ -203,25 +203,25 @@ TEXTS: Dict[str, Text] = {
     ),
     "clock_ok": Text(
         "This computer's clock agrees with the hub's to {seconds} s.",
-        "El reloj de este equipo coincide con el del hub ({seconds} s).",
+        "El reloj de esta computadora coincide con el del hub ({seconds} s).",
     ),
     "clock_unknown": Text("The hub has not told its time yet.", "El hub aún no ha dicho su hora."),
     "clock_behind": Text(
         "This computer's clock is {seconds} s behind the hub's; commands go by the hub's.",
-        "El reloj de este equipo va {seconds} s atrasado; las órdenes se juzgan por el del hub.",
+        "El reloj de esta computadora va {seconds} s atrasado; los comandos siguen el del hub.",
         "Let it follow NTP: sudo timedatectl set-ntp true.",
         "Haz que siga NTP: sudo timedatectl set-ntp true.",
     ),
     "clock_ahead": Text(
         "This computer's clock is {seconds} s ahead of the hub's; commands go by the hub's.",
-        "El reloj de este equipo va {seconds} s adelantado; las órdenes se juzgan por el del hub.",
+        "El reloj de esta computadora va {seconds} s adelantado; los comandos siguen el del hub.",
         "Let it follow NTP: sudo timedatectl set-ntp true.",
         "Haz que siga NTP: sudo timedatectl set-ntp true.",
     ),
-    "commands_ok": Text("The hub can be asked for commands.", "Se pueden pedir órdenes al hub."),
+    "commands_ok": Text("The hub can be asked for commands.", "Se pueden pedir comandos al hub."),
     "commands_failed": Text(
         "The hub could not be asked for commands: {sentence}",
-        "No se pudieron pedir órdenes al hub: {sentence}",
+        "No se pudieron pedir comandos al hub: {sentence}",
         "Check commands_url, or the script's name on the server.",
         "Revisa commands_url, o el nombre del script en el servidor.",
     ),
@@ -233,7 +233,7 @@ TEXTS: Dict[str, Text] = {
         "The hub's file list fails: {sentence}",
         "Falla la lista de archivos del hub: {sentence}",
         "Remote prints need it: check files_url, or the script's name on the server.",
-        "Hace falta para imprimir a distancia: revisa files_url, o el nombre del script.",
+        "Hace falta para las impresiones remotas: revisa files_url, o el nombre del script.",
     ),
     # Beside it
     "cameras_disabled": Text(
@@ -242,7 +242,7 @@ TEXTS: Dict[str, Text] = {
     ),
     "cameras_none": Text(
         "There is no camera: add one in Mainsail's or Fluidd's settings, or set camera.urls.",
-        "No hay cámara: añade una en los ajustes de Mainsail o Fluidd, o pon camera.urls.",
+        "No hay cámara: agrega una en los ajustes de Mainsail o Fluidd, o pon camera.urls.",
     ),
     "camera_ok": Text("'{name}' gives pictures.", "'{name}' da imágenes."),
     "camera_failing": Text(
@@ -255,7 +255,7 @@ TEXTS: Dict[str, Text] = {
         "'{name}' has sent the very same picture for minutes.",
         "'{name}' envía la misma imagen desde hace minutos.",
         "Restart its service (crowsnest), or replug it.",
-        "Reinicia su servicio (crowsnest) o vuelve a enchufarla.",
+        "Reinicia su servicio (crowsnest) o desconéctala y vuelve a conectarla.",
     ),
     "camera_black": Text(
         "'{name}' sends black pictures.",
@@ -263,7 +263,7 @@ TEXTS: Dict[str, Text] = {
         "Look for a covered lens or a dark room.",
         "Mira si el objetivo está tapado o la sala a oscuras.",
     ),
-    "ffmpeg_ok": Text("{path} can make videos.", "{path} puede hacer vídeos."),
+    "ffmpeg_ok": Text("{path} can make videos.", "{path} puede hacer videos."),
     "ffmpeg_unneeded": Text(
         "Not needed: timelapses are switched off.",
         "No hace falta: los timelapses están desactivados.",
@@ -282,7 +282,7 @@ TEXTS: Dict[str, Text] = {
     ),
     "ffmpeg_no_h264": Text(
         "{path} cannot write H.264, which browsers play.",
-        "{path} no puede escribir H.264, que es lo que ven los navegadores.",
+        "{path} no puede escribir H.264, que es lo que reproducen los navegadores.",
         "Install the distribution's own: sudo apt install ffmpeg.",
         "Instala el de la distribución: sudo apt install ffmpeg.",
     ),
@@ -316,14 +316,14 @@ TEXTS: Dict[str, Text] = {
     ),
     "link_ok": Text(
         "{link} leads to {target}, and Moonraker's git overlooks it.",
-        "{link} lleva a {target}, y el git de Moonraker lo pasa por alto.",
+        "{link} lleva a {target}, y el git de Moonraker lo ignora.",
     ),
     "link_ok_no_git": Text("{link} leads to {target}.", "{link} lleva a {target}."),
     "link_not_excluded": Text(
         "Moonraker's git does not overlook {link}: a recovery of Moonraker would remove it.",
-        "El git de Moonraker no pasa por alto {link}: una recuperación de Moonraker lo borraría.",
+        "El git de Moonraker no ignora {link}: una recuperación de Moonraker lo borraría.",
         "Run install.sh again; it adds the line to {exclude}.",
-        "Ejecuta install.sh otra vez; añade la línea a {exclude}.",
+        "Ejecuta install.sh otra vez; agrega la línea a {exclude}.",
     ),
     "link_copied": Text(
         "{link} is a copy, no link: updates will not reach it.",
@@ -384,12 +384,12 @@ TEXTS: Dict[str, Text] = {
         "Tasks that failed and were begun anew: {names}.",
         "Tareas que fallaron y se reiniciaron: {names}.",
         "Please report it, with tecmedhub.log.",
-        "Comunícalo, por favor, con tecmedhub.log.",
+        "Por favor, comunícalo y adjunta tecmedhub.log.",
     ),
     "tasks_dead": Text(
         "Tasks that do not run: {names}.",
         "Tareas paradas: {names}.",
         "Restart Moonraker, and please report it with tecmedhub.log.",
-        "Reinicia Moonraker y comunícalo con tecmedhub.log.",
+        "Reinicia Moonraker; por favor, comunícalo y adjunta tecmedhub.log.",
     ),
 }
