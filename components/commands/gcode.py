@@ -25,7 +25,7 @@ SHOWN = 40  # characters of a refused line in a sentence
 
 _PARTS = re.compile("([A-Z_]+|[A-Z*])")  # Klipper's args_r
 _NUMBERED = re.compile(r"[A-Z][0-9]+(\.[0-9]+)?")  # a letter and a number: G28, T0, G29.1
-_NAMED = re.compile(r"[A-Z_]([A-Z_]+[0-9]*)?")  # SET_PIN, LOAD_FILAMENT2
+_NAMED = re.compile(r"[^\W\d]([^\W\d]+[0-9]*)?")  # SET_PIN, LOAD_FILAMENT2, LIMPIAR_Ñ
 _TEXT_WORDS = ("M117", "M118", "M23")  # Klipper takes what follows these as text, numbers too
 _M112 = re.compile(r"M\s*0*112(\.[0-9]*)?(\s|$)")
 _MACRO_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

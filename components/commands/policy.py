@@ -11,7 +11,7 @@ the hub sends can widen any of them: `confirm: true` only answers the question t
 from __future__ import annotations
 
 import fnmatch
-from typing import Any, Callable, Mapping, Tuple
+from typing import Any, Callable, FrozenSet, Mapping, Tuple
 
 from ..printer.klippy import JobQueue
 from ..printer.snapshot import KlippyState, Snapshot
@@ -257,10 +257,26 @@ def _file_named(command: Command, action: Action, now: Situation) -> str:
 # Rules of the moment
 
 
+def _missing(action: Action, objects: FrozenSet[str]) -> str:
+    """The section of printer.cfg that the action needs and that is not there; "" if none."""
+    needed = {"pause": "pause_resume", "resume": "pause_resume", "cancel": "pause_resume"}
+    section = "virtual_sdcard" if action.name in PRINTS else needed.get(action.name, "")
+    return section if section and objects and section not in objects else ""
+
+
 def _klippy_ready(command: Command, action: Action, now: Situation) -> str:
     if not action.needs_klippy:
         return ""
     snapshot = now.snapshot
+    if snapshot.doubt:
+        return snapshot.doubt
+    missing = _missing(action, snapshot.machine.objects)
+    if snapshot.ready and missing:
+        return say(
+            "{action} needs [{section}] in printer.cfg, which this printer has not: add it there.",
+            action=action.name,
+            section=missing,
+        )
     if snapshot.ready:
         return (
             ""

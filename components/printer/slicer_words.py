@@ -30,7 +30,7 @@ _ESTIMATES = tuple(
     for pattern in (
         r"^;\s*estimated printing time(?: \(normal mode\))?\s*[=:]" + _SPAN,  # Slic3r's family
         r"^;.*total estimated time\s*[=:]" + _SPAN,  # Bambu, Orca, Creality Print
-        r"^;\s*(?:build|print|printing)[ _]time\s*[=:]" + _SPAN,  # Simplify3D, KISSlicer
+        r"^;\s*(?:estimated )?(?:build|print|printing)[ _]time\s*[=:]" + _SPAN,  # Simplify3D, KISS
         r"^;\s*TIME\s*:\s*" + _NUMBER + r"\s*$",  # Cura, Creality
         r"^;\s*(?:PRINT|PRINTING|print)[_. ]?time\s*[=:]\s*" + _NUMBER + r"\s*$",  # ideaMaker
     )

@@ -239,3 +239,15 @@ def test_a_hub_can_draw_buttons_for_what_this_printer_can_do() -> None:
     assert not {"move", "gripper"} & {offer["name"] for offer in offers(READY, few)}
     kept = Offers()
     assert kept.of(READY, settings) is kept.of(READY, settings)
+
+
+def test_what_printer_cfg_lacks_is_named() -> None:
+    with pytest.raises(Refused, match=r"pause needs \[pause_resume\] in printer\.cfg"):
+        judge("pause", READY._replace(job=Job(state="printing")))
+    with pytest.raises(Refused, match=r"\[virtual_sdcard\]"):
+        judge("print_local", file="a.gcode")
+
+
+def test_nothing_is_done_to_a_printer_of_which_only_old_figures_are_known() -> None:
+    with pytest.raises(Refused, match="Klippy has sent nothing"):
+        judge("move", READY._replace(doubt="Klippy has sent nothing for 10 s."), x=1)

@@ -20,7 +20,7 @@ from components.printer.slicer_words import END, read_words, share_of_time, word
         (";TIME:6666", 6666),
         (";FLAVOR:Marlin\n;TIME:120.5\n;Filament used: 1m", 120.5),
         (";   Build time: 1 hour 3 minutes", 3780),
-        ("; Estimated Build Time:   12.34 minutes", 0),  # KISSlicer says it in words we do not read
+        ("; Estimated Build Time:   12.5 minutes", 750),
         (";PRINT_TIME: 5400", 5400),
         ("M73 P0 R57\nG28", 3420),
         ("; nothing of the kind", 0),
