@@ -472,6 +472,15 @@ async def test_without_a_known_hub_clock_a_stop_is_never_too_old(lab: Lab) -> No
     assert lab.printer.sent == ["emergency_stop"]
 
 
+async def test_a_script_that_restarts_is_done_when_klippy_is_back(lab: Lab) -> None:
+    seen: list[KlippyState] = []
+    lab.printer.subscribe(lambda old, new: seen.append(new.klippy))
+    (result,) = await lab.run(one("gcode", 1, gcode="restart ; please"))
+    assert (result["action"], result["status"]) == ("firmware_restart", "done")
+    assert lab.printer.sent == ["restart"]
+    assert seen[0] is KlippyState.DISCONNECTED and seen[-1] is KlippyState.READY
+
+
 async def test_a_firmware_restart_revives_nothing_that_was_asked_before_the_stop(lab: Lab) -> None:
     end = lab.printer.hold("G28")
     await lab.take(one("home", 1), one("heat", 2, hotend_temp=200), one("firmware_restart", 3))
