@@ -104,6 +104,7 @@ class Ledger:
         self._due: "OrderedDict[str, Dict[str, Any]]" = OrderedDict()
         self._due_keys: Dict[str, List[str]] = {}
         self._recent: "OrderedDict[str, Dict[str, Any]]" = OrderedDict()  # for people, oldest first
+        self._unwritten: "OrderedDict[str, Row]" = OrderedDict()  # by identity: told from memory
         self._since_prune = PRUNE_EVERY  # once soon after the start
 
     async def load(self) -> List[Row]:
@@ -134,13 +135,15 @@ class Ledger:
 
         A repetition is not written again; if the first has a result, that becomes due once more.
         """
-        if not entries:
-            return []
+        told = [self._was_told(entry) for entry in entries]
+        left = [entry for entry, known in zip(entries, told) if not known]
+        if not left:
+            return [None for _ in entries]
 
         def write(db: sqlite3.Connection) -> Tuple[List[Optional[str]], List[Row]]:
             keys: List[Optional[str]] = []
             again: List[Row] = []
-            for index, entry in enumerate(map(self._without_secrets, entries)):
+            for index, entry in enumerate(map(self._without_secrets, left)):
                 breathe(index, 5)
                 last = _last_of(db, entry.identity)
                 if last is not None and _repeats(last, entry):
@@ -166,7 +169,9 @@ class Ledger:
                 keys.append(key)
             return keys, again
 
-        keys, again = await self._database.run(write, durable=True)
+        found, again = await self._database.run(write, durable=True)
+        places = iter(found)
+        keys = [None if known else next(places) for known in told]
         for row in again:
             if row.status in FINAL:
                 self._await_word(row.key, row.result())
@@ -235,7 +240,21 @@ class Ledger:
             finished_at=now if status in FINAL else None,
         )
         self._told(row)
+        if status in FINAL:
+            self._unwritten[entry.identity] = row
+            while len(self._unwritten) > KEPT_RECENT:
+                self._unwritten.popitem(last=False)
         return row.result()
+
+    def _was_told(self, entry: Entry) -> bool:
+        """Whether it comes again after it was told from memory, when the disk took nothing: that
+        stays so, and is due once more.
+        """
+        row = self._unwritten.get(entry.identity)
+        if row is None or entry.anew or abs(entry.received_at - row.received_at) >= REPEATED:
+            return False
+        self._await_word(row.key, row.result())
+        return True
 
     def _told(self, row: Optional[Row]) -> Optional[Dict[str, Any]]:
         if row is None:

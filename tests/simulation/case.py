@@ -88,9 +88,11 @@ class Case:
     def _find_halts(self) -> list[tuple[float, str]]:
         """Moments after which nothing that was asked before may begin."""
         found = [(f.at, "a crash of Klippy") for f in self._klippys("crashes")]
-        found += [
-            (f.at, "a shutdown") for f in self._klippys("is") if f.data["state"] == "shutdown"
-        ]
+        again = [f.at for f in self._klippys("restarts")]
+        for fact in self._klippys("is"):
+            unseen = any(0 <= at - fact.at < 0.5 for at in again)  # nobody was told of it
+            if fact.data["state"] == "shutdown" and not unseen:
+                found.append((fact.at, "a shutdown"))
         return sorted(found)
 
     def _find_jobs(self) -> list[tuple[Span, str, str]]:
@@ -177,11 +179,13 @@ class Case:
         """The settings that may be in force: a save takes up to three seconds, and a start."""
         base = {"require_clear_bed": self.house["require_clear_bed"]}
         found = [base]
-        for fact in self.facts:
-            if fact.what == "save" and fact.at <= at:
+        changes = [f for f in self.facts if f.what in ("save", "save broken") and f.at <= at]
+        for place, fact in enumerate(changes):
+            until = changes[place + 1].at if place + 1 < len(changes) else at
+            if fact.what == "save":
                 saved = {**base, **fact.data["security"]}
-                settled = any(s.begin + 5 < at and fact.at + 3 < at < s.end for s in self.lives)
-                found = [saved] if settled else [*found, saved]
+                read = any(max(fact.at, s.begin + 2) + 3 < min(until, s.end) for s in self.lives)
+                found = [saved] if read else [*found, saved]
         return found
 
     def switched_off(self, at: float) -> bool:

@@ -135,7 +135,14 @@ def _one_end(command: Asked, case: Case) -> Iterator[str]:
     for fact in case.told[command.n]:
         if fact.data["status"] in FINAL and fact.data["status"] not in ends:
             ends.append(fact.data["status"])
-    if len(ends) > 1 and not any(case.forgotten(fact.at) for fact in case.told[command.n]):
+    stop_again = command.action == "emergency_stop" and any(
+        late - early > 10.0 for early, late in itertools.pairwise(command.delivered)
+    )  # which is a stop of its own
+    if (
+        len(ends) > 1
+        and not stop_again
+        and not any(case.forgotten(fact.at) for fact in case.told[command.n])
+    ):
         yield f"{_name(command)} was told as {' and then as '.join(ends)}"
     if not ends and not _excused(command, case):
         yield f"{_name(command)}, delivered at {command.delivered[0]:.1f} s, was never told an end"
@@ -384,8 +391,8 @@ def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
         if command is None or not known_again(command) or command.action == "firmware_restart":
             continue
         for at, what in case.halts:
-            if not case.same_life(at - 0.1, at + HEARS_WITHIN):
-                continue  # nobody was there to see it: what waited is run if it is in time
+            if not case.same_life(at - 0.1, at + 3.0):
+                continue  # nobody was left who had seen it: what waited runs if it is in time
             if command.delivered[0] < at - HEARS_WITHIN and at + HEARS_WITHIN < fact.at:
                 yield f"{_name(command)} ran at {fact.at:.1f} s, after {what} at {at:.1f} s"
                 break

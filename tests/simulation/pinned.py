@@ -215,6 +215,22 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
             ask(60.0, prints(1, "short")),
         ],
     ),
+    "a full disk, and what was done comes again": (
+        {},
+        [
+            ask(20.0, simply(1, "home")),
+            Happening(50.0, "full disk", {"seconds": 60.0}),
+            Happening(51.0, "repeat"),
+        ],
+    ),
+    "a full disk, and what was refused for it comes again": (
+        {},
+        [
+            Happening(20.0, "full disk", {"seconds": 40.0}),
+            ask(30.0, simply(1, "set_speed", speed=61)),
+            Happening(90.0, "repeat"),
+        ],
+    ),
     "the switch at the printer, over a power cut": (
         {},
         [

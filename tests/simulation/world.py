@@ -124,7 +124,9 @@ class World:
         finally:
             self.moonraker.kill()
             self.klippy.crash(None)
+            logging.disable(logging.CRITICAL)  # of what is said while coroutines are torn down
             self.loop.bury()
+            logging.disable(logging.NOTSET)
             asyncio.set_event_loop(None)
         if self.loop.mistake is not None:
             raise self.loop.mistake
