@@ -40,8 +40,8 @@ usage_es() {
     cat <<'TEXT'
 Uso: ./install.sh [opciones]
 
-Sin opciones: busca Moonraker y sus instancias (los archivos de unidad de systemd, luego las carpetas de costumbre), enlaza
-el plugin, agrega sus secciones a cada moonraker.conf (tras una copia) y pregunta antes de reiniciar Moonraker.
+Sin opciones: busca Moonraker y sus instancias (los archivos de unidad de systemd, luego las carpetas habituales), enlaza
+el plugin, agrega sus secciones a cada moonraker.conf (después de una copia) y pregunta antes de reiniciar Moonraker.
 
   -m, --moonraker CARPETA  el repositorio de Moonraker, o su paquete instalado (…/site-packages/moonraker); repetible
   -d, --data CARPETA       una ruta de datos, como ~/printer_data; repetible, una por instancia
@@ -123,7 +123,7 @@ declare -A SPANISH=(
     ["Would delete"]='Se borraría:'
     ["Would ask"]='Se preguntaría'
     ["loaded"]='cargado'
-    ["absent"]='fuera'
+    ["absent"]='ausente'
     ["line %s failed: %s. Nothing after it was done; mend the cause and run this again."]='la línea %s falló: %s. No se hizo nada más; arregla la causa y ejecuta esto de nuevo.'
     ["%s needs a folder after it."]='después de %s va una carpeta.'
     ["unknown option %s; --help lists them."]='opción desconocida %s; --help las muestra.'
@@ -131,7 +131,7 @@ declare -A SPANISH=(
     ["do not use sudo: the files would belong to root and Moonraker could not update them. Run ./install.sh as %s."]='no uses sudo: los archivos serían de root y Moonraker no podría actualizarlos. Ejecuta ./install.sh como %s.'
     ["the folder %s has a line break in its name: move it."]='la carpeta %s tiene un salto de línea en su nombre: muévela.'
     ["%s is incomplete (no components folder): clone it again."]='%s está incompleta (falta la carpeta components): clónala de nuevo.'
-    ["runs as %s"]='corre como %s'
+    ["runs as %s"]='se ejecuta como %s'
     ["left alone, because you are %s: %s."]='no se toca, porque eres %s: %s.'
     ["%s has no moonraker.conf: skipped."]='%s no tiene moonraker.conf: se omite.'
     ["%s holds no Moonraker: give -m its checkout (with moonraker/server.py in it) or its installed package."]='en %s no hay un Moonraker: da a -m su repositorio (con moonraker/server.py) o su paquete instalado.'

@@ -14,8 +14,8 @@ OPTIONS: Dict[str, str] = {
         "no se envía nada."
     ),
     "printer_token": (
-        "El token con el que el hub reconoce esta impresora; único. Mejor guardado en "
-        "moonraker.secrets."
+        "El token con el que el hub reconoce a esta impresora; cada una tiene el suyo. Mejor "
+        "guardado en moonraker.secrets."
     ),
     "printer_name": ("El nombre que muestra el hub; vacío: el nombre de la computadora."),
     "protocol": "Generación del hub; auto la deduce de server_url.",
@@ -34,9 +34,9 @@ OPTIONS: Dict[str, str] = {
         "Direcciones de snapshot, una por línea; vacío: las cámaras configuradas en Mainsail o "
         "Fluidd."
     ),
-    "camera.capture_interval": ("Entre dos imágenes mientras imprime o calienta."),
+    "camera.capture_interval": ("Tiempo entre dos imágenes mientras imprime o calienta."),
     "camera.timelapse_enabled": "Hacer un timelapse de cada impresión.",
-    "camera.timelapse_interval": "Entre dos fotogramas del timelapse.",
+    "camera.timelapse_interval": "Tiempo entre dos fotogramas del timelapse.",
     "camera.resolution": (
         "Ancho de las imágenes: low 640 px, high 1280 px, original como las da la cámara."
     ),
@@ -55,22 +55,22 @@ OPTIONS: Dict[str, str] = {
         "Comprobar los certificados de las cámaras https; false: no los de direcciones locales."
     ),
     "intervals.status_update": (
-        "Entre dos informes de estado; los cambios se informan al instante en todo caso."
+        "Tiempo entre dos estados; los cambios se envían al instante de todos modos."
     ),
     "intervals.status_idle": (
         "Lo mismo con la impresora inactiva; si no se pone: como intervals.status_update."
     ),
-    "intervals.command_check": "Entre dos consultas de comandos.",
+    "intervals.command_check": "Tiempo entre dos consultas de comandos.",
     "intervals.command_check_active": "Lo mismo durante un minuto después de un comando.",
     "intervals.health_check": (
-        "Entre dos autocomprobaciones; entonces se escribe printer_state.json."
+        "Tiempo entre dos exámenes propios; en cada uno se escribe printer_state.json."
     ),
     "intervals.reconnect_attempt": (
-        "Pausa antes de reintentar, agotados los retries.max_attempts."
+        "Pausa antes de cada reintento, después de los retries.max_attempts."
     ),
-    "timeouts.moonraker": "Espera de la respuesta de Klipper a una consulta.",
-    "timeouts.server": "Espera del hub.",
-    "timeouts.camera": "Espera de una cámara.",
+    "timeouts.moonraker": "Cuánto se espera la respuesta de Klipper a una consulta.",
+    "timeouts.server": "Cuánto se espera al hub.",
+    "timeouts.camera": "Cuánto se espera a una cámara.",
     "timeouts.file_download": ("Una descarga termina si no llega ningún byte durante este tiempo."),
     "retries.max_attempts": (
         "Intentos rápidos antes de las pausas de intervals.reconnect_attempt; nunca se rinde."
@@ -87,7 +87,7 @@ OPTIONS: Dict[str, str] = {
     ),
     "file_management.auto_cleanup": "Borrar archivos G-code antiguos.",
     "file_management.max_age_days": (
-        "Sin imprimir ni tocar durante este tiempo cuenta como antiguo."
+        "Un archivo que nadie imprimió ni tocó durante este tiempo es antiguo."
     ),
     "file_management.cleanup_scope": (
         "Qué se puede borrar: solo lo que descargó este plugin, o todos los archivos G-code "
@@ -129,12 +129,13 @@ OPTIONS: Dict[str, str] = {
         "valen por cualquier carácter; vacío: ninguno."
     ),
     "security.allowed_power_devices": (
-        "Dispositivos de [power] de Moonraker que el hub puede conmutar (power); * y ? valen por "
-        "cualquier carácter; vacío: ninguno."
+        "Dispositivos de [power] de Moonraker que el hub puede encender y apagar (power); * y ? "
+        "valen por cualquier carácter; vacío: ninguno."
     ),
     "security.denied_actions": "Acciones que siempre se rechazan.",
     "security.require_clear_bed": (
-        "Tras un trabajo, rechazar las impresiones remotas hasta que alguien declare libre la cama."
+        "Después de un trabajo, rechazar las impresiones remotas hasta que alguien declare "
+        "libre la cama."
     ),
     "security.emergency_power_device": (
         "Un dispositivo de [power] de Moonraker que se apaga cuando Klippy no acepta una parada de "
@@ -165,8 +166,8 @@ OPTIONS: Dict[str, str] = {
         "Estado de la cama que muestra el hub; con security.require_clear_bed lo pone el plugin."
     ),
     "printer_data.bed_needs_clearing": (
-        "Lo que se dice al hub de una cama por despejar, con security.require_clear_bed; vacío: por"
-        " despejar, o needs clearing si el idioma es el inglés."
+        "Lo que se le dice al hub de una cama por despejar, con security.require_clear_bed; vacío: "
+        "por despejar, o needs clearing si el idioma es el inglés."
     ),
     "printer_data.bed_clear": (
         "Lo mismo de una cama libre; vacío: limpia, o clear. Si printer_data.bed_status tiene un"

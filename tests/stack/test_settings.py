@@ -264,7 +264,7 @@ def test_what_is_wrong_is_said_in_the_hub_s_language(stack: Stack) -> None:
     stack.hub.queue(stack.token, "home")
     stack.hub.fault("commands", "wrong_token", times=1)  # in Spanish, as the hub's messages are
     save(stack, '{"camera": {"capture_interval": 0}}')
-    text = warning(stack, "camera.capture_interval", "no vale")
+    text = warning(stack, "camera.capture_interval", "no es válido")
     assert "debe ser un número de 1 a 3600 segundos; rige 30 (el valor predeterminado)" in text
     assert re.search(r"\(desde \d{4}-\d\d-\d\d \d\d:\d\d\)$", text)
     save(stack, {})
