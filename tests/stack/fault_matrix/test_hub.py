@@ -279,6 +279,23 @@ def test_php_warns_before_its_json_and_nothing_is_amiss(stack: FaultyStack) -> N
     assert stack.do("set_speed", speed=100).status == "done"
 
 
+def test_a_command_of_a_lost_reply_comes_again_and_runs_once(stack: FaultyStack) -> None:
+    stack.hub.set(features={**(stack.features or {}), "redeliver": 1})
+    with stack.hub.transaction():
+        stack.hub.fault("commands", "short", times=1)
+        command = stack.count_once("redelivered")
+    stack.hub.wait_for(
+        lambda: getattr(stack.hub.result(stack.token, command), "status", "") == "done",
+        PATIENCE,
+        "the command to be done",
+    )
+    assert stack.klippy.count("redelivered") == 1
+    came = [d for d in stack.hub.delivered(stack.token) if d.command["id"] == command]
+    assert len(came) >= 2
+    words = [r.status for r in stack.hub.results(stack.token) if str(r.id) == str(command)]
+    assert words[-1] == "done" and set(words) <= {"received", "done"}
+
+
 def test_a_command_cut_off_on_its_way_is_not_run_in_part(stack: FaultyStack) -> None:
     """The hub has forgotten it, so nobody can run it; it must not be run by half."""
     stack.faults.behave("truncated", "action=get_commands", keep=0.9)
