@@ -77,7 +77,10 @@ final class Printers
         )->fetch();
         $fields = [];
         foreach ($hub->generation === 1 ? self::FIRST : self::SECOND as $name => $empty) {
-            $fields[$name] = $body[$name] ?? $empty;
+            $fields[$name] = array_key_exists($name, $body) ? $body[$name] : $empty;    // null is kept
+        }
+        if ($known && $hub->generation === 2 && $fields['name'] === '') {
+            $fields['name'] = json_decode($known['fields'], true)['name'] ?? '';         // the administrator's
         }
         if ($known && $hub->generation === 1) {
             $before = (array) json_decode($known['fields'], true);
