@@ -10,6 +10,7 @@ from __future__ import annotations
 import urllib.parse
 from typing import Sequence, Tuple
 
+from ..runtime.messages import say
 from .names import Refused
 
 MAX_URL = 2000  # characters
@@ -29,34 +30,46 @@ def check_url(url: str, hub_url: str, allowed_hosts: Sequence[str]) -> str:
         return url
     scheme, host, port = origin
     raise Refused(
-        f"The file's address is at {scheme}://{_bracket(host)}:{port}, which is not the hub's: "
-        "add the host to "
-        "file_management.allowed_hosts if files may come from there."
+        say(
+            "The file's address is at {scheme}://{host}:{port}, which is not the hub's: add "
+            "the host to file_management.allowed_hosts if files may come from there.",
+            scheme=scheme,
+            host=_bracket(host),
+            port=port,
+        )
     )
 
 
 def origin_of(url: str) -> Origin:
     """Scheme, host and port of an http(s) address without credentials; raises `Refused`."""
     if len(url) > MAX_URL:
-        raise Refused(f"The file's address is longer than {MAX_URL} characters: shorten it.")
+        raise Refused(
+            say("The file's address is longer than {max} characters: shorten it.", max=MAX_URL)
+        )
     if any(ord(c) <= 0x20 or ord(c) == 0x7F or c == "\\" for c in url):
         raise Refused(
-            "The file's address holds a space, a control character or a backslash: encode it "
-            "properly."
+            say(
+                "The file's address holds a space, a control character or a backslash: encode "
+                "it properly."
+            )
         )
     try:
         parts = urllib.parse.urlsplit(url)
         host = parts.hostname or ""
         port = parts.port
     except ValueError:
-        raise Refused("The file's address cannot be read: give a full http or https URL.") from None
+        raise Refused(
+            say("The file's address cannot be read: give a full http or https URL.")
+        ) from None
     if parts.scheme not in DEFAULT_PORTS:
-        scheme = parts.scheme[:20] or "no scheme"
-        raise Refused(f"The file's address has {scheme}: only http and https are fetched.")
+        scheme = parts.scheme[:20] or say("no scheme")
+        raise Refused(
+            say("The file's address has {scheme}: only http and https are fetched.", scheme=scheme)
+        )
     if "@" in parts.netloc:
-        raise Refused("The file's address holds a user name or password: give it without.")
+        raise Refused(say("The file's address holds a user name or password: give it without."))
     if not host:
-        raise Refused("The file's address names no host: give a full http or https URL.")
+        raise Refused(say("The file's address names no host: give a full http or https URL."))
     return parts.scheme, _ascii_host(host), DEFAULT_PORTS[parts.scheme] if port is None else port
 
 
@@ -100,7 +113,9 @@ def _ascii_host(host: str) -> str:
     try:
         return lower.encode("idna").decode("ascii")
     except UnicodeError:
-        raise Refused("The file's address names a host that cannot be one: check it.") from None
+        raise Refused(
+            say("The file's address names a host that cannot be one: check it.")
+        ) from None
 
 
 def _bracket(host: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Awaitable, Callable, Dict, List, Optional, Set, Tuple
 
 from ..runtime.clock import Clock
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
@@ -95,7 +96,7 @@ class Cleanup:
         if abs(self._hub_time() - now) > MAX_CLOCK_ERROR:
             return []
         limit = max(settings.max_age_days * DAY, YOUNGEST)
-        reason = f"not printed or touched for {settings.max_age_days:g} days"
+        reason = say("not printed or touched for {days:g} days", days=settings.max_age_days)
         everything = settings.cleanup_scope == "all"
         found = await (self._all() if everything else self._own())
         old = [file for file in found if now - file.last_used > limit]
@@ -103,7 +104,9 @@ class Cleanup:
             try:
                 printed = await self._store.printed_since(now - limit)
             except StoreFailed as error:
-                self._notices.log_once(f"history {error}", f"No file is cleaned up: {error}")
+                self._notices.log_once(
+                    f"history {error}", say("No file is cleaned up: {error}", error=str(error))
+                )
                 return []
             old = [
                 file
@@ -119,7 +122,11 @@ class Cleanup:
         removed = await self._delete(await self.plan())
         if removed:
             self._notices.console(
-                f"{len(removed)} old G-code files were deleted ({_mib(removed)} MiB)."
+                say(
+                    "{count} old G-code files were deleted ({size} MiB).",
+                    count=len(removed),
+                    size=_mib(removed),
+                )
             )
         return removed
 
@@ -131,13 +138,13 @@ class Cleanup:
         wanted = max(LOW_SPACE, size + RESERVE)
         if free >= wanted:
             if free >= ENOUGH_SPACE:
-                self._notices.clear("disk_low", "There is room on the disk again.")
+                self._notices.clear("disk_low", say("There is room on the disk again."))
             return 0
         removed: List[Removal] = []
         if self._live.now.file_management.auto_cleanup:
             now = self._clock.time()
             candidates = [file for file in await self._own() if now - file.last_used > YOUNGEST]
-            removable = await self._removable(candidates, now, "the disk is nearly full")
+            removable = await self._removable(candidates, now, say("the disk is nearly full"))
             removable = await self._regained(removable)
             goals = (wanted, size + RESERVE) if size else (wanted,)
             plans = (enough(removable, goal - free) for goal in goals if goal > free)
@@ -165,7 +172,7 @@ class Cleanup:
         for row in rows:
             file = disk.get(row.path)
             if file is None:
-                await self._inventory.gone(row, "it is no longer on the printer")
+                await self._inventory.gone(row, say("it is no longer on the printer"))
             else:
                 found[row.path] = self._used(file, row)
         return list(found.values())
@@ -222,7 +229,9 @@ class Cleanup:
             except StoreFailed as error:
                 self._notices.log_once(
                     f"delete {removal.path} {error}",
-                    f"{removal.path} could not be deleted: {error}",
+                    say(
+                        "{file} could not be deleted: {error}", file=removal.path, error=str(error)
+                    ),
                 )
                 continue
             removed.append(removal)
@@ -238,15 +247,32 @@ class Cleanup:
             return ENOUGH_SPACE  # whatever is wrong shows when something is written
 
     def _warn(self, free: int, removed: List[Removal]) -> None:
-        text = f"Only {free // 2**20} MiB are free on the printer's disk"
+        if free >= LOW_SPACE and not removed:
+            return
+        left = free // 2**20
         if removed:
-            text += f", after {len(removed)} files of the hub were deleted ({_mib(removed)} MiB)"
-        elif self._live.now.file_management.auto_cleanup:
-            text += ", and the hub's files are too few to change that"
-        if free < LOW_SPACE or removed:
-            self._notices.show(
-                "disk_low", f"{text}: delete G-code, timelapses or logs that are no longer needed."
+            state = say(
+                "Only {free} MiB are free on the printer's disk, after {count} files of the hub "
+                "were deleted ({deleted} MiB)",
+                free=left,
+                count=len(removed),
+                deleted=_mib(removed),
             )
+        elif self._live.now.file_management.auto_cleanup:
+            state = say(
+                "Only {free} MiB are free on the printer's disk, and the hub's files are too few "
+                "to change that",
+                free=left,
+            )
+        else:
+            state = say("Only {free} MiB are free on the printer's disk", free=left)
+        self._notices.show(
+            "disk_low",
+            say(
+                "{state}: delete G-code, timelapses or logs that are no longer needed.",
+                state=state,
+            ),
+        )
 
 
 class _Used(NamedTuple):

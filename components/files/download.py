@@ -19,6 +19,7 @@ from ..hub.outcomes import Failure, explain, host_of, http_date, read_retry_afte
 from ..net.connect import Connector
 from ..net.faults import ConnectFailed, Phase
 from ..net.get import MAX_BUFFER, SLOWEST, Break, Enough, GetFailed, Head, Taker, get
+from ..runtime.messages import say
 from ..runtime.records import NamedTuple
 from ..runtime.worker import Worker
 from .addresses import host_header, split_target
@@ -116,7 +117,9 @@ class Download:
                 return await self._verify(framed=True)
             return await self._take(have)
         except NotGcode as error:
-            raise DownloadFailed(f"{show(self.wanted.name)} is {error}.") from None
+            raise DownloadFailed(
+                say("{file} is {error}.", file=show(self.wanted.name), error=str(error))
+            ) from None
         except DiskFull:
             raise DownloadFailed(_full(self.wanted.name)) from None
         except (GetFailed, ConnectFailed) as error:
@@ -126,8 +129,12 @@ class Download:
                 raise DownloadFailed(_full(self.wanted.name)) from None
             reason = error.strerror or type(error).__name__
             raise DownloadFailed(
-                f"{show(self.wanted.name)} cannot be written to {self.path.parent} ({reason}): "
-                "check the disk."
+                say(
+                    "{file} cannot be written to {folder} ({reason}): check the disk.",
+                    file=show(self.wanted.name),
+                    folder=self.path.parent,
+                    reason=reason,
+                )
             ) from None
         finally:
             await asyncio.shield(self._worker.run(self._file.close))
@@ -197,9 +204,12 @@ class Download:
         """Judge the head of a reply that brings the file; how much of it is kept from before."""
         if head.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             raise DownloadFailed(
-                f"{host_of(self.wanted.url)} sends {show(self.wanted.name)} compressed although "
-                "plain was asked for: "
-                "turn compression off for downloads (zlib.output_compression, mod_deflate)."
+                say(
+                    "{host} sends {file} compressed although plain was asked for: turn compression "
+                    "off for downloads (zlib.output_compression, mod_deflate).",
+                    host=host_of(self.wanted.url),
+                    file=show(self.wanted.name),
+                )
             )
         if head.status == 206:
             self._check_range(head.headers.get("Content-Range", ""), have, head.length)
@@ -222,7 +232,7 @@ class Download:
         if done > self._limits.max_size:
             raise self._too_large(None)
         if self.wanted.size is not None and done > self.wanted.size:
-            raise self._wrong_size(f"more than {done - 1}")
+            raise self._wrong_size(say("more than {size}", size=done - 1))
         self._on_bytes(done, self.expected())
 
     async def write(self, block: bytearray) -> None:
@@ -234,8 +244,12 @@ class Download:
         told = None if has_command(start) else hub_message(start)
         if told is not None:
             host = host_of(self.wanted.url)
-            said = f': "{told}"' if told else " without a reason"
-            raise DownloadFailed(f"{host} does not give {show(self.wanted.name)}{said}.")
+            name = show(self.wanted.name)
+            raise DownloadFailed(
+                say('{host} does not give {file}: "{told}".', host=host, file=name, told=told)
+                if told
+                else say("{host} does not give {file} without a reason.", host=host, file=name)
+            )
         check_head(start)
         size, total = self.wanted.size, self._total
         if total is not None and total > self._limits.max_size:
@@ -249,15 +263,23 @@ class Download:
             raise self._wrong_size(str(self._file.size), again=not framed)
         if self._total is not None and self._file.size != self._total:
             raise DownloadFailed(
-                f"{name} came with {self._file.size} of the {self._total} bytes announced.",
+                say(
+                    "{file} came with {size} of the {total} bytes announced.",
+                    file=name,
+                    size=self._file.size,
+                    total=self._total,
+                ),
                 again=True,
             )
         checked = wanted.has_checksum and self._limits.verify_checksums
         if not framed and wanted.size is None and not checked:
             raise DownloadFailed(
-                f"{host_of(wanted.url)} does not say how long {name} is, so a cut could not be "
-                "noticed: "
-                "let it send Content-Length, a size or a checksum."
+                say(
+                    "{host} does not say how long {file} is, so a cut could not be noticed: let it "
+                    "send Content-Length, a size or a checksum.",
+                    host=host_of(wanted.url),
+                    file=name,
+                )
             )
         sums = await self._worker.run(self._file.finish)
         if self._limits.verify_checksums:
@@ -267,7 +289,13 @@ class Download:
             ):
                 if expected and expected != found:
                     raise DownloadFailed(
-                        f"{name} came damaged: its {kind} is {found}, but should be {expected}.",
+                        say(
+                            "{file} came damaged: its {kind} is {found}, but should be {expected}.",
+                            file=name,
+                            kind=kind,
+                            found=found,
+                            expected=expected,
+                        ),
                         again=True,
                         damaged=True,
                     )
@@ -276,28 +304,57 @@ class Download:
     def _refused(self, head: Head, body: bytes) -> DownloadFailed:
         host, name = host_of(self.wanted.url), show(self.wanted.name)
         if head.status == 416:
-            return DownloadFailed(f"{host} has a different {name} now.", again=True)
+            return DownloadFailed(
+                say("{host} has a different {file} now.", host=host, file=name), again=True
+            )
         if 300 <= head.status < 400:
             target = redact_query(head.headers.get("Location", "nowhere"))
             return DownloadFailed(
-                f"{host} redirects {name} to {target}: give the final address; redirects are not "
-                "followed."
+                say(
+                    "{host} redirects {file} to {target}: give the final address; redirects are "
+                    "not followed.",
+                    host=host,
+                    file=name,
+                    target=target,
+                )
             )
         told = hub_message(body)
         said = f' ("{told}")' if told else ""
         if head.status in (404, 410):
-            return DownloadFailed(f"{host} has no file {name}: HTTP {head.status}{said}.")
+            return DownloadFailed(
+                say(
+                    "{host} has no file {file}: HTTP {status}{said}.",
+                    host=host,
+                    file=name,
+                    status=head.status,
+                    said=said,
+                )
+            )
         if head.status in AGAIN_STATUSES:
             date = http_date(head.headers.get("Date", ""))
             wait = read_retry_after(head.headers.get("Retry-After", ""), 0.0, date)
             return DownloadFailed(
-                f"{host} answered HTTP {head.status}{said} for {name}: look into the server's "
-                "PHP error log.",
+                say(
+                    "{host} answered HTTP {status}{said} for {file}: look into the server's PHP "
+                    "error log.",
+                    host=host,
+                    status=head.status,
+                    said=said,
+                    file=name,
+                ),
                 again=True,
                 keep=True,
                 retry_after=wait,
             )
-        return DownloadFailed(f"{host} answered HTTP {head.status}{said} for {name}.")
+        return DownloadFailed(
+            say(
+                "{host} answered HTTP {status}{said} for {file}.",
+                host=host,
+                status=head.status,
+                said=said,
+                file=name,
+            )
+        )
 
     def _check_range(self, content_range: str, have: int, length: Optional[int]) -> None:
         """The rest is the rest only if it begins where we stopped and ends where the whole ends,
@@ -314,8 +371,11 @@ class Download:
             or (length is not None and length != whole - have)
         ):
             raise DownloadFailed(
-                f"{host_of(self.wanted.url)} sent another part of {show(self.wanted.name)} than "
-                "was asked for.",
+                say(
+                    "{host} sent another part of {file} than was asked for.",
+                    host=host_of(self.wanted.url),
+                    file=show(self.wanted.name),
+                ),
                 again=True,
             )
         self._total = whole
@@ -326,21 +386,38 @@ class Download:
 
     def _broken(self, failure: Failure, why: str) -> DownloadFailed:
         again = failure in (Failure.DNS, Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BUSY)
-        sentence = f"{show(self.wanted.name)} could not be fetched: {why}"
-        return DownloadFailed(sentence, again=again, keep=again and self.resumable)
+        told = say("{file} could not be fetched: {why}", file=show(self.wanted.name), why=why)
+        return DownloadFailed(told, again=again, keep=again and self.resumable)
 
     def _too_large(self, size: Optional[int]) -> DownloadFailed:
         limit = self._limits.max_size / 2**20
-        told = "is larger than" if size is None else f"has {size / 2**20:.0f} MiB, more than"
+        if size is None:
+            return DownloadFailed(
+                say(
+                    "{file} is larger than the {limit:.0f} MiB that file_management.max_size_mb "
+                    "allows.",
+                    file=show(self.wanted.name),
+                    limit=limit,
+                )
+            )
         return DownloadFailed(
-            f"{show(self.wanted.name)} {told} the {limit:.0f} MiB that "
-            "file_management.max_size_mb allows."
+            say(
+                "{file} has {size:.0f} MiB, more than the {limit:.0f} MiB that "
+                "file_management.max_size_mb allows.",
+                file=show(self.wanted.name),
+                size=size / 2**20,
+                limit=limit,
+            )
         )
 
     def _wrong_size(self, found: str, again: bool = False) -> DownloadFailed:
         return DownloadFailed(
-            f"{show(self.wanted.name)} has {found} bytes, but should have {self.wanted.size}: "
-            "upload it again.",
+            say(
+                "{file} has {found} bytes, but should have {wanted}: upload it again.",
+                file=show(self.wanted.name),
+                found=found,
+                wanted=self.wanted.size,
+            ),
             again=again,
         )
 
@@ -418,25 +495,35 @@ def _told(error: Exception, host: str, idle: float) -> Tuple[Failure, str]:
         return phases.get(error.phase, Failure.UNREACHABLE), error.sentence
     assert isinstance(error, GetFailed)
     if error.kind is Break.SILENT:
-        return Failure.TIMED_OUT, f"{host} sent nothing for {idle:g} s."
+        return Failure.TIMED_OUT, say(
+            "{host} sent nothing for {seconds:g} s.", host=host, seconds=idle
+        )
     if error.kind is Break.SLOW:
         return (
             Failure.TIMED_OUT,
-            f"{host} sends less than {SLOWEST} bytes a second, which would never end.",
+            say(
+                "{host} sends less than {slowest} bytes a second, which would never end.",
+                host=host,
+                slowest=SLOWEST,
+            ),
         )
     if error.kind is Break.GARBLED:
         return (
             Failure.STATUS,
-            f"{host} answered with something that is not HTTP: check the address.",
+            say("{host} answered with something that is not HTTP: check the address.", host=host),
         )
     if isinstance(error.error, ssl.SSLError):
         exchange = explain(error.error, host, idle)
         return exchange.failure or Failure.TLS, exchange.sentence
-    return Failure.UNREACHABLE, f"{host} closed the connection before everything had come."
+    return Failure.UNREACHABLE, say(
+        "{host} closed the connection before everything had come.", host=host
+    )
 
 
 def _full(name: str) -> str:
-    return (
-        f"There is no room for {show(name)}: it would leave less than {RESERVE // 2**20} MiB free. "
-        "Delete old files on the printer."
+    return say(
+        "There is no room for {file}: it would leave less than {reserve} MiB free. "
+        "Delete old files on the printer.",
+        file=show(name),
+        reserve=RESERVE // 2**20,
     )

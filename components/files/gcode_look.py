@@ -18,6 +18,7 @@ from typing import Optional
 
 from ..hub.json_body import read_json_object
 from ..runtime.loose import as_text
+from ..runtime.messages import say, sentence
 from ..runtime.records import NamedTuple
 
 HEAD = 64 * 1024  # bytes looked at for what kind of file this is
@@ -39,14 +40,14 @@ _LONE_CR = re.compile(rb"\r(?![\r\n])")
 BOM = b"\xef\xbb\xbf"
 LAST_LINE = 1024  # bytes of the last line that tell whether it holds a command
 _MAGIC = (
-    (b"GCDE", "binary G-code (.bgcode), which Klipper cannot print: export plain G-code"),
-    (b"PK\x03\x04", "a ZIP archive or 3MF project: slice it and upload the G-code"),
-    (b"\x1f\x8b", "compressed (gzip): upload the plain G-code"),
-    (b"\x7fELF", "a program"),
-    (b"%PDF", "a PDF document"),
-    (b"\x89PNG", "a picture"),
-    (b"\xff\xd8\xff", "a picture"),
-    (b"solid ", "an STL model: slice it and upload the G-code"),
+    (b"GCDE", sentence("binary G-code (.bgcode), which Klipper cannot print: export plain G-code")),
+    (b"PK\x03\x04", sentence("a ZIP archive or 3MF project: slice it and upload the G-code")),
+    (b"\x1f\x8b", sentence("compressed (gzip): upload the plain G-code")),
+    (b"\x7fELF", sentence("a program")),
+    (b"%PDF", sentence("a PDF document")),
+    (b"\x89PNG", sentence("a picture")),
+    (b"\xff\xd8\xff", sentence("a picture")),
+    (b"solid ", sentence("an STL model: slice it and upload the G-code")),
 )
 
 
@@ -81,12 +82,12 @@ def check_head(head: bytes) -> None:
     """Refuse what is no G-code by its beginning (at most `HEAD` bytes of it)."""
     for magic, what in _MAGIC:
         if head.startswith(magic):
-            raise NotGcode(what)
+            raise NotGcode(say(what))
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if start in (b"{", b"["):
-        raise NotGcode("JSON, not G-code: look at what the hub has under this name")
+        raise NotGcode(say("JSON, not G-code: look at what the hub has under this name"))
     if start == b"<":
-        raise NotGcode("a web page, not G-code: look into the server's PHP error log")
+        raise NotGcode(say("a web page, not G-code: look into the server's PHP error log"))
 
 
 class Look:
@@ -111,8 +112,10 @@ class Look:
         zero = block.find(b"\0")
         if zero >= 0:
             raise NotGcode(
-                f"not text (a zero byte at position {self._fed + zero}): the file is damaged or "
-                "no G-code"
+                say(
+                    "not text (a zero byte at position {at}): the file is damaged or no G-code",
+                    at=self._fed + zero,
+                )
             )
         self._check_encoding(block)
         self._check_line_ends(block)
@@ -124,12 +127,14 @@ class Look:
     def finish(self) -> Mends:
         """All bytes are there: what Klipper would not run as it stands."""
         if not self._fed:
-            raise NotGcode("empty: upload it again")
+            raise NotGcode(say("empty: upload it again"))
         if self._inside_character:
-            raise NotGcode("cut within a character at its very end: upload it again")
+            raise NotGcode(say("cut within a character at its very end: upload it again"))
         if not self._has_command and not _COMMAND.search(self._line):
             raise NotGcode(
-                "text without a single G-code command: look at what the hub has under this name"
+                say(
+                    "text without a single G-code command: look at what the hub has under this name"
+                )
             )
         first = self._head.split(b"\n", 1)[0]
         return Mends(
@@ -143,9 +148,12 @@ class Look:
             found = _LONE_CR.search(text, 0, len(text))
             if found is not None and found.end() < len(text):
                 raise NotGcode(
-                    "text whose lines end in CR alone (as old Macs wrote, near byte "
-                    f"{self._fed + found.start()}), which Klipper does not take for the end of a "
-                    "line: save it with the line ends LF or CRLF"
+                    say(
+                        "text whose lines end in CR alone (as old Macs wrote, near byte {at}), "
+                        "which Klipper does not take for the end of a line: save it with the line "
+                        "ends LF or CRLF",
+                        at=self._fed + found.start(),
+                    )
                 )
         self._ends_in_cr = block.endswith(b"\r")
         begin = block.rfind(b"\n") + 1
@@ -160,8 +168,10 @@ class Look:
             tag = _TAG.search(text, at, end)
             if tag is not None and _SCRIPT.search(text, tag.end(), end):
                 raise NotGcode(
-                    "G-code with a script for web pages in a comment, which Mainsail's history "
-                    "would run: slice it anew, and look at who can write to the hub"
+                    say(
+                        "G-code with a script for web pages in a comment, which Mainsail's history "
+                        "would run: slice it anew, and look at who can write to the hub"
+                    )
                 )
             at = text.find(b"<", end)
         self._before = text[-_OVERLAP:]
@@ -173,9 +183,11 @@ class Look:
             self._decoder.decode(block)
         except UnicodeDecodeError as error:
             raise NotGcode(
-                f"not UTF-8 text (near byte {self._fed + error.start}), which stops Klipper in "
-                "mid-print: "
-                "save it again as UTF-8"
+                say(
+                    "not UTF-8 text (near byte {at}), which stops Klipper in mid-print: save it "
+                    "again as UTF-8",
+                    at=self._fed + error.start,
+                )
             ) from None
         self._inside_character = bool(self._decoder.getstate()[0])
 

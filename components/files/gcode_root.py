@@ -19,6 +19,7 @@ from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence, Set
 
 from ..runtime.identity import Identity, identity, identity_of
 from ..runtime.loose import as_dict, as_float, as_list, as_text
+from ..runtime.messages import say
 from ..runtime.records import NamedTuple
 
 EXTENSIONS = (".gcode", ".g", ".gco", ".ufp", ".nc")  # Moonraker's VALID_GCODE_EXTS
@@ -140,10 +141,10 @@ class GcodeStore:
     def why_not_replace(self, path: str) -> str:
         """Why other bytes must not appear under this name now; "" if they may."""
         if path in self.queued():
-            return "it waits in the job queue"
+            return say("it waits in the job queue")
         loaded = self._loaded()
         if self._is_open(path, loaded) or (loaded.path == path and not loaded.over):
-            return "it is loaded"
+            return say("it is loaded")
         return ""
 
     def why_not_delete(self, path: str) -> str:
@@ -152,7 +153,7 @@ class GcodeStore:
         """
         loaded = self._loaded()
         if loaded.path == path or self._is_open(path, loaded):
-            return "it is loaded"
+            return say("it is loaded")
         return self.why_not_replace(path)
 
     def queued(self) -> Set[str]:

@@ -13,6 +13,7 @@ from ..hub.outcomes import Failure
 from ..hub.protocol import MAX_FILES_LISTED, HubFile
 from ..runtime.clock import Clock
 from ..runtime.loose import as_list
+from ..runtime.messages import say
 from ..settings.model import LiveSettings
 from .inventory import Inventory
 from .names import Refused, composed, show
@@ -91,7 +92,11 @@ class HubFiles:
                 return Listing.UNKNOWN, None  # the download itself will tell better
             delay = backoff.failed()
             if backoff.failures >= self._live.now.retries.max_attempts:
-                raise Refused(f"{show(asked.name)} cannot be fetched: {reply.sentence}")
+                raise Refused(
+                    say(
+                        "{file} cannot be fetched: {why}", file=show(asked.name), why=reply.sentence
+                    )
+                )
             await self._clock.sleep(delay)
 
     async def offered(self) -> Set[Tuple[str, str]]:

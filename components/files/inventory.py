@@ -12,6 +12,7 @@ import os
 from typing import Awaitable, Dict, List, Optional, TypeVar
 
 from ..runtime.clock import Clock
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.records import NamedTuple
 from ..runtime.worker import Worker
@@ -103,7 +104,7 @@ class Inventory:
         if ident is not None:
             await self._try(
                 self._downloads.ended(
-                    ident, DownloadState.GONE, "the same bytes were there already"
+                    ident, DownloadState.GONE, say("the same bytes were there already")
                 )
             )
 
@@ -234,11 +235,17 @@ class Inventory:
             if part is not None and young and row.size is not None and (row.md5 or row.sha256):
                 resumable[row.name] = row
                 keep.add(part)
-                reason = "a restart interrupted it; sent again, it goes on from where it was"
+                reason = say("a restart interrupted it; sent again, it goes on from where it was")
             else:
-                reason = "a restart interrupted it"
+                reason = say("a restart interrupted it")
             await self._try(self._downloads.ended(row.id, DownloadState.INTERRUPTED, reason))
-            self._notices.console(f"The download of {row.name} is not complete: {reason}.")
+            self._notices.console(
+                say(
+                    "The download of {file} is not complete: {reason}.",
+                    file=row.name,
+                    reason=reason,
+                )
+            )
         await staging.empty(keep)
         return resumable
 
@@ -261,9 +268,12 @@ class Inventory:
         except Exception as error:
             self._notices.log_once(
                 f"downloads table {type(error).__name__} {error}",
-                f"The records of downloaded files cannot be used ({type(error).__name__}: "
-                f"{error}): "
-                "files of the hub will count as the user's own.",
+                say(
+                    "The records of downloaded files cannot be used ({kind}: {error}): files of "
+                    "the hub will count as the user's own.",
+                    kind=type(error).__name__,
+                    error=str(error),
+                ),
                 exc_info=error,
             )
             return None

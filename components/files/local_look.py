@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Optional
 
+from ..runtime.messages import say
 from ..runtime.worker import Worker
 from .gcode_look import Look, Mends, NotGcode
 from .staging_file import BLOCK
@@ -35,12 +36,12 @@ async def why_unfit(path: Path, worker: Worker) -> str:
 
 def _told(mends: Mends) -> str:
     if mends.bom:
-        return (
-            "a text with a byte order mark (BOM) before its first command, which Klipper would "
-            "skip: save it as UTF-8 without BOM"
+        return say(
+            "a text with a byte order mark (BOM) before its first command, which Klipper "
+            "would skip: save it as UTF-8 without BOM"
         )
     if mends.newline:
-        return (
+        return say(
             "a text whose last line has no line end, so that Klipper would not run its last "
             "command: add an empty line at its end"
         )

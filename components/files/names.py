@@ -13,6 +13,7 @@ import unicodedata
 from typing import Tuple
 
 from ..runtime.loose import printable
+from ..runtime.messages import say
 
 EXTENSION = ".gcode"
 MAX_NAME_BYTES = 200  # of UTF-8; file systems take 255, and ".part" and " (2)" are added
@@ -40,16 +41,24 @@ def plain_gcode_name(text: str) -> str:
     """
     text = composed(text)
     shown = show(text)
-    _check_component(text, f"The file name {shown}")
+    _check_component(text, say("The file name {file}", file=shown))
     stem, dot, extension = text.rpartition(".")
     if dot + extension.lower() != EXTENSION:
         raise Refused(
-            f"The file name {shown} does not end in {EXTENSION}: only G-code is printed from the "
-            "hub."
+            say(
+                "The file name {file} does not end in {extension}: only G-code is printed from "
+                "the hub.",
+                file=shown,
+                extension=EXTENSION,
+            )
         )
     if not stem.strip(" ."):
         raise Refused(
-            f"The file name {shown} has nothing before {EXTENSION}: give the file a name."
+            say(
+                "The file name {file} has nothing before {extension}: give the file a name.",
+                file=shown,
+                extension=EXTENSION,
+            )
         )
     return stem + EXTENSION
 
@@ -100,38 +109,65 @@ def show(text: str) -> str:
 
 def _check_component(text: str, what: str) -> None:
     if not text:
-        raise Refused(f"{what} is empty: name the file.")
+        raise Refused(say("{what} is empty: name the file.", what=what))
     if len(text) > MAX_NAME_BYTES:  # before anything that takes time in proportion
         raise Refused(
-            f"{what} is longer than {MAX_NAME_BYTES} bytes: give the file a shorter name."
+            say(
+                "{what} is longer than {max} bytes: give the file a shorter name.",
+                what=what,
+                max=MAX_NAME_BYTES,
+            )
         )
     for character in text:
         _check_character(character, what)
     if len(text.encode("utf-8")) > MAX_NAME_BYTES:
         raise Refused(
-            f"{what} is longer than {MAX_NAME_BYTES} bytes: give the file a shorter name."
+            say(
+                "{what} is longer than {max} bytes: give the file a shorter name.",
+                what=what,
+                max=MAX_NAME_BYTES,
+            )
         )
     if text.startswith("."):
-        raise Refused(f"{what} begins with a dot: such files are hidden; rename it.")
+        raise Refused(say("{what} begins with a dot: such files are hidden; rename it.", what=what))
     if text != text.strip():
-        raise Refused(f"{what} begins or ends with a space: rename it.")
+        raise Refused(say("{what} begins or ends with a space: rename it.", what=what))
 
 
 def _check_character(character: str, what: str) -> None:
     if character in "/\\":
         raise Refused(
-            f"{what} holds a path separator: only plain file names are taken from the hub."
+            say(
+                "{what} holds a path separator: only plain file names are taken from the hub.",
+                what=what,
+            )
         )
     if character == '"':
-        raise Refused(f"{what} holds a double quote, which Klipper cannot print: rename it.")
+        raise Refused(
+            say("{what} holds a double quote, which Klipper cannot print: rename it.", what=what)
+        )
     category = unicodedata.category(character)
     if category == "Cs":
-        raise Refused(f"{what} holds half a character (a lone surrogate): rename it.")
+        raise Refused(
+            say("{what} holds half a character (a lone surrogate): rename it.", what=what)
+        )
     if category in ("Cc", "Zl", "Zp"):
-        raise Refused(f"{what} holds a control character (U+{ord(character):04X}): rename it.")
+        raise Refused(
+            say(
+                "{what} holds a control character (U+{code:04X}): rename it.",
+                what=what,
+                code=ord(character),
+            )
+        )
     if (
         category == "Cf"
         and character not in _HARMLESS_FORMATS
         and ord(character) not in _EMOJI_TAGS
     ):
-        raise Refused(f"{what} holds an invisible character (U+{ord(character):04X}): rename it.")
+        raise Refused(
+            say(
+                "{what} holds an invisible character (U+{code:04X}): rename it.",
+                what=what,
+                code=ord(character),
+            )
+        )

@@ -14,6 +14,7 @@ from typing import Optional
 from ..runtime import moves
 from ..runtime.clock import Clock
 from ..runtime.identity import Identity, identity_of
+from ..runtime.messages import say
 from ..runtime.moves import CannotPlace
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
@@ -86,14 +87,21 @@ class Placing:
                     continue  # somebody was quicker: the name is theirs
                 except CannotPlace as error:
                     raise Refused(
-                        f"{show(name)} was fetched, but the disk of the gcodes folder can store "
-                        f"it only at the risk of replacing another file ({error.strerror}): use "
-                        "a disk formatted as ext4 or exFAT."
+                        say(
+                            "{file} was fetched, but the disk of the gcodes folder can store it "
+                            "only at the risk of replacing another file ({reason}): use a disk "
+                            "formatted as ext4 or exFAT.",
+                            file=show(name),
+                            reason=error.strerror,
+                        )
                     ) from None
                 except OSError as error:
                     raise Refused(
-                        f"{show(name)} was fetched, but cannot be stored "
-                        f"({error.strerror or type(error).__name__}): check the disk."
+                        say(
+                            "{file} was fetched, but cannot be stored ({reason}): check the disk.",
+                            file=show(name),
+                            reason=error.strerror or type(error).__name__,
+                        )
                     ) from None
                 await self._inventory.placed(ident, OnDisk(path, verified), to_mark)
                 await self._noticed(path)
@@ -101,11 +109,18 @@ class Placing:
                     await self._inventory.rewritten(ident, OnDisk(path, verified))
                 return path
             raise Refused(
-                f"There are too many files called {show(name)} on the printer: delete some."
+                say(
+                    "There are too many files called {file} on the printer: delete some.",
+                    file=show(name),
+                )
             )
         except StoreFailed as error:
             raise Refused(
-                f"{show(name)} was fetched, but Moonraker does not take it: {error}."
+                say(
+                    "{file} was fetched, but Moonraker does not take it: {error}.",
+                    file=show(name),
+                    error=str(error),
+                )
             ) from None
         finally:
             await self._worker.run(discard, part)
@@ -138,7 +153,12 @@ class Placing:
             await self._store.scan(path)
         except StoreFailed as error:
             self._notices.log_once(
-                f"metascan {error}", f"Moonraker could not read the metadata of {path}: {error}"
+                f"metascan {error}",
+                say(
+                    "Moonraker could not read the metadata of {file}: {error}",
+                    file=path,
+                    error=str(error),
+                ),
             )
 
     async def _has(self, path: str, sums: Sums) -> bool:
@@ -171,7 +191,7 @@ class Placing:
         except OSError:
             return False
         if gone:
-            await self._inventory.gone(row, "replaced by a newer version")
+            await self._inventory.gone(row, say("replaced by a newer version"))
             self._store.removed(path)
             await self._clock.sleep(FORGOTTEN_WITHIN)
         return gone
@@ -180,8 +200,10 @@ class Placing:
 def _place(part: Path, target: Path, verified: Identity, name: str) -> None:
     if identity_of(part) != verified:
         raise Staged(
-            f"{show(name)} was changed by another program after it had been verified: send it "
-            "again."
+            say(
+                "{file} was changed by another program after it had been verified: send it again.",
+                file=show(name),
+            )
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     moves.place(part, target)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
+from ..runtime.messages import say
+
 TOLD_EVERY = 1.0  # seconds between two notifications
 SPEED_OVER = 10.0  # seconds that the speed is averaged over
 CONSOLE_STEP = 25  # percent
@@ -76,7 +78,14 @@ class Progress:
         if size and 100 * done >= self._console_next * size and self._console_next < 100:
             step = 100 * done // size // CONSOLE_STEP * CONSOLE_STEP
             if step < 100:
-                self._console(f"{self._file}: {step} % of {size / 2**20:.1f} MiB")
+                self._console(
+                    say(
+                        "{file}: {step} % of {size:.1f} MiB",
+                        file=self._file,
+                        step=step,
+                        size=size / 2**20,
+                    )
+                )
             self._console_next = step + CONSOLE_STEP
         if now - self._told_at >= TOLD_EVERY:
             self._tell()

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 from typing import Callable, List, Optional, Set, Tuple
 
+from ..runtime.messages import say
 from ..runtime.moves import bring_back
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
@@ -58,7 +59,10 @@ class StagingFolder:
         if place != self._usual:
             self._notices.log_once(
                 f"staging {place}",
-                f"G-code files are on another disk: downloads are staged in {place}.",
+                say(
+                    "G-code files are on another disk: downloads are staged in {folder}.",
+                    folder=place,
+                ),
                 level=20,
             )
         return place
@@ -73,7 +77,9 @@ class StagingFolder:
         if removed:
             self._notices.logger.info("Removed %d unfinished downloads of the last run.", removed)
         for name in returned:
-            self._notices.console(f"{name} was moved aside when the last run ended: it is back.")
+            self._notices.console(
+                say("{file} was moved aside when the last run ended: it is back.", file=name)
+            )
 
     def _candidates(self) -> List[Path]:
         root = self._root()

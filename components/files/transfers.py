@@ -25,6 +25,7 @@ from ..hub.protocol import HubFile
 from ..net.connect import Connector
 from ..net.trust import Trust
 from ..runtime.clock import Clock
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
@@ -212,11 +213,17 @@ class Transfers:
         except Refused as error:
             raise TransferError(error.sentence) from None
         if self._stopped:
-            raise TransferError(f"{show(job.file)} is not fetched: Moonraker is stopping.")
+            raise TransferError(
+                say("{file} is not fetched: Moonraker is stopping.", file=show(job.file))
+            )
         if len(self._jobs) > MAX_WAITING:
             raise TransferError(
-                f"{show(job.file)} is not fetched: {MAX_WAITING} downloads are waiting already. "
-                "Send it again later."
+                say(
+                    "{file} is not fetched: {max} downloads are waiting already. Send it again "
+                    "later.",
+                    file=show(job.file),
+                    max=MAX_WAITING,
+                )
             )
         self._jobs.append(job)
         job.task = asyncio.ensure_future(self._in_turn(job))
@@ -226,7 +233,9 @@ class Transfers:
             return arrived
         except asyncio.CancelledError:
             if job.cancelled:
-                raise TransferError(f"The download of {show(job.file)} was cancelled.") from None
+                raise TransferError(
+                    say("The download of {file} was cancelled.", file=show(job.file))
+                ) from None
             job.task.cancel()
             raise
         finally:
@@ -272,8 +281,11 @@ class Transfers:
             listing, listed = await self._hub_files.find(wanted)
             if listing is Listing.AMBIGUOUS:
                 raise Refused(
-                    f"Several files of the hub are called {show(job.file)}: send the name that the "
-                    "hub stores the wanted one under, or its checksum."
+                    say(
+                        "Several files of the hub are called {file}: send the name that the hub "
+                        "stores the wanted one under, or its checksum.",
+                        file=show(job.file),
+                    )
                 )
             if listing is Listing.GONE:
                 kept = await self._kept(wanted)
@@ -315,9 +327,7 @@ class Transfers:
             return self._told(
                 Arrived(
                     old.path,
-                    "the hub no longer offers it: the copy fetched on {day} is used".format(
-                        day=day
-                    ),
+                    say("the hub no longer offers it: the copy fetched on {day} is used", day=day),
                 )
             )
         if wanted.tells_apart or await self._inventory.had(wanted, HUB):
@@ -325,24 +335,29 @@ class Transfers:
         own = await self._inventory.own_named(wanted.name)
         if len(own) > 1:
             raise Refused(
-                "The hub does not have {file}, and the printer has several files of that name: "
-                "send print_local with the folder.".format(file=show(wanted.name))
+                say(
+                    "The hub does not have {file}, and the printer has several files of that "
+                    "name: send print_local with the folder.",
+                    file=show(wanted.name),
+                )
             )
         if not own:
             return None
         fault = await why_unfit(self._store.root / own[0], self._worker)
         if fault:
-            raise Refused(f"{show(own[0])} is {fault}.")
+            raise Refused(say("{file} is {fault}.", file=show(own[0]), fault=fault))
         return self._told(
             Arrived(
-                own[0], "the hub does not have it: the printer's own {path} is used".format(
-                    path=show(own[0])
-                )
+                own[0],
+                say(
+                    "the hub does not have it: the printer's own {file} is used",
+                    file=show(own[0]),
+                ),
             )
-        )  # fmt: skip
+        )
 
     def _told(self, arrived: Arrived) -> Arrived:
-        self._notices.console(f"{arrived.path}: {arrived.note}.")
+        self._notices.console(say("{file}: {note}.", file=arrived.path, note=arrived.note))
         return arrived
 
     def _own_name(self, listed: HubFile, name: str) -> str:
@@ -354,7 +369,11 @@ class Transfers:
         except Refused as error:
             self._notices.log_once(
                 f"original name {error}",
-                f"{listed.name} keeps the hub's name on the printer: {error}",
+                say(
+                    "{file} keeps the hub's name on the printer: {error}",
+                    file=listed.name,
+                    error=str(error),
+                ),
                 level=logging.INFO,
             )
             return name
@@ -394,7 +413,11 @@ class Transfers:
         self.fetched += 1
         if os.path.basename(path) != name:
             self._notices.console(
-                f"{name} is another file on this printer: the hub's is stored as {path}."
+                say(
+                    "{file} is another file on this printer: the hub's is stored as {path}.",
+                    file=name,
+                    path=path,
+                )
             )
         if job.hub_name:
             await self._hub_files.tell(job.hub_name, ident)
@@ -441,8 +464,14 @@ class Transfers:
                 damaged += error.damaged
                 attempts = self._live.now.retries.max_attempts
                 if not error.again or damaged > 1 or failures >= attempts:
-                    tried = f" Given up after {failures} attempts." if failures > 1 else ""
-                    raise TransferError(f"{error}{tried}") from None
+                    told = str(error)
+                    if failures > 1:
+                        told = say(
+                            "{trouble} Given up after {count} attempts.",
+                            trouble=told,
+                            count=failures,
+                        )
+                    raise TransferError(told) from None
                 if failures == 1:
                     backoff.succeeded()
                 delay = max(backoff.failed(), min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
@@ -463,12 +492,13 @@ class Transfers:
 
 def mended(mends: Mends) -> str:
     """What was put right in a file, for people; "" if nothing was."""
-    told = []
+    newline = say("its last line had no line end, without which Klipper would not run it: added")
+    bom = say("a byte order mark before its first command was blanked, for Klipper's sake")
+    if mends.newline and mends.bom:
+        return say("{first}; {second}", first=newline, second=bom)
     if mends.newline:
-        told.append("its last line had no line end, without which Klipper would not run it: added")
-    if mends.bom:
-        told.append("a byte order mark before its first command was blanked, for Klipper's sake")
-    return "; ".join(told)
+        return newline
+    return bom if mends.bom else ""
 
 
 def _is(listed: HubFile, wanted: Wanted) -> bool:
@@ -483,6 +513,10 @@ def _checksum(text: Any, length: int, kind: str) -> str:
     value = str(text or "").strip().lower()
     if value and (len(value) != length or any(c not in "0123456789abcdef" for c in value)):
         raise Refused(
-            f"The {kind} given is not {length} hexadecimal digits: leave it out or correct it."
+            say(
+                "The {kind} given is not {digits} hexadecimal digits: leave it out or correct it.",
+                kind=kind,
+                digits=length,
+            )
         )
     return value
