@@ -12,13 +12,12 @@ the hub forgets what it hands out. It goes only over a connection that is sure t
 
 from __future__ import annotations
 
-import asyncio
 import io
 import select
 import socket
 import ssl
 import urllib.parse
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
 
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
 from tornado.httpclient import HTTPRequest, HTTPResponse
@@ -117,16 +116,22 @@ class KeptClient(SimpleAsyncHTTPClient):
         self._lines: Set[_Line] = set()  # all that are open
         self._idle: List[_Line] = []  # the one used last at the end
         self._limits: Dict[Origin, IdleLimit] = {}
-        self._tasks: "Set[asyncio.Future[None]]" = set()
         self._over = False
         self.opened = 0  # connections
         self.resumed = 0  # of these, with the TLS of an earlier one
         self.reused = 0  # requests that needed no new connection
 
-    def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
-        task = asyncio.ensure_future(self._respond(request, callback))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def fetch(  # type: ignore[override]
+        self, request: Union[str, HTTPRequest], raise_error: bool = True, **more: Any
+    ) -> HTTPResponse:
+        """As Tornado's, but that a caller who is cancelled closes the connection."""
+        if self._over:
+            raise RuntimeError("The client is closed.")
+        asked = HTTPRequest(request, **more) if isinstance(request, str) else request
+        response = await self._exchange(asked, self._clock.monotonic())
+        if raise_error:
+            response.rethrow()
+        return response
 
     def hang_up(self) -> None:
         """End the long wait, if there is one: we say nothing more, which the hub sees at once. What
@@ -158,37 +163,23 @@ class KeptClient(SimpleAsyncHTTPClient):
 
     # One exchange
 
-    async def _respond(
-        self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]
-    ) -> None:
-        asked = getattr(request, "request", request)  # without the defaults that Tornado adds
-        started = self._clock.monotonic()
-        try:
-            response = await self._exchange(request, asked, started)
-        except Exception as error:
-            took = self._clock.monotonic() - started
-            response = HTTPResponse(asked, 599, error=error, request_time=took)
-        callback(response)
-
-    async def _exchange(
-        self, request: HTTPRequest, asked: HTTPRequest, started: float
-    ) -> HTTPResponse:
+    async def _exchange(self, request: HTTPRequest, started: float) -> HTTPResponse:
         where = _Where.of(request.url)
         end = started + (request.request_timeout or 20.0)
-        repeatable = bool(getattr(asked, "repeatable", False))
-        patient = bool(getattr(asked, "patient", False))
+        repeatable = bool(getattr(request, "repeatable", False))
+        patient = bool(getattr(request, "patient", False))
         line = self._take(where.origin, repeatable, patient)
         if line is not None:
             self.reused += 1
             try:
-                return await self._converse(line, where, request, asked, end)
+                return await self._converse(line, where, request, end)
             except Unheard:
                 if not repeatable:
                     raise
         within = max(end - self._clock.monotonic(), SHORTEST)
         line = await self._open(where.origin, patient, min(within, request.connect_timeout or 20.0))
         end = max(end, self._clock.monotonic() + SHORTEST)
-        return await self._converse(line, where, request, asked, end)
+        return await self._converse(line, where, request, end)
 
     async def _open(self, origin: Origin, patient: bool, within: float) -> _Line:
         opened = await self._connector.open(*origin, within=within, max_buffer=MAX_BUFFER)
@@ -206,7 +197,6 @@ class KeptClient(SimpleAsyncHTTPClient):
         line: _Line,
         where: _Where,
         request: HTTPRequest,
-        asked: HTTPRequest,
         end: float,
     ) -> HTTPResponse:
         """One request and its answer over `line`, which is kept if both sides want it."""
@@ -237,7 +227,7 @@ class KeptClient(SimpleAsyncHTTPClient):
                 limit.survived(idle)
             self._keep(line, limit, reader)
             _check_proxy(line.opened, reader)
-            return self._response(reader, request, asked, started)
+            return self._response(reader, request, started)
         self._lost(line, limit, reader, idle)
         raise _failure(reader, broken, line.uses > 1)
 
@@ -312,11 +302,11 @@ class KeptClient(SimpleAsyncHTTPClient):
             return where.target
         return f"{where.origin[0]}://{where.host}{where.target}"
 
-    @staticmethod
-    def _headers(line: _Line, where: _Where, request: HTTPRequest) -> HTTPHeaders:
+    def _headers(self, line: _Line, where: _Where, request: HTTPRequest) -> HTTPHeaders:
         headers = HTTPHeaders({"Host": where.host})
-        if request.user_agent:
-            headers["User-Agent"] = request.user_agent
+        agent = str(request.user_agent or self.defaults.get("user_agent") or "")
+        if agent:
+            headers["User-Agent"] = agent
         headers.update(request.headers)
         if request.body is not None:
             headers["Content-Length"] = str(len(request.body))
@@ -325,11 +315,9 @@ class KeptClient(SimpleAsyncHTTPClient):
             headers["Proxy-Authorization"] = proxy.authorization
         return headers
 
-    def _response(
-        self, reader: "_Reader", request: HTTPRequest, asked: HTTPRequest, started: float
-    ) -> HTTPResponse:
+    def _response(self, reader: "_Reader", request: HTTPRequest, started: float) -> HTTPResponse:
         return HTTPResponse(
-            asked,
+            request,
             reader.code,
             headers=reader.headers,
             buffer=io.BytesIO(b"".join(reader.chunks)),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
-from ..settings.model import LiveSettings
-from .client import HubClient, Reply
+from ..settings.model import LiveSettings, Settings
+from .client import HubClient, Reply, same_hub
 from .link import Link
 from .outcomes import Failure
 from .waiting import SHORTEST_WAIT, LongPoll
@@ -37,7 +37,7 @@ class CommandPoller:
         self.long_poll = LongPoll(clock)
         self._lost_before = False  # the long wait before this one
         self.stopped = False
-        live.subscribe(lambda old, new: self._alarm.ring())  # the interval may be another one
+        live.subscribe(self._settings_changed)
 
     def stir(self) -> None:
         """A command came: ask more often for a while.
@@ -68,6 +68,11 @@ class CommandPoller:
                 pause = self._interval() - (took if wait <= 0 else 0.0)
                 self._alarm.hush()  # what it rang for while we asked is seen in the interval
                 await self._alarm.wait(max(pause, SHORTEST_PAUSE))
+
+    def _settings_changed(self, old: Settings, new: Settings) -> None:
+        if not same_hub(old, new):
+            self.long_poll = LongPoll(self._clock)
+        self._alarm.ring()  # the interval may be another one
 
     def _lost_in_silence(self, reply: Reply, wait: float, took: float) -> bool:
         """Whether a long wait has ended without an answer, which says more of the line than of the

@@ -292,6 +292,16 @@ async def test_what_was_just_handed_out_still_arrives_when_hanging_up(bench: Ben
     server.close()
 
 
+async def test_a_caller_that_is_cancelled_closes_the_connection(bench: Bench) -> None:
+    bench.server.behave("hang")
+    task = asyncio.ensure_future(bench.ask(timeout=60.0))
+    await bench.server.arrived("")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    server = bench.server
+    await asyncio.to_thread(server.wait_for, lambda: server.counters.abandoned == 1)
+
+
 async def test_closing_ends_whatever_is_under_way(bench: Bench) -> None:
     bench.server.behave("hang")
     tasks = [asyncio.ensure_future(bench.ask(timeout=60.0)) for _ in range(3)]
