@@ -64,7 +64,7 @@ def not_resolved(host: str, error: Optional[BaseException], within: float) -> Co
             "The name {host} cannot be resolved: check the printer's network and DNS, and the "
             "name in server_url."
         )
-    return ConnectFailed(Phase.RESOLVE, say(text, host=host, within=within), error)
+    return ConnectFailed(Phase.RESOLVE, say(text, host=host, within=round(within, 1)), error)
 
 
 def not_connected(host: str, port: int, error: BaseException, within: float) -> ConnectFailed:
@@ -81,7 +81,7 @@ def not_connected(host: str, port: int, error: BaseException, within: float) -> 
     else:
         text = sentence("{host} cannot be reached ({reason}): check the network and the server.")
     reason = getattr(cause, "strerror", "") or type(cause).__name__
-    told = say(text, host=host, port=port, within=within, reason=reason)
+    told = say(text, host=host, port=port, within=round(within, 1), reason=reason)
     return ConnectFailed(Phase.CONNECT, told, cause)
 
 
@@ -101,7 +101,7 @@ def proxy_failed(shown: str, error: BaseException, within: float) -> ConnectFail
     else:
         text = sentence("The proxy {proxy} cannot be used ({reason}): check network.proxy.")
     reason = getattr(cause, "strerror", "") or type(cause).__name__
-    told = say(text, proxy=shown, within=within, reason=reason)
+    told = say(text, proxy=shown, within=round(within, 1), reason=reason)
     return ConnectFailed(Phase.PROXY, told, cause)
 
 
@@ -131,7 +131,7 @@ def tls_timed_out(host: str, within: float) -> ConnectFailed:
         "{host} accepted the connection and did not finish the TLS handshake within {within:g} s: "
         "look at the server, or at a firewall on the way."
     )
-    return ConnectFailed(Phase.TLS, say(text, host=host, within=within))
+    return ConnectFailed(Phase.TLS, say(text, host=host, within=round(within, 1)))
 
 
 def tls_failed(

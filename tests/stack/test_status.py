@@ -321,4 +321,4 @@ def test_the_reason_of_a_pause(make_stack: Callable[..., Stack], line: str) -> N
     stack = make_stack(extra_config="[gcode_macro M600]\ngcode:\n    PAUSE\n")
     stack.put("p.gcode", make_gcode(seconds=10, hotend=0, bed=0, body=line))
     stack.print("p.gcode")
-    state(stack, "paused", f"pausada por {line} en el archivo")  # the hub speaks Spanish
+    state(stack, "paused", f"paused by {line} in the file")

@@ -34,7 +34,7 @@ def behaves(mode: str, **params: Any) -> Begin:
 
 
 OUTAGES: dict[str, tuple[Begin, str]] = {
-    "refuses": (lambda stack: stack.faults.refuse(), "refuses connections: check that the web"),
+    "refuses": (lambda stack: stack.faults.refuse(), "127.0.0.1 refuses connections at port"),
     "drops packets": (lambda stack: stack.faults.blackhole(), "No connection to 127.0.0.1 within"),
     "hangs at accept": (behaves("hang_accept"), SILENT),
     "hangs": (behaves("hang"), SILENT),
@@ -256,7 +256,8 @@ def test_a_download_crawls_and_delays_nothing(stack: FaultyStack) -> None:
     stack.wait_flow(2)
     assert stack.hub.result(stack.token, command) is None, "the download was to be slower"
     result = stack.wait_result(command)
-    assert (result.status, result.message) == ("done", "printing crawl.gcode")
+    assert result.status == "done"
+    assert result.message in ("printing crawl.gcode", "printed crawl.gcode")
     assert (stack.gcodes / "crawl.gcode").read_bytes() == text
 
 
@@ -315,8 +316,8 @@ def test_a_command_cut_off_on_its_way_is_not_run_in_part(stack: FaultyStack) -> 
 def test_the_hub_hands_a_command_out_twice(stack: FaultyStack) -> None:
     command = stack.count_once("twice")
     stack.wait_result(command)
-    body = {"id": command, "token": stack.token, "action": "macro", "macro_name": "COUNT"}
-    stack.hub.queue_raw(stack.token, {**body, "params": {"NAME": "twice"}})
+    (first,) = [d for d in stack.hub.delivered(stack.token) if d.command["id"] == command]
+    stack.hub.queue_raw(stack.token, first.command)
     stack.hub.wait_for(
         lambda: len([r for r in stack.hub.results(stack.token, every=True) if r.id == command]) > 1,
         PATIENCE,
