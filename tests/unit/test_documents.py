@@ -26,6 +26,8 @@ TROUBLE = [ROOT / "docs" / "troubleshooting.md", ROOT / "docs" / "es" / "problem
 ROBUST = [ROOT / "docs" / "robustness.md", ROOT / "docs" / "es" / "robustez.md"]
 MATRIX = ROOT / "tests" / "stack" / "fault_matrix"
 
+CATALOGUE = ROOT / "components" / "locale" / "es" / "LC_MESSAGES" / "tecmedhub.po"
+SPANISH_QUOTES = [ROOT / "docs" / "es" / "problemas.md", ROOT / "docs" / "es" / "README.md"]
 SPANISH = sorted(
     [
         *(ROOT / "docs" / "es").glob("*.md"),
@@ -34,7 +36,7 @@ SPANISH = sorted(
         ROOT / "components" / "settings" / "spanish.py",
         ROOT / "components" / "web" / "doctor" / "texts.py",
         ROOT / "components" / "web" / "panel" / "texts.js",
-        ROOT / "components" / "locale" / "es" / "LC_MESSAGES" / "tecmedhub.po",
+        CATALOGUE,
     ]
 )
 # What docs/es/glosario.md has another word for.
@@ -118,6 +120,17 @@ def test_the_sentences_that_are_explained_are_the_codes_own(path: Path) -> None:
             wanted = piece.strip(" )(\"'")
             if len(wanted) > 3 and not any(wanted in other for other in OTHERS):
                 assert wanted in sentences(), quote
+
+
+@pytest.mark.parametrize("path", SPANISH_QUOTES, ids=name_of)
+def test_the_sentences_quoted_in_spanish_are_the_catalogues_own(path: Path) -> None:
+    catalogue = CATALOGUE.read_text(encoding="utf-8").replace('"\n"', "")
+    rows = re.findall(r"^\| (.+?) \|", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    quotes = [quote for row in rows for quote in re.findall(r"«([^»]+)»", row)]
+    assert len(quotes) > 5
+    for quote in quotes:
+        for piece in re.split(r"…|429|404|500", quote):
+            assert piece.strip(" )(") in catalogue, quote
 
 
 @pytest.mark.parametrize("path", ROBUST, ids=name_of)
