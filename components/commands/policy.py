@@ -64,6 +64,7 @@ class Situation(NamedTuple):
     coming: Tuple[Coming, ...] = ()
     queue: JobQueue = JobQueue()
     heat_preset: str = ""  # °C: "200/60"
+    switched_off: str = ""  # the [power] device that feeds the printer, where that is off
     own: Mapping[str, OperatorAction] = {}  # the operator's own actions
 
     def disturbed_by(self, what: str) -> str:
@@ -289,6 +290,8 @@ def _klippy_ready(command: Command, action: Action, now: Situation) -> str:
         KlippyState.ERROR: "mend the configuration, then restart Klipper",
         KlippyState.STARTUP: "wait until it is ready",
     }.get(snapshot.klippy, "start Klipper on the printer")
+    if now.switched_off:
+        remedy = f"[power {now.switched_off}] is off: switch it on"
     return f'Klippy is not ready ({snapshot.klippy.value}: "{said}"): {remedy}.'
 
 

@@ -382,6 +382,7 @@ class Commands:
             bed_needs_clearing=self._bed.needs_clearing,
             queue=self._printer.job_queue,
             heat_preset=self._live.now.commands.heat_preset,
+            switched_off=self._printer.switched_off,
             own=self._live.now.actions,
         )
 

@@ -428,6 +428,15 @@ class Printer:
         power = self._server.lookup_component("power", None)
         return sorted(getattr(power, "devices", {}))
 
+    @property
+    def switched_off(self) -> str:
+        """The device of Moonraker's [power] that feeds this printer and is off; "" if none is."""
+        power = self._server.lookup_component("power", None)
+        for name, device in dict(getattr(power, "devices", {})).items():
+            if _feeds_printer(name, device) and getattr(device, "state", "") == "off":
+                return str(name)
+        return ""
+
     async def power_off(self, name: str) -> None:
         """Switch a device of Moonraker's [power] off, also while it is locked by a print."""
         power = self._server.lookup_component("power", None)
@@ -448,9 +457,7 @@ class Printer:
         if device is None:
             known = ", ".join(self.power_devices) or "none"
             raise PrinterError(f"Moonraker has no [power {name}]: it has {known}.")
-        services = [str(one).lower() for one in getattr(device, "bound_services", ())]
-        own = name.lower() == "printer" or any(one.startswith("klipper") for one in services)
-        if not on and own and self.snapshot.busy:
+        if not on and _feeds_printer(name, device) and self.snapshot.busy:
             raise PrinterError(f"[power {name}] feeds the printer, and a job is not over.")
         wanted = "on" if on else "off"
         try:
@@ -498,3 +505,9 @@ class Printer:
         except self._server.error as error:
             said = plain_words(" ".join(str(error).split()))[:LONGEST_MESSAGE]
             raise (KlippyEnded if said == ENDED else PrinterError)(said) from None
+
+
+def _feeds_printer(name: str, device: Any) -> bool:
+    """Whether a device of Moonraker's [power] is the printer's own."""
+    services = [str(one).lower() for one in getattr(device, "bound_services", ())]
+    return name.lower() == "printer" or any(one.startswith("klipper") for one in services)

@@ -106,6 +106,7 @@ class FakePrinter:
         self.meanwhile: Callable[[], Any] = lambda: None  # called while Klippy is looked at
         self.scripts_heard = 0
         self.console = Console(clock)
+        self.switched_off = ""
         self.script_asked = False
         self.job_queue = JobQueue()
         self.off: list[str] = []  # power devices

@@ -251,3 +251,10 @@ def test_what_printer_cfg_lacks_is_named() -> None:
 def test_nothing_is_done_to_a_printer_of_which_only_old_figures_are_known() -> None:
     with pytest.raises(Refused, match="Klippy has sent nothing"):
         judge("move", READY._replace(doubt="Klippy has sent nothing for 10 s."), x=1)
+
+
+def test_a_printer_that_was_switched_off_is_said_to_be() -> None:
+    off = READY._replace(klippy=KlippyState.DISCONNECTED, message="Klippy is not connected")
+    asked = Command("i", "1", "move", 1, 0.0, params={"x": 1})
+    with pytest.raises(Refused, match=r"\[power printer\] is off: switch it on"):
+        policy.judge(asked, Situation(SECURITY, off, switched_off="printer"))
