@@ -79,6 +79,9 @@ def nothing_disturbs_a_job(case: Case) -> Iterator[str]:
         elif why and fact.data.get("probing") and command.action != "firmware_restart":
             yield f"{_name(command)} {why} during a calibration at {fact.at:.1f} s"
     for fact in case.ours:
+        job = case.job_at(fact.at)
+        if "SDCARD_PRINT_FILE" in fact.data["script"] and job:
+            yield f"a print is begun on top of the job {job} at {fact.at:.1f} s"
         for done in case.does.get(fact.data["run"], ()):
             if done.data["deed"] == "factor":
                 low, high = (0.5, 2.0) if done.data["of"] == "M220" else (0.75, 1.25)

@@ -120,7 +120,7 @@ class Disk:
 
     def lose_unsynced(self) -> None:
         """After `let_go`. The card may have written all of it nevertheless."""
-        if not self._synced or self._rng.random() < 0.3:
+        if not self.track or self._rng.random() < 0.3:
             return
         for path in self.folder.glob("tecmedhub/tecmedhub.db*"):
             path.unlink()

@@ -66,12 +66,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "        if self.snapshot.adjusting:\n",
         "        if False:\n",
     ),
-    one(
-        "a print does not wait for the G-code asked before it",
-        RUNNER,
-        "if job.action.lane is Lane.PRINT and self._lanes.ahead(",
-        "if False and self._lanes.ahead(",
-    ),
     Mutant(
         "a print does not wait until Klippy has done all it was given",
         (
@@ -125,12 +119,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "        self._set_clock(exchange, at_once=True)\n        data = None\n"
         "        if exchange.failure is None and not has_too",
     ),
-    one(
-        "what waited over a restart is not judged by the hub's clock",
-        RUNNER,
-        "        while job.recovered and not self._tools.hub_time_known():",
-        "        while False:",
-    ),
     # The disk
     one(
         "an end is told before it is synced",
@@ -141,8 +129,8 @@ MUTANTS: tuple[Mutant, ...] = (
     one(
         "what is about to be sent is not written down",
         RUNNER,
-        "        await self._tools.ledger.begin(job.command.key, self._boot)\n",
-        "",
+        "            await self._tools.ledger.begin(job.command.key, self._boot)\n",
+        "            pass\n",
     ),
     one(
         "a reply is not synced, nor what is about to be sent",
@@ -211,12 +199,6 @@ MUTANTS: tuple[Mutant, ...] = (
         POLICY,
         "    if now.bed_needs_clearing:\n        return _BED",
         "    if False:\n        return _BED",
-    ),
-    one(
-        "a job that ran while nobody watched leaves the bed clear",
-        "commands/bed.py",
-        "        if self._jobs.open is not None or history.last_end > cleared:",
-        "        if False:",
     ),
     Mutant(
         "the hub may declare the bed clear by a macro",

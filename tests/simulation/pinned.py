@@ -80,8 +80,8 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
         [
             ask(20.0, simply(1, "set_speed", speed=60), simply(2, "emergency_stop")),
             Happening(60.0, "new database"),
-            ask(80.0, prints(3), simply(4, "set_speed", speed=70)),
-            ask(110.0, simply(5, "emergency_stop")),
+            ask(80.0, prints(3), simply(4, "emergency_stop")),
+            ask(120.0, simply(5, "set_speed", speed=70)),
         ],
     ),
     "a print while Klippy is busy": (
@@ -116,6 +116,15 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
                 {"seconds": 130.0, "wrong_by": 7200.0, "right_after": 1000.0},
                 ("hub", "delivered", 1.5),
             ),
+            Happening(60.0, "weather", {"kind": "router", "seconds": 120.0}),
+        ],
+    ),
+    "an old print over a SIGKILL, and the same router": (
+        {},
+        [
+            Happening(19.0, "slow disk", {"write": 1.0, "seconds": 10}),
+            ask(20.0, prints(1), age=480.0),
+            Happening(20.0, "kill", {"seconds": 130.0}, ("hub", "delivered", 1.5)),
             Happening(60.0, "weather", {"kind": "router", "seconds": 120.0}),
         ],
     ),
@@ -203,6 +212,14 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
         [
             person(10.0, by_hand("m25_p1.gcode")),
             ask(40.0, prints(1)),
+            Happening(60.0, "power", {"seconds": 2.0, "wrong_by": 0.0, "right_after": 5.0}),
+        ],
+    ),
+    "a print that waits, then a power cut": (
+        {},
+        [
+            person(18.0, "G4 P900000"),
+            ask(20.0, prints(1)),
             Happening(60.0, "power", {"seconds": 2.0, "wrong_by": 0.0, "right_after": 5.0}),
         ],
     ),
