@@ -36,7 +36,7 @@ TITLES: Dict[str, Tuple[str, str]] = {
     "moonraker": ("Moonraker", "Moonraker"),
     "klipper": ("Klipper", "Klipper"),
     "power": ("Power", "Corriente"),
-    "tasks": ("Inside", "Interior"),
+    "tasks": ("Inside", "Tareas internas"),
 }
 
 _SERVER = "Look into the server's PHP error log."
@@ -253,7 +253,7 @@ TEXTS: Dict[str, Text] = {
     ),
     "camera_frozen": Text(
         "'{name}' has sent the very same picture for minutes.",
-        "'{name}' envía la misma imagen desde hace minutos.",
+        "'{name}' envía la misma imagen desde hace varios minutos.",
         "Restart its service (crowsnest), or replug it.",
         "Reinicia su servicio (crowsnest) o desconéctala y vuelve a conectarla.",
     ),
@@ -261,7 +261,7 @@ TEXTS: Dict[str, Text] = {
         "'{name}' sends black pictures.",
         "'{name}' envía imágenes negras.",
         "Look for a covered lens or a dark room.",
-        "Mira si el objetivo está tapado o la sala a oscuras.",
+        "Mira si la lente está tapada o la sala a oscuras.",
     ),
     "ffmpeg_ok": Text("{path} can make videos.", "{path} puede hacer videos."),
     "ffmpeg_unneeded": Text(
