@@ -388,7 +388,7 @@ class TecMedHub:
     # Life cycle
 
     async def component_init(self) -> None:
-        page = TimelapsePage(self.server, self.timelapse, self.live)
+        page = TimelapsePage(self.server, self.timelapse, self.live, lambda: self.language)
         self._another_films = not page.attach()
         self.supervisor.spawn("start", self._start())
 

@@ -13,6 +13,7 @@ import logging
 from typing import Callable, List, Optional
 
 from ..runtime.clock import Clock
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from .fetch import Fetched, Fetcher, Trouble
 from .sources import Source, guesses, shown
@@ -88,7 +89,8 @@ class Camera:
             if not flight.cancelled():
                 raise  # the caller is cancelled, not the request
             return Fetched(
-                trouble=Trouble.RESTING, sentence="it has just been removed from the configuration."
+                trouble=Trouble.RESTING,
+                sentence=say("it has just been removed from the configuration."),
             )
 
     def damaged(self, sentence: str) -> None:
@@ -100,7 +102,7 @@ class Camera:
         wants to see a print.
         """
         if self.failures:
-            self._notices.clear(self._key(), f"{self._title()} works again.")
+            self._notices.clear(self._key(), say("{camera} works again.", camera=self._title()))
         self.failures = 0
         self.failed_at = None
         self.retry_at = 0.0
@@ -108,15 +110,23 @@ class Camera:
         if self.frozen:
             self._notices.show(
                 self._key("frozen"),
-                f"{self._title()} has sent the very same picture for minutes: it is frozen. "
-                "Restart its service.",
+                say(
+                    "{camera} has sent the very same picture for minutes: it is frozen. Restart "
+                    "its service.",
+                    camera=self._title(),
+                ),
             )
         else:
-            self._notices.clear(self._key("frozen"), f"{self._title()} moves again.")
+            self._notices.clear(
+                self._key("frozen"), say("{camera} moves again.", camera=self._title())
+            )
         if black:
             self._notices.show(
                 self._key("black"),
-                f"{self._title()} sends black pictures: look for a covered lens or a dark room.",
+                say(
+                    "{camera} sends black pictures: look for a covered lens or a dark room.",
+                    camera=self._title(),
+                ),
                 warning=watched,
             )
         else:
@@ -152,8 +162,13 @@ class Camera:
                 if fetched.trouble is Trouble.STREAM:
                     self._notices.log_once(
                         f"{self._key()} stream",
-                        f"{self._title()}: {shown(self._url)} is a stream; "
-                        f"its snapshot {shown(url)} is used instead.",
+                        say(
+                            "{camera}: {stream} is a stream; its snapshot {snapshot} is used "
+                            "instead.",
+                            camera=self._title(),
+                            stream=shown(self._url),
+                            snapshot=shown(url),
+                        ),
                         level=logging.INFO,
                     )
                 self._url = url
@@ -177,7 +192,10 @@ class Camera:
         self.trouble = fetched
         passing = fetched.trouble is not None and fetched.trouble.passing
         if self.failures >= (TELL_AFTER if passing else 1):
-            self._notices.show(self._key(), f"{self._title()}: {fetched.sentence}")
+            self._notices.show(
+                self._key(),
+                say("{camera}: {trouble}", camera=self._title(), trouble=fetched.sentence),
+            )
 
     def _watch_for_freezing(self, data: bytes) -> None:
         # Noise is everywhere in a picture, so its end tells two of them apart as well as the whole
@@ -195,7 +213,7 @@ class Camera:
             flight.exception()  # seen; whoever waited has it too
 
     def _title(self) -> str:
-        return f"Camera '{self.name}'"
+        return say("Camera '{name}'", name=self.name)
 
     def _key(self, about: str = "") -> str:
         return f"camera{about}/{self.name}"

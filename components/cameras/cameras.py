@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, 
 
 from ..printer.snapshot import Job, Snapshot
 from ..runtime.clock import Clock
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
@@ -158,7 +159,7 @@ class Cameras:
     async def snapshot(self, reason: Reason = Reason.ASKED) -> str:
         """Take a picture with every camera now; one sentence on how it went. Raises nothing."""
         if not self._watches:
-            return "There is no camera: add one in the web interface, or set camera.urls."
+            return say("There is no camera: add one in the web interface, or set camera.urls.")
         wishes = {watch.camera.name: watch.wish(reason) for watch in self._watches}
         await asyncio.wait(set(wishes.values()), timeout=ASKED_TIMEOUT)
         failed = [
@@ -167,9 +168,14 @@ class Cameras:
             if not wish.done() or wish.cancelled() or not wish.result()
         ]
         if not failed:
-            return f"Pictures taken: {', '.join(wishes)}."
+            return say("Pictures taken: {cameras}.", cameras=", ".join(wishes))
         good = len(wishes) - len(failed)
-        return f"No picture from {', '.join(failed)}; {good} of {len(wishes)} cameras gave one."
+        return say(
+            "No picture from {failed}; {good} of {count} cameras gave one.",
+            failed=", ".join(failed),
+            good=good,
+            count=len(wishes),
+        )
 
     # What the timelapse asks for
 
@@ -178,7 +184,7 @@ class Cameras:
         for watch in self._watches:
             if watch.camera.name == name:
                 return await watch.camera.grab()
-        return Fetched(trouble=Trouble.RESTING, sentence="it is no longer configured.")
+        return Fetched(trouble=Trouble.RESTING, sentence=say("it is no longer configured."))
 
     def shape(self, name: str, max_bytes: int) -> Shape:
         """How pictures of the camera `name` are turned and scaled."""
@@ -225,7 +231,8 @@ class Cameras:
         except Exception as error:
             fault = f"{type(error).__name__}: {error}"
             self._notices.log_once(
-                f"webcams {fault}", f"Moonraker's list of cameras cannot be read ({fault})."
+                f"webcams {fault}",
+                say("Moonraker's list of cameras cannot be read ({fault}).", fault=fault),
             )
             return []
 

@@ -21,6 +21,7 @@ from ..net.faults import ConnectFailed, Phase, real_error
 from ..net.get import MAX_BUFFER, Enough, GetFailed, Head, Taker, get
 from ..net.trust import Trust
 from ..runtime.clock import Clock
+from ..runtime.messages import say, sentence
 from .digest import Challenge, read_challenge
 from .sources import shown
 
@@ -121,8 +122,12 @@ class Fetcher:
             where = shown(url)
             return Fetched(
                 trouble=Trouble.TIMED_OUT,
-                sentence=f"{where} sent no picture within {timeout:g} s; "
-                "see whether the camera's service hangs.",
+                sentence=say(
+                    "{address} sent no picture within {seconds:g} s; see whether the camera's "
+                    "service hangs.",
+                    address=where,
+                    seconds=timeout,
+                ),
                 url=url,
             )
         except asyncio.CancelledError:
@@ -149,7 +154,10 @@ class Fetcher:
                 break
         return Fetched(
             trouble=Trouble.STATUS,
-            sentence=f"{shown(url)} is redirected without end; enter the snapshot's own address.",
+            sentence=say(
+                "{address} is redirected without end; enter the snapshot's own address.",
+                address=shown(url),
+            ),
             url=url,
         )
 
@@ -251,17 +259,22 @@ class _Reader(Taker):
             for offer in head.headers.get_list("WWW-Authenticate"):
                 self.challenge = self.challenge or read_challenge(offer)
         if not 200 <= self.status < 300:
-            self._refuse(Trouble.STATUS, _status_sentence(self.status, self._has_password))
+            self._refuse(
+                Trouble.STATUS,
+                sentence("{address} answered HTTP {status}: {hint}."),
+                status=self.status,
+                hint=_hint(self.status, self._has_password),
+            )
         if head.headers.get("Content-Type", "").lower().startswith("multipart/"):
-            self._refuse(Trouble.STREAM, "{} is a stream; enter the address of its snapshot.")
+            self._refuse(Trouble.STREAM, _STREAM)
         if head.length is not None and head.length > MAX_PICTURE:
-            self._refuse(Trouble.TOO_LARGE, _TOO_LARGE)
+            self._refuse(Trouble.TOO_LARGE, _TOO_LARGE, limit=MAX_PICTURE >> 20)
 
     async def body(self, chunk: bytes) -> None:
         before = self._size
         self._size += len(chunk)
         if self._size > MAX_PICTURE:
-            self._refuse(Trouble.TOO_LARGE, _TOO_LARGE)
+            self._refuse(Trouble.TOO_LARGE, _TOO_LARGE, limit=MAX_PICTURE >> 20)
         self._chunks.append(chunk)
         if before < SNIFFED <= self._size:
             self._judge()
@@ -271,7 +284,10 @@ class _Reader(Taker):
             try:
                 self._judge()
                 if not self.complete:
-                    self._refuse(Trouble.CUT_SHORT, "{} broke off in the middle of the picture.")
+                    self._refuse(
+                        Trouble.CUT_SHORT,
+                        sentence("{address} broke off in the middle of the picture."),
+                    )
             except Enough:
                 pass
         if self._trouble is not None:
@@ -287,62 +303,72 @@ class _Reader(Taker):
         kind = sniff(head)
         if not head:
             self._refuse(
-                Trouble.NOT_A_PICTURE, "{} sent nothing; see whether the camera is plugged in."
+                Trouble.NOT_A_PICTURE,
+                sentence("{address} sent nothing; see whether the camera is plugged in."),
             )
         elif kind is Kind.HTML:
             self._refuse(
-                Trouble.HTML, "{} is a web page, not a picture; enter the address of the snapshot."
+                Trouble.HTML,
+                sentence(
+                    "{address} is a web page, not a picture; enter the address of the snapshot."
+                ),
             )
         elif kind is Kind.MULTIPART:
-            self._refuse(Trouble.STREAM, "{} is a stream; enter the address of its snapshot.")
+            self._refuse(Trouble.STREAM, _STREAM)
         elif kind is Kind.OTHER:
             self._refuse(
                 Trouble.NOT_A_PICTURE,
-                "{} sent no JPEG, PNG or WebP; enter the address of the snapshot.",
+                sentence("{address} sent no JPEG, PNG or WebP; enter the address of the snapshot."),
             )
 
-    def _refuse(self, trouble: Trouble, sentence: str) -> None:
+    def _refuse(self, trouble: Trouble, template: str, **places: object) -> None:
         self._trouble = lambda url: Fetched(
-            trouble=trouble, sentence=sentence.format(shown(url)), url=url
+            trouble=trouble, sentence=say(template, address=shown(url), **places), url=url
         )
         self._chunks.clear()
         raise Enough()
 
 
-_TOO_LARGE = "{} sent more than " + f"{MAX_PICTURE >> 20} MiB; lower the camera's resolution."
+_STREAM = sentence("{address} is a stream; enter the address of its snapshot.")
+_TOO_LARGE = sentence("{address} sent more than {limit} MiB; lower the camera's resolution.")
 
 
-def _status_sentence(status: int, has_password: bool = False) -> str:
-    hint = {
-        401: "it does not take the user and the password in the address; check both"
+def _hint(status: int, has_password: bool) -> str:
+    return {
+        401: say("it does not take the user and the password in the address; check both")
         if has_password
-        else "enter user and password into the address, before the host and an @",
-        403: "look into the camera's access rules",
-        404: "check the path of the snapshot",
-        502: "the web server is there, but the camera's service behind it does not run",
-        503: "the camera's service has no picture: see whether the camera is plugged in",
-    }.get(status, "look into the log of the camera's service")
-    return "{} answered HTTP " + f"{status}: {hint}."
+        else say("enter user and password into the address, before the host and an @"),
+        403: say("look into the camera's access rules"),
+        404: say("check the path of the snapshot"),
+        502: say("the web server is there, but the camera's service behind it does not run"),
+        503: say("the camera's service has no picture: see whether the camera is plugged in"),
+    }.get(status, say("look into the log of the camera's service"))
 
 
 def explain(error: Exception, url: str, timeout: float) -> Fetched:
     """The outcome of an exception met on the way to a picture."""
     where = shown(url)
     if isinstance(error, ConnectFailed):
-        trouble, sentence = _unconnected(error, where, timeout)
+        trouble, told = _unconnected(error, where, timeout)
     elif isinstance(error, GetFailed) and isinstance(error.error, OSError):
         trouble = Trouble.UNREACHABLE
         reason = error.error.strerror or type(error.error).__name__
-        sentence = f"{where} cannot be reached ({reason}); check the camera's network."
+        told = say(
+            "{address} cannot be reached ({reason}); check the camera's network.",
+            address=where,
+            reason=reason,
+        )
     elif isinstance(error, GetFailed):
         trouble = Trouble.CUT_SHORT
-        sentence = f"{where} closed the connection without a picture."
+        told = say("{address} closed the connection without a picture.", address=where)
     else:
         trouble = Trouble.BAD_URL
-        sentence = (
-            f"{where} cannot be used as a camera's address ({type(error).__name__}); check it."
+        told = say(
+            "{address} cannot be used as a camera's address ({kind}); check it.",
+            address=where,
+            kind=type(error).__name__,
         )
-    return Fetched(trouble=trouble, sentence=sentence, url=url)
+    return Fetched(trouble=trouble, sentence=told, url=url)
 
 
 def _unconnected(error: ConnectFailed, where: str, timeout: float) -> Tuple[Trouble, str]:
@@ -351,25 +377,44 @@ def _unconnected(error: ConnectFailed, where: str, timeout: float) -> Tuple[Trou
     if error.phase is Phase.RESOLVE:
         return (
             Trouble.DNS,
-            f"The host of {where} cannot be found; enter its number, as in 192.168.1.20.",
+            say(
+                "The host of {address} cannot be found; enter its number, as in 192.168.1.20.",
+                address=where,
+            ),
         )
     if error.phase is Phase.TLS:
         return (
             Trouble.TLS,
-            f"{where} has no certificate that can be trusted; enter its http:// address, or set "
-            "camera.verify_tls to false if it is at a local address.",
+            say(
+                "{address} has no certificate that can be trusted; enter its http:// address, "
+                "or set camera.verify_tls to false if it is at a local address.",
+                address=where,
+            ),
         )
     if isinstance(cause, ConnectionRefusedError):
         return (
             Trouble.UNREACHABLE,
-            f"{where} refuses connections; see whether the camera's service (crowsnest, say) runs.",
+            say(
+                "{address} refuses connections; see whether the camera's service (crowsnest, "
+                "say) runs.",
+                address=where,
+            ),
         )
     if isinstance(cause, OSError) and cause.strerror:
         return (
             Trouble.UNREACHABLE,
-            f"{where} cannot be reached ({cause.strerror}); check the camera's network.",
+            say(
+                "{address} cannot be reached ({reason}); check the camera's network.",
+                address=where,
+                reason=cause.strerror,
+            ),
         )
     return (
         Trouble.TIMED_OUT,
-        f"{where} sent no picture within {timeout:g} s; see whether the camera's service hangs.",
+        say(
+            "{address} sent no picture within {seconds:g} s; see whether the camera's "
+            "service hangs.",
+            address=where,
+            seconds=timeout,
+        ),
     )

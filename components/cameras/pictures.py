@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Tuple
 
+from ..runtime.messages import say
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -102,7 +104,9 @@ def prepare(data: bytes, shape: Shape) -> Picture:
     except PictureError:
         raise
     except Exception as error:  # Pillow raises nearly everything on hostile bytes
-        raise PictureError(f"it cannot be decoded ({type(error).__name__}).") from error
+        raise PictureError(
+            say("it cannot be decoded ({kind}).", kind=type(error).__name__)
+        ) from error
     finally:
         image.close()
 
@@ -159,11 +163,11 @@ def _open(data: bytes) -> Image.Image:
             image = pillow.open(io.BytesIO(data), formats=FORMATS)
     except pillow.DecompressionBombError:
         raise PictureError(
-            "its header claims hundreds of megapixels; no camera makes such a picture."
+            say("its header claims hundreds of megapixels; no camera makes such a picture.")
         ) from None
     except Exception as error:
         raise PictureError(
-            f"it is no JPEG, PNG or WebP that can be read ({type(error).__name__})."
+            say("it is no JPEG, PNG or WebP that can be read ({kind}).", kind=type(error).__name__)
         ) from error
     width, height = image.size
     pixels = width * height
@@ -173,8 +177,13 @@ def _open(data: bytes) -> Image.Image:
     if width < 2 or height < 2 or max(width, height) > MAX_SIDE or pixels > limit:
         image.close()
         raise PictureError(
-            f"its header claims {width} x {height} pixels; "
-            f"at most {limit // 1_000_000} megapixels are taken."
+            say(
+                "its header claims {width} x {height} pixels; at most {limit} megapixels are "
+                "taken.",
+                width=width,
+                height=height,
+                limit=limit // 1000000,
+            )
         )
     return image
 
@@ -183,7 +192,9 @@ def _load(image: Image.Image) -> None:
     try:
         image.load()
     except Exception as error:
-        raise PictureError(f"it breaks off or is damaged ({type(error).__name__}).") from error
+        raise PictureError(
+            say("it breaks off or is damaged ({kind}).", kind=type(error).__name__)
+        ) from error
 
 
 def _scaled(size: Tuple[int, int], max_width: Optional[int], sideways: bool) -> Tuple[int, int]:
@@ -255,4 +266,6 @@ def _signature(image: Image.Image) -> bytes:
         grey = image if image.mode == "L" else image.convert("L")
         return grey.resize(SIGNATURE, pillow.Resampling.BOX, reducing_gap=2.0).tobytes()
     except Exception as error:
-        raise PictureError(f"it cannot be decoded ({type(error).__name__}).") from error
+        raise PictureError(
+            say("it cannot be decoded ({kind}).", kind=type(error).__name__)
+        ) from error

@@ -21,6 +21,7 @@ from ..hub.protocol import Generation
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
 from ..runtime.loose import as_text
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..settings.model import LiveSettings, Settings
 from .cadence import Reason
@@ -196,16 +197,17 @@ class Publisher:
             url = absolute(script, url)
         if not url:
             self._failures += 1
-            sentence = (
-                reply.sentence
-                or "The hub gave no image_url for a picture: look into its upload script."
+            why = reply.sentence or say(
+                "The hub gave no image_url for a picture: look into its upload script."
             )
             self._notices.show(
-                "pictures upload", f"Pictures do not reach the hub. {sentence}", warning=False
+                "pictures upload",
+                say("Pictures do not reach the hub. {why}", why=why),
+                warning=False,
             )
             return False
         self._failures = 0
-        self._notices.clear("pictures upload", "Pictures reach the hub again.")
+        self._notices.clear("pictures upload", say("Pictures reach the hub again."))
         self.uploads += 1
         self.bytes_uploaded += len(shot.jpeg)
         place = _place(url)
@@ -217,8 +219,10 @@ class Publisher:
                     self._one_place = True
                     self._notices.log_once(
                         "pictures one place",
-                        "The hub keeps one picture a printer, so only the first working camera "
-                        "is sent; docs/cameras.md shows the lines of PHP that keep them apart.",
+                        say(
+                            "The hub keeps one picture a printer, so only the first working camera "
+                            "is sent; docs/cameras.md shows the lines of PHP that keep them apart."
+                        ),
                         level=logging.INFO,
                     )
         if self._one_place and not leads:

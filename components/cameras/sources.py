@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ..runtime.loose import printable
+from ..runtime.messages import say
 
 LOCAL_HOST = "http://127.0.0.1"  # where Moonraker resolves a webcam's relative address, too
 MAX_CAMERAS = 8
@@ -150,9 +151,14 @@ def snapshot_candidates(snapshot_url: str, stream_url: str) -> Tuple[Tuple[str, 
     if stream_url:
         return (
             (),
-            "it has no snapshot URL, and none follows from its stream URL; enter its snapshot URL.",
+            say(
+                "it has no snapshot URL, and none follows from its stream URL; enter its "
+                "snapshot URL."
+            ),
         )
-    return (), "it has no snapshot URL; enter one, such as http://127.0.0.1:8080/?action=snapshot."
+    return (), say(
+        "it has no snapshot URL; enter one, such as http://127.0.0.1:8080/?action=snapshot."
+    )
 
 
 def absolute(url: str) -> Tuple[str, str]:
@@ -162,7 +168,7 @@ def absolute(url: str) -> Tuple[str, str]:
     ('http://192.168.1.20/snap.jpg', 'http://127.0.0.1/webcam/?action=snapshot')
     """
     if len(url) > MAX_URL or any(ord(c) < 32 or ord(c) == 127 for c in url):
-        return "", "its address is too long or holds control characters."
+        return "", say("its address is too long or holds control characters.")
     if not re.match(r"^[A-Za-z][A-Za-z0-9+.-]*://", url):
         url = f"http://{url}" if _HOST.match(url) else f"{LOCAL_HOST}/{url.lstrip('/')}"
     try:
@@ -171,19 +177,28 @@ def absolute(url: str) -> Tuple[str, str]:
     except ValueError:
         return (
             "",
-            "its address cannot be read; it should look like http://127.0.0.1:8080/?action=snapshot.",
+            say(
+                "its address cannot be read; it should look like "
+                "http://127.0.0.1:8080/?action=snapshot."
+            ),
         )
     del has_port
     scheme = parts.scheme.lower()
     if scheme not in ("http", "https"):
         return (
             "",
-            f"{scheme}:// gives no single pictures; enter the http:// address of its snapshot.",
+            say(
+                "{scheme}:// gives no single pictures; enter the http:// address of its snapshot.",
+                scheme=scheme,
+            ),
         )
     if not parts.hostname:
         return (
             "",
-            "its address names no host; it should look like http://127.0.0.1:8080/?action=snapshot.",
+            say(
+                "its address names no host; it should look like "
+                "http://127.0.0.1:8080/?action=snapshot."
+            ),
         )
     path = urllib.parse.quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     query = urllib.parse.quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
@@ -255,7 +270,7 @@ def shown(url: str) -> str:
         parts = urllib.parse.urlsplit(url)
         fields = [(k, v) for k, v in urllib.parse.parse_qsl(parts.query) if k == "action"]
     except ValueError:
-        return "an unreadable address"
+        return say("an unreadable address")
     netloc = parts.netloc.rpartition("@")[2]
     clean = urllib.parse.urlunsplit(
         (parts.scheme, netloc, parts.path, urllib.parse.urlencode(fields), "")

@@ -8,6 +8,7 @@ from typing import Callable, Dict, List, Mapping, Optional, Tuple
 from ..printer.snapshot import Snapshot
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
@@ -139,7 +140,11 @@ class Watch:
                 fault = f"{type(error).__name__}: {error}"
                 self._notices.log_once(
                     f"camera loop {fault}",
-                    f"Camera '{self.camera.name}': a fault of this plugin ({fault}).",
+                    say(
+                        "Camera '{name}': a fault of this plugin ({fault}).",
+                        name=self.camera.name,
+                        fault=fault,
+                    ),
                     exc_info=error,
                 )
             await self._alarm.wait(max(pause, SHORTEST_PAUSE))

@@ -21,6 +21,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from ..runtime import moves
 from ..runtime.identity import Identity, identity_of
 from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_list, as_text
+from ..runtime.messages import say
 from .frames import plain_name
 
 ROOT = "timelapse"
@@ -185,7 +186,7 @@ class Gallery:
                 if source != file:
                     _discard(file)
                 return self.folder / name, size, written
-            raise FileExistsError(17, "too many videos of that name")
+            raise FileExistsError(17, say("too many videos of that name"))
         except BaseException:
             if source != file:
                 _discard(source)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from ..runtime.clock import Clock
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ..printer.klippy import Printer
     from .timelapse import Timelapse
 
-NO_CAMERA = "There is no camera: add one in the web interface, or set camera.urls."
+NO_CAMERA = say("There is no camera: add one in the web interface, or set camera.urls.")
 
 
 class CameraDesk:
@@ -203,13 +204,17 @@ class CamerasOnDemand:
             self._asked_for = False  # the next change of cameras or settings tries again
             self._notices.show(
                 "camera rooms",
-                f"Pictures and timelapses cannot start ({type(error).__name__}: {error}); "
-                "everything else works. Run TecMedHub's install.sh again, then restart Moonraker.",
+                say(
+                    "Pictures and timelapses cannot start ({kind}: {error}); everything else "
+                    "works. Run TecMedHub's install.sh again, then restart Moonraker.",
+                    kind=type(error).__name__,
+                    error=str(error),
+                ),
             )
             return
         if not self._running:
             return
-        self._notices.clear("camera rooms", "Pictures and timelapses work again.")
+        self._notices.clear("camera rooms", say("Pictures and timelapses work again."))
         ground: Dict[str, Any] = {
             "live": self._live,
             "printer": self._printer,

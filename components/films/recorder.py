@@ -98,7 +98,10 @@ class Recorder:
             except OSError as error:
                 self._notices.show(
                     "timelapse disk",
-                    f"Timelapse frames cannot be kept ({error.strerror or error}): check the disk.",
+                    say(
+                        "Timelapse frames cannot be kept ({reason}): check the disk.",
+                        reason=error.strerror or str(error),
+                    ),
                 )
             await self._alarm.wait(self._pause())
 
@@ -238,11 +241,15 @@ class Recorder:
         if free < MIN_FREE:
             self._notices.show(
                 "timelapse space",
-                f"The disk has only {free >> 20} MiB left: no timelapse frames are taken until "
-                f"{MIN_FREE >> 20} MiB are free.",
+                say(
+                    "The disk has only {free} MiB left: no timelapse frames are taken until "
+                    "{needed} MiB are free.",
+                    free=free >> 20,
+                    needed=MIN_FREE >> 20,
+                ),
             )
             return False
-        self._notices.clear("timelapse space", "The disk has room for timelapse frames again.")
+        self._notices.clear("timelapse space", say("The disk has room for timelapse frames again."))
         shape = self._cameras.shape(recording.manifest.camera, FRAME_BYTES)
         try:
             picture = await self._worker.run(prepare, data, shape)
@@ -262,7 +269,11 @@ class Recorder:
             await self._worker.run(self._store.thin, fullest)
             self._notices.log_once(
                 f"timelapse thinned {fullest.folder.name} {fullest.manifest.thinned}",
-                f"The timelapse of {fullest.manifest.filename} has reached its share of the disk: "
-                f"every {fullest.manifest.thinned}th frame is kept from now on.",
+                say(
+                    "The timelapse of {file} has reached its share of the disk: every {step}th "
+                    "frame is kept from now on.",
+                    file=fullest.manifest.filename,
+                    step=fullest.manifest.thinned,
+                ),
                 level=logging.INFO,
             )

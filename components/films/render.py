@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, List, Optional
 
+from ..runtime.messages import say
 from ..runtime.worker import Worker
 
 START_TIME = 60.0  # seconds before a frame is expected: ffmpeg itself loads slowly from an SD card
@@ -76,8 +77,8 @@ class Renderer:
         return await self._worker.run(self._find, "ffmpeg")
 
     async def render(self, ffmpeg: str, film: Film) -> str:
-        """Make the film; "" if it is there, else one sentence. Cancelled, it kills ffmpeg and
-        leaves no output.
+        """Make the film; "" if it is there, else why not, without a full stop. Cancelled, it kills
+        ffmpeg and leaves no output.
         """
         nice = await self._worker.run(self._find, "nice")
         log = film.folder / LOG
@@ -91,7 +92,7 @@ class Renderer:
                 cwd=str(film.folder),
             )
         except OSError as error:
-            return f"ffmpeg cannot be started ({error.strerror})."
+            return say("ffmpeg cannot be started ({reason})", reason=error.strerror)
         finally:
             said.close()
         done = False
@@ -99,14 +100,18 @@ class Renderer:
             code = await asyncio.wait_for(process.wait(), time_limit(film))
             done = code == 0
         except asyncio.TimeoutError:
-            return f"ffmpeg was not done after {time_limit(film):.0f} s and was stopped."
+            return say(
+                "ffmpeg was not done after {seconds:.0f} s and was stopped",
+                seconds=time_limit(film),
+            )
         finally:
             if not done:
                 await self._end(process, film)
         if done:
             return ""
         last = await self._worker.run(_last_words, log)
-        return f"ffmpeg failed (exit code {code}): {last or 'it said nothing'}"
+        said_last = last.rstrip(".") or say("it said nothing")
+        return say("ffmpeg failed (exit code {code}): {said}", code=code, said=said_last)
 
     async def _end(self, process: "asyncio.subprocess.Process", film: Film) -> None:
         if process.returncode is None:

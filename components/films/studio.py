@@ -163,7 +163,7 @@ class Studio:
                 return
             ffmpeg = await self._renderer.ffmpeg()
             if ffmpeg:
-                self._notices.clear("ffmpeg", "ffmpeg is there now: timelapses become videos.")
+                self._notices.clear("ffmpeg", say("ffmpeg is there now: timelapses become videos."))
                 await self._video(recording, ffmpeg)
             else:
                 self._notices.show(
@@ -188,7 +188,7 @@ class Studio:
         )
         needed = recording.bytes + SPARE
         if free >= needed:
-            self._notices.clear("timelapse room", "There is room for timelapses again.")
+            self._notices.clear("timelapse room", say("There is room for timelapses again."))
             return True
         self._rests[recording.folder] = self._clock.monotonic() + ROOM_RETRY
         self._notices.show(
@@ -229,7 +229,7 @@ class Studio:
             self.interrupted += 1
             return
         if trouble:
-            await self._failed(recording, trouble.rstrip("."), rendering=True)
+            await self._failed(recording, trouble, rendering=True)
             return
         self._notices.clear("timelapse render")
         size = (await self._worker.run(film.output.stat)).st_size
@@ -409,7 +409,7 @@ class Studio:
         reply = await self._hub.upload_timelapse(data, video.name)
         if reply.ok:
             await self._worker.run(partial(self._gallery.mark, video.name, sent=True))
-            self._notices.clear("timelapse upload", "The hub takes timelapses again.")
+            self._notices.clear("timelapse upload", say("The hub takes timelapses again."))
             return True
         final = _is_final(reply) or (last and _has_answered(reply))
         template = NOT_TAKEN if final else NOT_YET

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 from ..cameras.cameras import Cameras
 from ..printer.snapshot import Snapshot
 from ..runtime.clock import Clock
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
@@ -95,7 +96,11 @@ class Timelapse:
             except OSError as error:
                 self._notices.show(
                     "timelapse gallery",
-                    f"The folder {self.folder} cannot be made ({error.strerror}): no timelapses.",
+                    say(
+                        "The folder {folder} cannot be made ({reason}): no timelapses.",
+                        folder=self.folder,
+                        reason=error.strerror,
+                    ),
                 )
                 return
             file_manager.register_directory(ROOT, str(self.folder), full_access=True)
@@ -108,7 +113,10 @@ class Timelapse:
         except OSError as error:
             self._notices.show(
                 "timelapse disk",
-                f"Timelapses of before cannot be read ({error.strerror or error}): check the disk.",
+                say(
+                    "Timelapses of before cannot be read ({reason}): check the disk.",
+                    reason=error.strerror or str(error),
+                ),
             )
         self._supervisor.keep("timelapse frames", self._recorder.run)
         self._supervisor.keep("timelapse videos", self._studio.run)
@@ -155,16 +163,23 @@ class Timelapse:
         current = self._recorder.current
         if self._printer.snapshot.busy:
             if current is None:
-                return "There is no timelapse of this print."
-            return f"{current.frames} frames so far; their video is made when the print is over."
+                return say("There is no timelapse of this print.")
+            return say(
+                "{frames} frames so far; their video is made when the print is over.",
+                frames=current.frames,
+            )
         if self._studio.rendering:
-            return f"The video of {self._studio.rendering} is being made."
+            return say("The video of {file} is being made.", file=self._studio.rendering)
         self._studio.hurry()
         waiting = self._recorder.waiting
         if not waiting:
-            return "There are no frames to make a video of."
+            return say("There are no frames to make a video of.")
         oldest = waiting[0]
-        return f"The video of {oldest.manifest.filename} ({oldest.frames} frames) is being made."
+        return say(
+            "The video of {file} ({frames} frames) is being made.",
+            file=oldest.manifest.filename,
+            frames=oldest.frames,
+        )
 
     # Following
 

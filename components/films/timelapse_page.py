@@ -7,8 +7,9 @@ are TecMedHub's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Union
 
+from ..runtime.messages import in_language, say
 from ..runtime.outward import for_pages
 from ..settings.model import LiveSettings
 
@@ -21,14 +22,19 @@ EVENT = "timelapse:timelapse_event"
 
 
 class TimelapsePage:
-    """`server` is Moonraker's."""
+    """`server` is Moonraker's; `language()` is what its pages are told in."""
 
     def __init__(
-        self, server: Any, timelapse: Union[Timelapse, TimelapseDesk], live: LiveSettings
+        self,
+        server: Any,
+        timelapse: Union[Timelapse, TimelapseDesk],
+        live: LiveSettings,
+        language: Callable[[], str] = lambda: "en",
     ) -> None:
         self._server = server
         self._timelapse = timelapse
         self._live = live
+        self._language = language
 
     def attach(self) -> bool:
         """Register, unless the real component is there; whether it was done.
@@ -78,11 +84,14 @@ class TimelapsePage:
 
     async def _render(self, _request: Any) -> Dict[str, Any]:
         said = await self._timelapse.render_now()
-        return {"action": "render", "status": "skipped", "msg": for_pages(said)}
+        return {"action": "render", "status": "skipped", "msg": for_pages(self._told_as(said))}
 
     async def _save_frames(self, _request: Any) -> Dict[str, Any]:
-        said = "TecMedHub keeps the frames only until their video is made."
-        return {"action": "saveframes", "status": "skipped", "msg": said}
+        said = say("TecMedHub keeps the frames only until their video is made.")
+        return {"action": "saveframes", "status": "skipped", "msg": self._told_as(said)}
+
+    def _told_as(self, text: str) -> str:
+        return in_language(text, self._language())
 
     def _tell(self, what: str) -> None:
         event = self._event(what)
@@ -104,5 +113,5 @@ class TimelapsePage:
             "status": "success",
             "filename": name,
             "printfile": "",
-            "msg": for_pages(f"{name} is ready."),
+            "msg": for_pages(self._told_as(say("{video} is ready.", video=name))),
         }

@@ -273,7 +273,7 @@ def redact_query(url: str) -> str:
         parts = urllib.parse.urlsplit(url)
         netloc = parts.netloc.rpartition("@")[2]
     except ValueError:
-        return "an unreadable address"
+        return say("an unreadable address")
     clean = urllib.parse.urlunsplit((parts.scheme, netloc, parts.path, "", ""))
     printable = "".join(c if c.isprintable() else "?" for c in clean)
     return printable[:200] or "nowhere"

@@ -187,7 +187,11 @@ class Database:
         elif error is not None:
             self._notices.log_once(
                 f"store post {type(error).__name__} {error}",
-                f"A record could not be stored: {type(error).__name__}: {error}",
+                say(
+                    "A record could not be stored: {kind}: {error}",
+                    kind=type(error).__name__,
+                    error=str(error),
+                ),
                 exc_info=error,
             )
 

@@ -104,7 +104,7 @@ class SqliteFile:
     def _transact(self, work: Callable[[sqlite3.Connection], T], durable: bool) -> T:
         connection = self._connection
         if connection is None:
-            raise StoreUnavailable(f"{self._path} cannot be opened")
+            raise StoreUnavailable(say("{path} cannot be opened", path=self._path))
         if durable != self._full:
             connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._full = durable
