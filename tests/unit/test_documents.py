@@ -55,13 +55,15 @@ OTHER_WORDS = {
     r"suma de comprobación": "suma de verificación",
     r"ustedes|usted": "tú",
 }
-# Requests in the form of usted, where a sentence or a table's cell begins.
+# Requests in the form of usted: where a sentence or a table's cell begins, or with lo or la.
 FORMAL = re.compile(
-    r"(?:^|[.:;(|>¡\"'*] ?|, | y | o )"
-    r"(abra|apague|arranque|borre|baje|cambie|compare|compruebe|conecte|copie|desenchufe|ejecute"
-    r"|elija|encienda|escriba|espere|guarde|haga|indique|instale|mire|ponga|presione|pruebe|pulse"
-    r"|reinicie|retire|revise|suba|use)"
-    r"(?:(?:lo|la|los|las)\b| (?:el|la|los|las|un|una|su|sus|otra|de|en|Moonraker)\b| [`*])",
+    r"(?:^|\n ?|[.:;(|>¡\"'*] ?|, |\b[yo] |[.;:] no )"
+    r"(?:abra|agregue|apague|arranque|borre|baje|cambie|compare|compruebe|conecte|copie|deje"
+    r"|desenchufe|ejecute|elija|encienda|envíe|escriba|espere|guarde|haga|indique|instale|limite"
+    r"|mire|pida|ponga|presione|pruebe|pulse|quite|reinicie|retire|revise|suba|use|vea)"
+    r" (?:el|la|los|las|un|una|su|sus|otra|de|en|también|archivos|Moonraker|[`*])"
+    r"|\b(?:ábra|agrégue|apágue|bórre|cámbie|compruébe|conécte|cópie|déje|ejecúte|escríba|guárde"
+    r"|hága|inténte|póng[ae]|pruébe|quíte|reinície|revíse)(?:lo|la|los|las)\b",
     re.IGNORECASE,
 )
 
