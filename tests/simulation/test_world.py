@@ -22,6 +22,7 @@ from tests.simulation.klippy import Klippy
 from tests.simulation.klippy_gcode import Habits
 from tests.simulation.loop import PROCESS, Process, Stalled, VirtualLoop
 from tests.simulation.machine import Disk, Machine, VirtualWorker
+from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.shrink import shrink
 from tests.simulation.story import HAPPENINGS, Happening, Story, make_house, make_story
 from tests.simulation.witness import Witness
@@ -343,6 +344,14 @@ def test_a_failing_story_is_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.simulation.shrink.broken", broken)
     long = Story("x", {}, tuple(Happening(float(n), "person") for n in range(40)))
     assert {round(h.at) for h in shrink(long, "I1").happenings} == needed
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_no_mutant_is_stale(mutant: Mutant) -> None:
+    for file, text, instead in mutant.changes:
+        source = (ROOT / "components" / file).read_text(encoding="utf-8")
+        assert source.count(text) == 1, f"{file} holds it {source.count(text)} times"
+        compile(source.replace(text, instead), file, "exec")
 
 
 def test_stories_are_data_that_can_be_printed_and_made_again() -> None:
