@@ -261,7 +261,7 @@ TEXTS: Dict[str, Text] = {
         "'{name}' sends black pictures.",
         "'{name}' envía imágenes negras.",
         "Look for a covered lens or a dark room.",
-        "Mira si la lente está tapada o la sala a oscuras.",
+        "Mira si el lente está tapado o el lugar a oscuras.",
     ),
     "ffmpeg_ok": Text("{path} can make videos.", "{path} puede hacer videos."),
     "ffmpeg_unneeded": Text(
