@@ -14,6 +14,7 @@ from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional, Set, Tupl
 
 from ..printer.snapshot import Heater, Snapshot
 from ..runtime.loose import as_float, as_int
+from ..runtime.messages import say
 from ..runtime.records import NamedTuple
 from .gcode import Line, Refused, read_line
 
@@ -23,24 +24,24 @@ COOLING = 20.0
 
 _ROWS: Tuple[Tuple[str, str], ...] = (
     (
-        "moves the head or the extruder",
+        say("moves the head or the extruder"),
         "G0 G1 G2 G3 G5 G10 G11 G12 G27 G28 G29 G30 G32 G33 G34 G38 M125 M600 M701 M702"
         " FORCE_MOVE STEPPER_BUZZ MANUAL_STEPPER PROBE PROBE_ACCURACY TEST_RESONANCES"
         " MEASURE_AXES_NOISE RESTORE_GCODE_STATE SET_DUAL_CARRIAGE ACTIVATE_EXTRUDER",
     ),
     (
-        "changes where or how the next move goes",
+        say("changes where or how the next move goes"),
         "G17 G18 G19 G20 G21 G31 G53 G54 G60 G61 G80 G90 G91 G92 M82 M83 M206 M290"
         " SET_KINEMATIC_POSITION SET_GCODE_OFFSET BED_MESH_CLEAR BED_MESH_PROFILE SKEW_PROFILE"
         " SET_SKEW SYNC_EXTRUDER_MOTION SET_EXTRUDER_ROTATION_DISTANCE EXCLUDE_OBJECT TUNING_TOWER",
     ),
-    ("lets the axes go", "M18 M84 M999 SET_STEPPER_ENABLE"),
+    (say("lets the axes go"), "M18 M84 M999 SET_STEPPER_ENABLE"),
     (
-        "keeps the head where it stands",
+        say("keeps the head where it stands"),
         "G4 M0 M1 M109 M116 M190 M191 M226 M400 M601 M602 TEMPERATURE_WAIT",
     ),
     (
-        "adjusts the printer",
+        say("adjusts the printer"),
         "MANUAL_PROBE ACCEPT ABORT TESTZ PROBE_CALIBRATE Z_ENDSTOP_CALIBRATE"
         " BED_MESH_CALIBRATE BED_TILT_CALIBRATE BED_SCREWS_ADJUST SCREWS_TILT_CALCULATE"
         " DELTA_CALIBRATE QUAD_GANTRY_LEVEL Z_TILT_ADJUST SHAPER_CALIBRATE AXIS_TWIST_COMPENSATION"
@@ -48,11 +49,11 @@ _ROWS: Tuple[Tuple[str, str], ...] = (
         " DEBUG_WRITE",
     ),
     (
-        "takes the job's file away or starts another",
+        say("takes the job's file away or starts another"),
         "M2 M20 M23 M24 M25 M26 M30 M32 CLEAR_PAUSE SDCARD_PRINT_FILE SDCARD_RESET_FILE",
     ),
-    ("turns heaters off", "TURN_OFF_HEATERS M81"),
-    ("ends Klippy or the computer", "SAVE_CONFIG RESTART FIRMWARE_RESTART HOST_RESTART"),
+    (say("turns heaters off"), "TURN_OFF_HEATERS M81"),
+    (say("ends Klippy or the computer"), "SAVE_CONFIG RESTART FIRMWARE_RESTART HOST_RESTART"),
 )
 DANGER: Dict[str, str] = {word: reason for reason, words in _ROWS for word in words.split()}
 JOB_VERBS = frozenset(("PAUSE", "RESUME", "CANCEL_PRINT"))  # asked by name: as the actions
@@ -60,7 +61,7 @@ STARTS_PRINT = frozenset(("M23", "M24", "M32", "SDCARD_PRINT_FILE", "start_job_q
 # What only a person may call; Klippy does not tell who let a macro run.
 FOR_PEOPLE = ("tecmedhub_bed_clear", "tecmedhub_remote_on")
 _UNKNOWN = "\0"  # stands in a template for what it works out as it runs
-_ANYTHING = "works out its commands as it runs"
+_ANYTHING = say("works out its commands as it runs")
 _OPAQUE = frozenset(("RUN_SHELL_COMMAND",))
 
 _STATEMENT = re.compile(r"\{#.*?#\}|\{%.*?%\}", re.DOTALL)
@@ -109,7 +110,7 @@ def effect_of(script: str, snapshot: Snapshot) -> Effect:
 def _reason_of(word: str) -> str:
     if word == _UNKNOWN:
         return _ANYTHING
-    return "changes the tool" if _TOOL.fullmatch(word) else DANGER.get(word, "")
+    return say("changes the tool") if _TOOL.fullmatch(word) else DANGER.get(word, "")
 
 
 # Heaters
@@ -141,9 +142,9 @@ def cools(line: Line, snapshot: Snapshot) -> str:
     if target is None or target.value is None:
         return ""
     if target.value <= 0:
-        return "turns a heater off"
+        return say("turns a heater off")
     fall = ((target.heater.target or 0.0) if target.heater is not None else 0.0) - target.value
-    return f"lets a heater cool by {fall:.0f} °C" if fall > COOLING else ""
+    return say("lets a heater cool by {fall:.0f} °C", fall=fall) if fall > COOLING else ""
 
 
 def _value(text: Optional[str]) -> Optional[float]:

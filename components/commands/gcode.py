@@ -15,6 +15,7 @@ import unicodedata
 from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from ..runtime.loose import printable
+from ..runtime.messages import say
 from ..runtime.records import NamedTuple
 
 MAX_LINES = 50
@@ -116,28 +117,37 @@ def check_script(
     """
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise Refused(
-            f"The script is longer than {MAX_BYTES} bytes: send it as a file to print, or in parts."
+            say(
+                "The script is longer than {most} bytes: send it as a file to print, or in parts.",
+                most=MAX_BYTES,
+            )
         )
     raw = text.replace("\r\n", "\n").rstrip("\n").split("\n")
     if len(raw) > MAX_LINES:
         raise Refused(
-            f"The script has {len(raw)} lines, {MAX_LINES} are allowed: send it as a file, or in"
-            " parts."
+            say(
+                "The script has {count} lines, {most} are allowed: send it as a file, or in parts.",
+                count=len(raw),
+                most=MAX_LINES,
+            )
         )
     kept: List[Line] = []
     for number, content in enumerate(raw, 1):
-        _check_characters(content, f"Line {number}")
+        _check_characters(content, say("Line {number}", number=number))
         line = read_line(content)
         if line.word:
             _check_word(line, number, patterns, allowed)
             kept.append(line)
     if not kept:
-        raise Refused("The script holds no command: send at least one line of G-code.")
+        raise Refused(say("The script holds no command: send at least one line of G-code."))
     script = "\n".join(line.text for line in kept)
     if _QUEUE_JUMPER in script and script.strip() != "HEATER_INTERRUPT":
         raise Refused(
-            f"The script holds the word {_QUEUE_JUMPER}, which lets it run past Klippy's queue:"
-            " write it otherwise."
+            say(
+                "The script holds the word {word}, which lets it run past Klippy's queue:"
+                " write it otherwise.",
+                word=_QUEUE_JUMPER,
+            )
         )
     return Script(script, tuple(kept))
 
@@ -164,16 +174,26 @@ def build_macro_call(name: str, parameters: Mapping[str, Any]) -> str:
     word = name.strip().upper()
     if not (_NAMED.fullmatch(word) or _NUMBERED.fullmatch(word)) or read_line(word).word != word:
         raise Refused(
-            f"{_shown(name)} is no name that Klipper can call: letters and underscores, digits"
-            " only at its end."
+            say(
+                "{name} is no name that Klipper can call: letters and underscores, digits"
+                " only at its end.",
+                name=_shown(name),
+            )
         )
     if _M112.match(word):
         raise Refused(
-            "M112 is not run as a macro: use the action emergency_stop, which waits for nothing."
+            say(
+                "M112 is not run as a macro: use the action emergency_stop, which waits for"
+                " nothing."
+            )
         )
     if len(parameters) > MAX_MACRO_PARAMETERS:
         raise Refused(
-            f"The macro call has {len(parameters)} parameters, {MAX_MACRO_PARAMETERS} are allowed."
+            say(
+                "The macro call has {count} parameters, {most} are allowed.",
+                count=len(parameters),
+                most=MAX_MACRO_PARAMETERS,
+            )
         )
     pieces, wanted = [word], {}
     for key, value in parameters.items():
@@ -184,16 +204,26 @@ def build_macro_call(name: str, parameters: Mapping[str, Any]) -> str:
         pieces.append(f'{upper}="{written}"' if " " in written else f"{upper}={written}")
     call = " ".join(pieces)
     if len(call.encode("utf-8")) > MAX_BYTES:
-        raise Refused(f"The macro call is longer than {MAX_BYTES} bytes: shorten its parameters.")
+        raise Refused(
+            say(
+                "The macro call is longer than {most} bytes: shorten its parameters.",
+                most=MAX_BYTES,
+            )
+        )
     if _QUEUE_JUMPER in call and word != "HEATER_INTERRUPT":
         raise Refused(
-            f"A parameter holds the word {_QUEUE_JUMPER}, which lets it run past Klippy's queue."
+            say(
+                "A parameter holds the word {word}, which lets it run past Klippy's queue.",
+                word=_QUEUE_JUMPER,
+            )
         )
     read = read_line(call)
     if read.word != word or (_NAMED.fullmatch(word) and _extended_parameters(call, word) != wanted):
         raise Refused(
-            "Klipper would read this macro call differently: use plain words and numbers as"
-            " parameters."
+            say(
+                "Klipper would read this macro call differently: use plain words and"
+                " numbers as parameters."
+            )
         )
     return call
 
@@ -206,7 +236,7 @@ def read_macro_call(text: str) -> Tuple[str, Dict[str, str]]:
     ('LOAD_FILAMENT', {'TEMP': '210', 'MSG': 'two words'})
     """
     text = text.strip()
-    _check_characters(text, "The macro call")
+    _check_characters(text, say("The macro call"))
     name, _, rest = text.partition(" ")
     return name, _extended_parameters(f"{name} {rest}", name)
 
@@ -220,16 +250,21 @@ def _extended_parameters(line: str, name: str) -> Dict[str, str]:
         pairs = [piece.split("=", 1) for piece in reader]
     except ValueError:
         raise Refused(
-            "The macro call has a quote that is not closed: correct its parameters."
+            say("The macro call has a quote that is not closed: correct its parameters.")
         ) from None
     if any(len(pair) != 2 for pair in pairs):
-        raise Refused("A macro's parameters are written NAME=value: correct the call.")
+        raise Refused(say("A macro's parameters are written NAME=value: correct the call."))
     return {key.upper(): value for key, value in pairs}
 
 
 def _macro_parameter(key: Any, value: Any) -> Tuple[str, str]:
     if not isinstance(key, str) or not _MACRO_KEY.fullmatch(key) or len(key) > MAX_MACRO_VALUE:
-        raise Refused(f"{_shown(str(key))} is no parameter name: letters, digits and underscores.")
+        raise Refused(
+            say(
+                "{name} is no parameter name: letters, digits and underscores.",
+                name=_shown(str(key)),
+            )
+        )
     if isinstance(value, bool):
         text = "1" if value else "0"
     elif isinstance(value, (int, float)):
@@ -237,17 +272,26 @@ def _macro_parameter(key: Any, value: Any) -> Tuple[str, str]:
     elif isinstance(value, str):
         text = value
     else:
-        raise Refused(f"The parameter {key} is a list or an object: give a number or a text.")
+        raise Refused(
+            say("The parameter {key} is a list or an object: give a number or a text.", key=key)
+        )
     if len(text) > MAX_MACRO_VALUE:
         raise Refused(
-            f"The parameter {key} is longer than {MAX_MACRO_VALUE} characters: shorten it."
+            say(
+                "The parameter {key} is longer than {most} characters: shorten it.",
+                key=key,
+                most=MAX_MACRO_VALUE,
+            )
         )
     for character in text:
         if character in _MACRO_FORBIDDEN or (character != " " and not character.isprintable()):
             raise Refused(
-                f"The parameter {key} holds {_named(character)}, which could end it: letters,"
-                " digits and plain"
-                " punctuation only."
+                say(
+                    "The parameter {key} holds {character}, which could end it: letters,"
+                    " digits and plain punctuation only.",
+                    key=key,
+                    character=_named(character),
+                )
             )
     return key.upper(), text
 
@@ -255,7 +299,13 @@ def _macro_parameter(key: Any, value: Any) -> Tuple[str, str]:
 def _check_characters(text: str, place: str) -> None:
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-            raise Refused(f"{place} holds {_named(character)}, a control character: remove it.")
+            raise Refused(
+                say(
+                    "{place} holds {character}, a control character: remove it.",
+                    place=place,
+                    character=_named(character),
+                )
+            )
 
 
 def _check_word(
@@ -263,19 +313,30 @@ def _check_word(
 ) -> None:
     if _M112.match(line.word):
         raise Refused(
-            f"Line {number} is M112, which would wait its turn in Klippy's queue: use the action"
-            " emergency_stop."
+            say(
+                "Line {number} is M112, which would wait its turn in Klippy's queue: use"
+                " the action emergency_stop.",
+                number=number,
+            )
         )
     if not (_NUMBERED.fullmatch(line.word) or _NAMED.fullmatch(line.word)):
         raise Refused(
-            f"Line {number}, {_shown(line.text)}, is no command that Klipper knows: correct it."
+            say(
+                "Line {number}, {text}, is no command that Klipper knows: correct it.",
+                number=number,
+                text=_shown(line.text),
+            )
         )
     if not matches(line.word, patterns) and not also(line):
-        allowed = ", ".join(patterns) or "none"
+        allowed = ", ".join(patterns) or say("none")
         raise Refused(
-            f"Line {number}, {line.word[:SHOWN]}, is not among security.allowed_gcode_patterns"
-            f" ({allowed}): allow it"
-            " in the printer's settings, or leave it out."
+            say(
+                "Line {number}, {word}, is not among security.allowed_gcode_patterns"
+                " ({allowed}): allow it in the printer's settings, or leave it out.",
+                number=number,
+                word=line.word[:SHOWN],
+                allowed=allowed,
+            )
         )
 
 

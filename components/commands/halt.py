@@ -11,6 +11,7 @@ import asyncio
 from typing import List, Set
 
 from ..printer.snapshot import KlippyState, Snapshot
+from ..runtime.messages import say
 from .lanes import Job, Lanes
 
 _DOWN = (KlippyState.SHUTDOWN, KlippyState.ERROR, KlippyState.DISCONNECTED)
@@ -28,7 +29,8 @@ class Halts:
         self._waiting: Set["asyncio.Future[None]"] = set()
         self.falls = 0  # how often Klippy has left
         self.ended = False  # the last time it was gone altogether: nobody knows what it did
-        self.reason = ""  # why, the last time
+        self.reason = ""  # why, the last time: a clause
+        self._why = ""  # the same, as a sentence begins
 
     def note_stop(self, number: int) -> None:
         """An emergency stop: nothing up to this command runs any more."""
@@ -54,10 +56,14 @@ class Halts:
         if gone or old.klippy not in _DOWN:
             self.falls += 1
             self.ended = gone
-            said = f'Klippy stopped: "{new.message or new.klippy.value}"'
-            self.reason = (
-                "an emergency stop came" if self._stop_came else "Klippy ended" if gone else said
-            )
+            if self._stop_came:
+                self.reason = say("an emergency stop came")
+                self._why = say("An emergency stop came")
+            elif gone:
+                self.reason = self._why = say("Klippy ended")
+            else:
+                said = new.message or new.klippy.value
+                self.reason = self._why = say('Klippy stopped: "{said}"', said=said)
         if gone and self._restarting:
             self._fallen = max(self._fallen, self._restarting - 1)
         elif old.klippy not in _DOWN:
@@ -67,10 +73,13 @@ class Halts:
     def objection(self, job: Job) -> str:
         """Why it must not run any more; "" if it may."""
         if job.number <= self._stopped:
-            return "An emergency stop came before its turn: send it again if it is still wanted."
+            return say(
+                "An emergency stop came before its turn: send it again if it is still wanted."
+            )
         if job.action.needs_klippy and job.number <= self._fallen:
-            reason = self.reason[:1].upper() + self.reason[1:]
-            return f"{reason}, before its turn: send it again if it is still wanted."
+            return say(
+                "{why}, before its turn: send it again if it is still wanted.", why=self._why
+            )
         return ""
 
     def waiter(self, falls: int) -> "asyncio.Future[None]":

@@ -88,9 +88,10 @@ class Lanes:
             for other in self._jobs.values()
         )
         if waiting >= QUEUE_LIMIT and not job.recovered:
-            return (
-                f"{QUEUE_LIMIT} commands are waiting already: send it again when they are done, or"
-                " send fewer at once."
+            return say(
+                "{most} commands are waiting already: send it again when they are"
+                " done, or send fewer at once.",
+                most=QUEUE_LIMIT,
             )
         job.queued = True
         self.stir()

@@ -6,6 +6,7 @@ from typing import Any, Callable, Mapping, Tuple
 
 from ..printer.snapshot import Snapshot
 from ..runtime.loose import as_float, as_text
+from ..runtime.messages import say, sentence
 from ..runtime.records import NamedTuple
 from .actions import Parameter
 from .gcode import Refused
@@ -15,6 +16,15 @@ CONFIRM_WITHIN = 30.0  # seconds after Klippy's answer until the state must show
 Predicate = Callable[[Snapshot], bool]
 
 
+# The words of Klipper's print_stats for how a job is, as `say(job.state)` shows them to people.
+JOB_STATES = (
+    sentence("standby"),
+    sentence("printing"),
+    sentence("paused"),
+    sentence("complete"),
+    sentence("cancelled"),
+    sentence("error"),
+)
 RESTARTS = ("firmware_restart", "restart")  # the verbs after which Klippy goes and comes back
 
 
@@ -47,16 +57,38 @@ class Order(NamedTuple):
 
 def read_number(params: Mapping[str, Any], wanted: Parameter) -> float:
     """A parameter within its bounds; raises `Refused`."""
-    bounds = f"{number(wanted.low)} to {number(wanted.high)}{_unit(wanted.unit)}"
+    bounds = say(
+        "{low} to {high}{unit}",
+        low=number(wanted.low),
+        high=number(wanted.high),
+        unit=_unit(wanted.unit),
+    )
     given = params.get(wanted.name)
     if given is None or given == "":
-        raise Refused(f"The parameter {wanted.name} is missing: give a number from {bounds}.")
+        raise Refused(
+            say(
+                "The parameter {name} is missing: give a number from {bounds}.",
+                name=wanted.name,
+                bounds=bounds,
+            )
+        )
     value = as_float(given)
     if value is None:
-        raise Refused(f"The parameter {wanted.name} is no number: give one from {bounds}.")
+        raise Refused(
+            say(
+                "The parameter {name} is no number: give one from {bounds}.",
+                name=wanted.name,
+                bounds=bounds,
+            )
+        )
     if not wanted.low <= value <= wanted.high:
         raise Refused(
-            f"{wanted.name} {number(value)} is out of range: give a number from {bounds}."
+            say(
+                "{name} {value} is out of range: give a number from {bounds}.",
+                name=wanted.name,
+                value=number(value),
+                bounds=bounds,
+            )
         )
     return value
 

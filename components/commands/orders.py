@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 from ..printer.klippy import JobQueue
 from ..printer.snapshot import Heater, Job, Snapshot
 from ..runtime.loose import as_float, as_text
+from ..runtime.messages import say
 from ..settings.model import Security
 from . import gcode
 from .actions import ACTIONS, FAN, FLOW, SPEED, Lane, Parameter
@@ -44,9 +45,9 @@ def _home(command: Command, snapshot: Snapshot, security: Security) -> Order:
         "gcode",
         (f"G28 {axis.upper()}".strip(),),
         reached=lambda now: set(axes) <= set(now.homed_axes),
-        done=lambda now: f"homed {' '.join(axes.upper())}",
-        missed=lambda now: (
-            f"Klippy reports these axes as homed: {now.homed_axes.upper() or 'none'}"
+        done=lambda now: say("homed {axes}", axes=" ".join(axes.upper())),
+        missed=lambda now: say(
+            "Klippy reports these axes as homed: {axes}", axes=now.homed_axes.upper() or say("none")
         ),
     )
 
@@ -60,9 +61,9 @@ def _heat(command: Command, snapshot: Snapshot, security: Security) -> Order:
         number_ = int(read_number(command.params, Parameter("tool", 0, 99, "")))
         hotend = snapshot.heaters.get(f"extruder{number_ or ''}")
     named = (
-        ("hotend_temp", hotend, "hotend"),
-        ("bed_temp", snapshot.bed, "heated bed"),
-        ("temp", _heater_named(command, snapshot), "heater of that name"),
+        ("hotend_temp", hotend, say("hotend")),
+        ("bed_temp", snapshot.bed, say("heated bed")),
+        ("temp", _heater_named(command, snapshot), say("heater of that name")),
     )
     for name, heater, what in named:
         given = command.params.get(name)
@@ -71,10 +72,12 @@ def _heat(command: Command, snapshot: Snapshot, security: Security) -> Order:
         if heater is None and as_float(given) == 0 and name != "temp":
             continue  # what is not there is cold already
         if heater is None:
-            raise Refused(f"This printer has no {what}: leave {name} out.")
+            raise Refused(
+                say("This printer has no {what}: leave {name} out.", what=what, name=name)
+            )
         asked.append((heater, _temperature(heater, name, given)))
     if not asked:
-        raise Refused("heat names no heater: give hotend_temp, bed_temp, or heater and temp.")
+        raise Refused(say("heat names no heater: give hotend_temp, bed_temp, or heater and temp."))
     targets = {heater.name: value for heater, value in asked}
     told = ", ".join(f"{name} {number(value)} °C" for name, value in targets.items())
     lines = [
@@ -86,7 +89,9 @@ def _heat(command: Command, snapshot: Snapshot, security: Security) -> Order:
         ("\n".join(lines),),
         reached=lambda now: all(_has_target(now, name, value) for name, value in targets.items()),
         done=lambda now: told,
-        missed=lambda now: "Klippy reports the targets " + _targets(now, targets),
+        missed=lambda now: say(
+            "Klippy reports the targets {targets}", targets=_targets(now, targets)
+        ),
     )
 
 
@@ -110,8 +115,10 @@ def _cool_down(command: Command, snapshot: Snapshot, security: Security) -> Orde
         "gcode",
         ("TURN_OFF_HEATERS",),
         reached=lambda now: not any(heater.target for heater in now.heaters.values()),
-        done=lambda now: "all heaters are off",
-        missed=lambda now: "Klippy reports the targets " + _targets(now, now.heaters),
+        done=lambda now: say("all heaters are off"),
+        missed=lambda now: say(
+            "Klippy reports the targets {targets}", targets=_targets(now, now.heaters)
+        ),
     )
 
 
@@ -121,8 +128,10 @@ def _set_speed(command: Command, snapshot: Snapshot, security: Security) -> Orde
         "gcode",
         (f"M220 S{number(value)}",),
         reached=lambda now: abs(now.speed_factor * 100 - value) < 0.1,
-        done=lambda now: f"speed {number(value)} %",
-        missed=lambda now: f"Klippy reports a speed of {number(now.speed_factor * 100)} %",
+        done=lambda now: say("speed {value} %", value=number(value)),
+        missed=lambda now: say(
+            "Klippy reports a speed of {value} %", value=number(now.speed_factor * 100)
+        ),
     )
 
 
@@ -132,8 +141,10 @@ def _set_flow(command: Command, snapshot: Snapshot, security: Security) -> Order
         "gcode",
         (f"M221 S{number(value)}",),
         reached=lambda now: abs(now.extrude_factor * 100 - value) < 0.1,
-        done=lambda now: f"flow {number(value)} %",
-        missed=lambda now: f"Klippy reports a flow of {number(now.extrude_factor * 100)} %",
+        done=lambda now: say("flow {value} %", value=number(value)),
+        missed=lambda now: say(
+            "Klippy reports a flow of {value} %", value=number(now.extrude_factor * 100)
+        ),
     )
 
 
@@ -155,8 +166,10 @@ def _fan_off(command: Command, snapshot: Snapshot, security: Security) -> Order:
 def _fan(value: float, snapshot: Snapshot) -> Order:
     if snapshot.fan_speed is None:
         raise Refused(
-            "This printer has no part fan: neither [fan] in printer.cfg nor an M106 that leads to"
-            " one (printer.part_fan can name it)."
+            say(
+                "This printer has no part fan: neither [fan] in printer.cfg nor an M106"
+                " that leads to one (printer.part_fan can name it)."
+            )
         )
     wanted = value / FAN_MAX
     part, known = snapshot.machine.part_fan, snapshot.machine.objects
@@ -166,9 +179,10 @@ def _fan(value: float, snapshot: Snapshot) -> Order:
         "gcode",
         (f"M106 S{number(value)}" if value > 0 else part.off,),
         reached=lambda now: abs((now.fan_speed or 0.0) - wanted) < (CLOSE if value > 0 else 1e-6),
-        done=lambda now: f"fan {number(round(wanted * 100, 1))} %",
-        missed=lambda now: (
-            f"Klippy reports the fan at {number(round((now.fan_speed or 0) * 100, 1))} %"
+        done=lambda now: say("fan {value} %", value=number(round(wanted * 100, 1))),
+        missed=lambda now: say(
+            "Klippy reports the fan at {value} %",
+            value=number(round((now.fan_speed or 0) * 100, 1)),
         ),
         good_enough=lambda now: value > 0 and (now.fan_speed or 0.0) > 0,  # max_power scales it
     )
@@ -177,7 +191,7 @@ def _fan(value: float, snapshot: Snapshot) -> Order:
 def _gcode(command: Command, snapshot: Snapshot, security: Security) -> Order:
     text = command.params.get("gcode")
     if not isinstance(text, str) or not text.strip():
-        raise Refused("The parameter gcode is missing: give the G-code as a text.")
+        raise Refused(say("The parameter gcode is missing: give the G-code as a text."))
     script = gcode.check_script(
         text,
         security.allowed_gcode_patterns,
@@ -208,7 +222,9 @@ def _check_bounds(line: gcode.Line, snapshot: Snapshot) -> None:
     """What the actions hold to, for a line of G-code that asks for the same."""
     target = target_of(line, snapshot)
     if target is not None and target.value is None:
-        raise Refused(f"{line.word} sets a temperature that is no number: correct it.")
+        raise Refused(
+            say("{word} sets a temperature that is no number: correct it.", word=line.word)
+        )
     if target is not None and target.heater is not None:
         _temperature(target.heater, line.word, target.value)
     bounds = _BOUNDED.get(line.word)
@@ -218,17 +234,22 @@ def _check_bounds(line: gcode.Line, snapshot: Snapshot) -> None:
 
 def _temperature(heater: Heater, name: str, given: Any) -> float:
     if heater.max_temp <= 0:
-        raise Refused(f"The limits of {heater.name} are not known yet: try again in a moment.")
+        raise Refused(
+            say(
+                "The limits of {heater} are not known yet: try again in a moment.",
+                heater=heater.name,
+            )
+        )
     return read_number({name: given}, Parameter(name, 0, heater.max_temp, "°C"))
 
 
 def _macro(command: Command, snapshot: Snapshot, security: Security) -> Order:
     name = as_text(command.params.get("macro_name")).strip()
     if not name:
-        raise Refused("The parameter macro_name is missing: give the name of a macro.")
+        raise Refused(say("The parameter macro_name is missing: give the name of a macro."))
     parameters = command.params.get("params") or {}
     if not isinstance(parameters, dict):
-        raise Refused("The macro's params are no object: give NAME: value pairs.")
+        raise Refused(say("The macro's params are no object: give NAME: value pairs."))
     call = gcode.build_macro_call(name, parameters)
     _check_macro(name.upper(), snapshot, security)
     return Order("gcode", (call,))
@@ -237,16 +258,26 @@ def _macro(command: Command, snapshot: Snapshot, security: Security) -> Order:
 def _check_macro(word: str, snapshot: Snapshot, security: Security) -> None:
     if word.startswith("_"):
         raise Refused(
-            f"{word} is a hidden macro (its name begins with _): only others may be called."
+            say(
+                "{word} is a hidden macro (its name begins with _): only others may be called.",
+                word=word,
+            )
         )
     if word not in snapshot.macros:
         raise Refused(
-            f"There is no gcode_macro {word} in the printer's configuration: check its name."
+            say(
+                "There is no gcode_macro {word} in the printer's configuration: check its name.",
+                word=word,
+            )
         )
     if not any(gcode.matches_name(word, pattern) for pattern in security.allowed_macros):
-        allowed = ", ".join(security.allowed_macros) or "none"
+        allowed = ", ".join(security.allowed_macros) or say("none")
         raise Refused(
-            f"{word} is not among security.allowed_macros ({allowed}): allow it on the printer."
+            say(
+                "{word} is not among security.allowed_macros ({allowed}): allow it on the printer.",
+                word=word,
+                allowed=allowed,
+            )
         )
 
 
@@ -255,13 +286,19 @@ def _check_macro(word: str, snapshot: Snapshot, security: Security) -> None:
 
 def _pause(command: Command, snapshot: Snapshot, security: Security) -> Order:
     if snapshot.paused:
-        return Order("", done=lambda now: "it was paused already")
+        return Order("", done=lambda now: say("it was paused already"))
     _job(snapshot, "pause")
 
     def done(now: Snapshot) -> str:
         if not now.paused:
-            raise Failed(f"The job ended before it could be paused: it is {now.job.state}.")
-        return f"paused {now.job.filename}".strip()
+            raise Failed(
+                say(
+                    "The job ended before it could be paused: it is {state}.",
+                    state=say(now.job.state),
+                )
+            )
+        file = now.job.filename
+        return say("paused {file}", file=file) if file else say("paused")
 
     # A PAUSE while nothing was printed leaves Klipper's is_paused set, and the next without effect.
     stale = snapshot.flag("pause_resume", "is_paused")
@@ -276,13 +313,16 @@ def _pause(command: Command, snapshot: Snapshot, security: Security) -> Order:
 
 def _resume(command: Command, snapshot: Snapshot, security: Security) -> Order:
     if snapshot.printing:
-        return Order("", done=lambda now: "it was printing already")
+        return Order("", done=lambda now: say("it was printing already"))
     _job(snapshot, "resume")
 
     def done(now: Snapshot) -> str:
         if now.job.state not in ("printing", "complete"):
-            raise Failed(f"The job did not go on: it is {now.job.state}. {now.job.message}".strip())
-        return f"printing {now.job.filename}".strip()
+            ended = say("The job did not go on: it is {state}.", state=say(now.job.state))
+            said = now.job.message
+            raise Failed(say("{what} {said}", what=ended, said=said) if said else ended)
+        file = now.job.filename
+        return say("printing {file}", file=file) if file else say("printing")
 
     by_file = snapshot.paused_by_file
     return Order(
@@ -302,7 +342,7 @@ def _cancel(command: Command, snapshot: Snapshot, security: Security) -> Order:
         "gcode" if by_file else "cancel",
         ("CANCEL_PRINT\nSDCARD_RESET_FILE",) if by_file else (),
         reached=lambda now: not now.busy or now.job.filename != name,
-        done=lambda now: f"cancelled {name}".strip(),
+        done=lambda now: say("cancelled {file}", file=name) if name else say("cancelled"),
         missed=_still,
         strikes=True,
     )
@@ -310,11 +350,11 @@ def _cancel(command: Command, snapshot: Snapshot, security: Security) -> Order:
 
 def _job(snapshot: Snapshot, verb: str) -> None:
     if not snapshot.busy:
-        raise Refused(f"Nothing is being printed, so there is nothing to {verb}.")
+        raise Refused(say("Nothing is being printed, so there is nothing to {verb}.", verb=verb))
 
 
 def _still(now: Snapshot) -> str:
-    return f"the job is still {now.job.state}"
+    return say("the job is still {state}", state=say(now.job.state))
 
 
 def _print(path: str, snapshot: Snapshot) -> Order:
@@ -330,18 +370,22 @@ def _print(path: str, snapshot: Snapshot) -> Order:
     def done(now: Snapshot) -> str:
         job = now.job
         if now.busy or not over(job):
-            return f"printing {path}"
+            return say("printing {file}", file=path)
         if job.state == "complete":
-            return f"printed {path}"
-        ending = "was cancelled at once" if job.state == "cancelled" else "failed"
-        raise Failed(f'{path} began and {ending}: "{job.message or "no message"}"')
+            return say("printed {file}", file=path)
+        said = job.message or say("no message")
+        if job.state == "cancelled":
+            raise Failed(
+                say('{file} began and was cancelled at once: "{said}"', file=path, said=said)
+            )
+        raise Failed(say('{file} began and failed: "{said}"', file=path, said=said))
 
     return Order(
         "start_print",
         (path,),
         reached=lambda now: now.job.filename == path and (now.busy or over(now.job)),
         done=done,
-        missed=lambda now: f"{path} did not begin",
+        missed=lambda now: say("{file} did not begin", file=path),
         settle=BEGUN_FOR,
         prints=True,
         alone=True,
@@ -353,11 +397,22 @@ def queued(path: str, start: bool) -> Order:
 
     def told(queue: JobQueue) -> str:
         if start:
-            return f"{path} is in the job queue, which has been started"
+            return say("{file} is in the job queue, which has been started", file=path)
         if queue.automatic and queue.state != "paused":
-            return f"{path} is in the job queue: it begins when the jobs before it are complete"
-        why = "it is paused" if queue.automatic else "[job_queue] automatic_transition is off"
-        return f"{path} is in the job queue, which does not start by itself ({why}): start it there"
+            return say(
+                "{file} is in the job queue: it begins when the jobs before it are complete",
+                file=path,
+            )
+        why = (
+            say("it is paused")
+            if queue.automatic
+            else say("[job_queue] automatic_transition is off")
+        )
+        return say(
+            "{file} is in the job queue, which does not start by itself ({why}): start it there",
+            file=path,
+            why=why,
+        )
 
     return Order("queue_print", (path, start), told=told)
 
@@ -369,18 +424,22 @@ def _firmware_restart(command: Command, snapshot: Snapshot, security: Security) 
     def done(now: Snapshot) -> str:
         if not now.ready:
             raise Failed(
-                f'Klippy is not ready after the restart ({now.klippy.value}): "{now.message}"'
+                say(
+                    'Klippy is not ready after the restart ({state}): "{message}"',
+                    state=now.klippy.value,
+                    message=now.message,
+                )
             )
-        return "Klippy is ready again"
+        return say("Klippy is ready again")
 
     # A script that was just RESTART comes here too (wire): it leaves the board alone.
     host_only = as_text(command.params.get("gcode")).strip().upper() == "RESTART"
     return Order(
         "restart" if host_only else "firmware_restart",
         done=done,
-        missed=lambda now: "it has not come back",
+        missed=lambda now: say("it has not come back"),
         within=RESTART_WITHIN,
-        dangers=((command.action, "ends Klippy or the computer"),),
+        dangers=((command.action, say("ends Klippy or the computer")),),
         strikes=True,
     )
 
@@ -391,9 +450,9 @@ def _machine(command: Command, snapshot: Snapshot, security: Security) -> Order:
         "machine",
         (command.action,),
         reached=lambda now: False,
-        missed=lambda now: "the computer still runs",
+        missed=lambda now: say("the computer still runs"),
         within=MACHINE_WITHIN,
-        dangers=((command.action, "ends Klippy or the computer"),),
+        dangers=((command.action, say("ends Klippy or the computer")),),
         strikes=True,
     )
 
@@ -429,6 +488,6 @@ def _has_target(snapshot: Snapshot, name: str, value: float) -> bool:
 
 def _targets(snapshot: Snapshot, names: Mapping[str, Any]) -> str:
     found = [snapshot.heaters[name] for name in names if name in snapshot.heaters]
-    return (
-        ", ".join(f"{heater.name} {number(heater.target or 0.0)} °C" for heater in found) or "none"
+    return ", ".join(f"{heater.name} {number(heater.target or 0.0)} °C" for heater in found) or say(
+        "none"
     )

@@ -72,12 +72,21 @@ class Situation(NamedTuple):
         printer is nobody's."""
         job = self.snapshot.job
         if self.snapshot.busy:
-            name = job.filename or "of this printer"
-            return f"{what} would disturb the job {name}, which is {job.state}"
+            name = job.filename or say("of this printer")
+            return say(
+                "{what} would disturb the job {name}, which is {state}",
+                what=what,
+                name=name,
+                state=say(job.state),
+            )
         if self.coming:
-            return f"{what} would disturb the job {self.coming[0].file}, which is about to begin"
+            return say(
+                "{what} would disturb the job {file}, which is about to begin",
+                what=what,
+                file=self.coming[0].file,
+            )
         if self.snapshot.adjusting:
-            return f"{what} would disturb the person who adjusts the printer by hand"
+            return say("{what} would disturb the person who adjusts the printer by hand", what=what)
         return ""
 
 
@@ -105,7 +114,9 @@ def judge(command: Command, situation: Situation, path: str = "") -> Order:
     if order.script and (action.lane is Lane.GCODE or mine is not None):
         effect = effect_of(order.script, snapshot)
         if effect.for_people:
-            raise Refused(f"{effect.for_people} is for people at the printer, not for the hub.")
+            raise Refused(
+                say("{name} is for people at the printer, not for the hub.", name=effect.for_people)
+            )
         if effect.prints and security.require_clear_bed and situation.bed_needs_clearing:
             raise Refused(_BED)
         order = order._replace(dangers=(*order.dangers, *effect.dangers))
@@ -135,9 +146,11 @@ def _before_it_begins(coming: Tuple[Coming, ...]) -> Order:
     """A cancel of prints that are about to begin."""
     for print_ in coming:
         if print_.handed:
-            raise NotYet(f"{print_.file} is about to begin")
+            raise NotYet(say("{file} is about to begin", file=print_.file))
     names = ", ".join(print_.file for print_ in coming)
-    return Order("", done=lambda now: f"cancelled {names} before it began", strikes=True)
+    return Order(
+        "", done=lambda now: say("cancelled {files} before it began", files=names), strikes=True
+    )
 
 
 def _weigh(command: Command, order: Order, situation: Situation) -> Order:
@@ -145,16 +158,20 @@ def _weigh(command: Command, order: Order, situation: Situation) -> Order:
     asks = situation.security.validate_dangerous_commands and not command.confirm
     dangers = order.dangers
     if order.prints and situation.snapshot.adjusting:
-        dangers = ((command.action, "moves the head"),)
+        dangers = ((command.action, say("moves the head")),)
     disturbed = situation.disturbed_by(", ".join(sorted({name for name, _ in dangers})[:5]))
     if dangers and asks and disturbed:
         raise Refused(
-            f"{disturbed} (it {dangers[0][1]}): wait for the end, or send it with confirm: true."
+            say(
+                "{disturbed} (it {danger}): wait for the end, or send it with confirm: true.",
+                disturbed=disturbed,
+                danger=dangers[0][1],
+            )
         )
     # A Klippy that is down works on nothing, and no empty script of ours comes through its queue.
     alone = situation.snapshot.ready and (order.alone or (bool(dangers) and asks))
     if alone and not situation.snapshot.busy and situation.snapshot.flag(*_CARD_AT_WORK):
-        raise NotYet("a job is about to begin")
+        raise NotYet(say("a job is about to begin"))
     return order._replace(alone=alone)
 
 
@@ -172,16 +189,21 @@ def expiry(
     limit = getattr(limits, action.expiry) if action.seconds is None else action.seconds
     age = command.age(now)
     if limit > 0 and recovered and command.received_at > now + CLOCKS_APART:
-        return (
-            f"{command.action} was received before a restart, by a clock that was ahead of today's,"
-            " so its age is not known and it was not run. Send it again if it is still wanted."
+        return say(
+            "{action} was received before a restart, by a clock that was ahead of"
+            " today's, so its age is not known and it was not run. Send it again if it"
+            " is still wanted.",
+            action=command.action,
         )
     if limit <= 0 or age <= limit:
         return ""
-    return (
-        f"{command.action} is {_duration(age)} old and was not run: it is too old after"
-        f" {_duration(limit)}"
-        f" (expiry.{action.expiry}). Send it again if it is still wanted."
+    return say(
+        "{action} is {age} old and was not run: it is too old after {limit}"
+        " (expiry.{field}). Send it again if it is still wanted.",
+        action=command.action,
+        age=_duration(age),
+        limit=_duration(limit),
+        field=action.expiry,
     )
 
 
@@ -192,7 +214,10 @@ def _apply(command: Command, situation: Situation, rules: Tuple[Rule, ...]) -> A
     if action is None:
         shown = printable(command.action, 40)
         raise Refused(
-            f'The action "{shown}" is unknown: see the list of commands in the documentation.'
+            say(
+                'The action "{shown}" is unknown: see the list of commands in the documentation.',
+                shown=shown,
+            )
         )
     for rule in rules:
         reason = rule(command, action, situation)
@@ -206,15 +231,16 @@ def _apply(command: Command, situation: Situation, rules: Tuple[Rule, ...]) -> A
 
 def _for_this_printer(command: Command, action: Action, now: Situation) -> str:
     if command.foreign:
-        return "The command carries another printer's token: check the server's command queue."
+        return say("The command carries another printer's token: check the server's command queue.")
     return ""
 
 
 def _not_switched_off(command: Command, action: Action, now: Situation) -> str:
     if now.switched_off_by and action.level is not RemoteControl.MONITOR:
-        return (
-            f"Remote control was switched off at the printer ({now.switched_off_by}): it can only"
-            " be switched on there, by tecmedhub_remote_on."
+        return say(
+            "Remote control was switched off at the printer ({who}): it can only be"
+            " switched on there, by tecmedhub_remote_on.",
+            who=now.switched_off_by,
         )
     return ""
 
@@ -223,16 +249,19 @@ def _level(command: Command, action: Action, now: Situation) -> str:
     level = now.security.remote_control
     if LEVELS.index(level) >= LEVELS.index(action.level):
         return ""
-    return (
-        f"security.remote_control is {level.value} on this printer, which does not allow"
-        f" {action.name}."
+    return say(
+        "security.remote_control is {level} on this printer, which does not allow {action}.",
+        level=level.value,
+        action=action.name,
     )
 
 
 def _not_denied(command: Command, action: Action, now: Situation) -> str:
     denied = (pattern.strip().lower() for pattern in now.security.denied_actions)
     if any(fnmatch.fnmatchcase(action.name, pattern) for pattern in denied):
-        return f"{action.name} is denied on this printer (security.denied_actions)."
+        return say(
+            "{action} is denied on this printer (security.denied_actions).", action=action.name
+        )
     return ""
 
 
@@ -245,13 +274,13 @@ def _file_named(command: Command, action: Action, now: Situation) -> str:
         return ""
     name = print_request(command).file
     if not name.strip():
-        return f"{action.name} names no file: give the parameter file."
+        return say("{action} names no file: give the parameter file.", action=action.name)
     if len(name.encode("utf-8", "replace")) > MAX_NAME or any(
         ord(c) < 32 or c in '"\x7f' for c in name
     ):
-        return "The file's name is too long or holds quotes or control characters: rename it."
+        return say("The file's name is too long or holds quotes or control characters: rename it.")
     if action.name == "print_local" and not all(part.strip(".") for part in name.split("/")):
-        return "print_local takes a path below the gcodes folder, such as labs/part.gcode."
+        return say("print_local takes a path below the gcodes folder, such as labs/part.gcode.")
     return ""
 
 
@@ -282,17 +311,22 @@ def _klippy_ready(command: Command, action: Action, now: Situation) -> str:
         return (
             ""
             if snapshot.objects
-            else "Klippy has only just become ready: send it again in a moment."
+            else say("Klippy has only just become ready: send it again in a moment.")
         )
-    said = snapshot.message or "no message"
+    said = snapshot.message or say("no message")
     remedy = {
-        KlippyState.SHUTDOWN: "mend the cause, then send firmware_restart",
-        KlippyState.ERROR: "mend the configuration, then restart Klipper",
-        KlippyState.STARTUP: "wait until it is ready",
-    }.get(snapshot.klippy, "start Klipper on the printer")
+        KlippyState.SHUTDOWN: say("mend the cause, then send firmware_restart"),
+        KlippyState.ERROR: say("mend the configuration, then restart Klipper"),
+        KlippyState.STARTUP: say("wait until it is ready"),
+    }.get(snapshot.klippy, say("start Klipper on the printer"))
     if now.switched_off:
-        remedy = f"[power {now.switched_off}] is off: switch it on"
-    return f'Klippy is not ready ({snapshot.klippy.value}: "{said}"): {remedy}.'
+        remedy = say("[power {device}] is off: switch it on", device=now.switched_off)
+    return say(
+        'Klippy is not ready ({state}: "{said}"): {remedy}.',
+        state=snapshot.klippy.value,
+        said=said,
+        remedy=remedy,
+    )
 
 
 def _begun(command: Command, action: Action, now: Situation) -> str:
@@ -300,21 +334,23 @@ def _begun(command: Command, action: Action, now: Situation) -> str:
     if action.name not in ("pause", "resume") or now.snapshot.busy or not now.coming:
         return ""
     if now.coming[0].fetching:
-        return (
-            f"{now.coming[0].file} has not begun, its file is on the way: send cancel if it shall"
-            " not begin."
+        return say(
+            "{file} has not begun, its file is on the way: send cancel if it shall not begin.",
+            file=now.coming[0].file,
         )
-    raise NotYet(f"{now.coming[0].file} is about to begin")
+    raise NotYet(say("{file} is about to begin", file=now.coming[0].file))
 
 
 def _printer_free(command: Command, action: Action, now: Situation) -> str:
     if action.name not in PRINTS or not now.snapshot.busy or print_request(command).queue:
         return ""
     job = now.snapshot.job
-    return (
-        f"The printer is busy: {job.filename or 'a job'} is {job.state}. Wait for its end, or"
-        " send it with"
-        " queue: true to put it into the job queue."
+    name = job.filename or say("a job")
+    return say(
+        "The printer is busy: {name} is {state}. Wait for its end, or send it with"
+        " queue: true to put it into the job queue.",
+        name=name,
+        state=say(job.state),
     )
 
 
@@ -324,20 +360,19 @@ def _bed_clear(command: Command, action: Action, now: Situation) -> str:
     if action.name not in PRINTS or not now.security.require_clear_bed:
         return ""
     if _is_queued(command, now):
-        return (
-            "security.require_clear_bed is on, and a queued job could begin on top of the"
-            " finished one: send it once"
-            " the bed has been declared clear."
+        return say(
+            "security.require_clear_bed is on, and a queued job could begin on top of"
+            " the finished one: send it once the bed has been declared clear."
         )
     if now.bed_needs_clearing:
         return _BED
     return ""
 
 
-_BED = (
-    "The last job may still be on the bed (security.require_clear_bed): take it off, then declare"
-    " the bed clear with"
-    " the macro call tecmedhub_bed_clear or in the panel."
+_BED = say(
+    "The last job may still be on the bed (security.require_clear_bed): take it off,"
+    " then declare the bed clear with the macro call tecmedhub_bed_clear or in the"
+    " panel."
 )
 
 

@@ -25,7 +25,7 @@ from typing import (
     Tuple,
 )
 
-from ..runtime.messages import in_language, say
+from ..runtime.messages import Message, in_language, say, sentence
 from ..settings.model import Settings
 from ..store.ledger import Entry, Row
 from ..store.life import FINAL, State
@@ -127,7 +127,9 @@ class Commands:
         except StoreUnavailable:
             raise
         except Exception as error:
-            self._notices.log_fault("recovery", f"The command {row.key} cannot go on", error)
+            self._notices.log_fault(
+                "recovery", say("The command {key} cannot go on", key=row.key), error
+            )
             await self._finish(_command_of(row), State.REFUSED, _DAMAGED)
 
     async def _recover(self, job: Job, row: Row) -> None:
@@ -203,7 +205,11 @@ class Commands:
         if count > MAX_PER_REPLY:
             self._notices.log_once(
                 "commands left out",
-                f"The hub sent {count} commands in one reply: {MAX_PER_REPLY} of them were taken.",
+                say(
+                    "The hub sent {count} commands in one reply: {most} of them were taken.",
+                    count=count,
+                    most=MAX_PER_REPLY,
+                ),
             )
         return jobs, stops
 
@@ -312,10 +318,15 @@ class Commands:
 
     async def set_remote(self, on: bool, by: str) -> None:
         """The kill switch, thrown by `by` (for people); it stays so across restarts."""
-        name = "" if on else (_printable(by) or "somebody at the printer")
+        name = "" if on else (_printable(by) or say("somebody at the printer"))
         if name == self._switched_off_by:
             return
-        self._notices.console(f"Remote control is {'on' if on else 'off'} ({_printable(by)}).")
+        told = (
+            say("Remote control is on ({who}).", who=_printable(by))
+            if on
+            else say("Remote control is off ({who}).", who=_printable(by))
+        )
+        self._notices.console(told)
         self._flags.put(REMOTE_OFF, name)
         self._show_switch()
 
@@ -330,7 +341,7 @@ class Commands:
         true, else ""."""
         refused = self._bed.clear(by_macro)
         if not refused:
-            self._notices.console(f"The bed is clear ({_printable(by)}).")
+            self._notices.console(say("The bed is clear ({who}).", who=_printable(by)))
         return refused
 
     @property
@@ -342,17 +353,19 @@ class Commands:
 
     @property
     def _switched_off_by(self) -> str:
-        return str(self._flags.get(REMOTE_OFF, "") or "")
+        return say(str(self._flags.get(REMOTE_OFF, "") or ""))  # where it has no name, our word
 
     def _show_switch(self) -> None:
         if self.remote_on:
-            self._notices.clear("remote_off", "Remote control is on again.")
+            self._notices.clear("remote_off", say("Remote control is on again."))
             return
         self._notices.show(
             "remote_off",
-            f"Remote control was switched off at the printer ({self._switched_off_by}): commands"
-            " of the hub are"
-            " refused until tecmedhub_remote_on is called.",
+            say(
+                "Remote control was switched off at the printer ({who}): commands of the"
+                " hub are refused until tecmedhub_remote_on is called.",
+                who=self._switched_off_by,
+            ),
             warning=False,
             level=logging.INFO,
         )
@@ -410,10 +423,14 @@ class Commands:
             return
         self.last_activity = self._clock.monotonic()
         message = result["message"]
-        line = f"{command.action or 'a command'} {result['status']}" + (
-            f": {message}" if message else ""
+        line = say(
+            "{action} {status}",
+            action=command.action or say("a command"),
+            status=say(result["status"]),
         )
-        self._notices.console(f"Hub: {line}")
+        if message:
+            line = say("{what}: {error}", what=line, error=message)
+        self._notices.console(say("Hub: {what}", what=line))
         self._notices.logger.info("Command %s of the hub: %s", json.dumps(command.id), line)
         for listener, running in self._listeners:
             if not running and result["status"] not in _FINAL_WORDS:
@@ -421,23 +438,35 @@ class Commands:
             try:
                 listener(dict(result))
             except Exception as error:
-                self._notices.log_fault("result listener", "A listener for results failed", error)
+                self._notices.log_fault(
+                    "result listener", say("A listener for results failed"), error
+                )
 
     def _make_id(self) -> str:
         self._made_ids += 1
         return f"no-id-{self._hub_now():.0f}-{self._made_ids}"
 
 
-_FINAL_WORDS = frozenset(state.value for state in FINAL)
-_BOOTED = (
-    "The computer was started anew before its turn, and Klippy with it: send it again if it is"
-    " still wanted."
+# The states that a result may name, as `say(status)` shows them to people.
+STATUS_WORDS = (
+    sentence("running"),
+    sentence("done"),
+    sentence("failed"),
+    sentence("refused"),
+    sentence("expired"),
+    sentence("interrupted"),
 )
-_DAMAGED = "The record of this command is damaged, so it was not run. Send it again."
-_STOP_OF_BEFORE = "This emergency stop came before Moonraker's last start and was not sent."
-_TOO_MANY = (
-    f"More than {MAX_PER_REPLY} commands came in one reply, and this is behind those: send it again"
+_FINAL_WORDS = frozenset(state.value for state in FINAL)
+_BOOTED = say(
+    "The computer was started anew before its turn, and Klippy with it: send it again"
     " if it is still wanted."
+)
+_DAMAGED = say("The record of this command is damaged, so it was not run. Send it again.")
+_STOP_OF_BEFORE = say("This emergency stop came before Moonraker's last start and was not sent.")
+_TOO_MANY = say(
+    "More than {most} commands came in one reply, and this is behind those: send it"
+    " again if it is still wanted.",
+    most=MAX_PER_REPLY,
 )
 
 
@@ -459,8 +488,9 @@ def _entry(command: Command, boot: str, sent: bool) -> Entry:
 def _end_of(row: Row, boot: str) -> Tuple[State, str]:
     """What became of a command that was sent before Moonraker ended."""
     if row.action in ("reboot", "shutdown") and row.boot and boot and row.boot != boot:
-        back = "restarted" if row.action == "reboot" else "started again"
-        return State.DONE, f"the computer has been {back}"
+        if row.action == "reboot":
+            return State.DONE, say("the computer has been restarted")
+        return State.DONE, say("the computer has been started again")
     return State.INTERRUPTED, interrupted("Moonraker")
 
 
@@ -475,4 +505,6 @@ def _scope(settings: Settings) -> str:
 
 
 def _printable(text: str) -> str:
+    if isinstance(text, Message):
+        return text
     return "".join(c for c in text if c.isprintable())[:60]

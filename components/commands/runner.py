@@ -16,6 +16,7 @@ from ..printer.console import complaint, unknown_words
 from ..printer.klippy import KlippyEnded, PrinterError
 from ..printer.snapshot import KlippyState, Snapshot
 from ..runtime.loose import as_text
+from ..runtime.messages import say, sentence
 from ..store.life import State
 from ..store.sqlite_file import StoreUnavailable
 from . import policy
@@ -38,9 +39,9 @@ KLIPPY_GRACE = 15.0  # seconds after our start, or Klippy's, that a command wait
 BARRIER = 30.0  # seconds a reboot waits for the G-code before it
 LOOK_EVERY = 0.5  # seconds between looks whether a command that waits may go
 JOB_VERBS = ("pause", "resume", "cancel")
-UNWRITTEN = (
-    "The printer's computer cannot store this command (see its warning about the disk), so it was"
-    " not run. Send it again when that is mended."
+UNWRITTEN = say(
+    "The printer's computer cannot store this command (see its warning about the"
+    " disk), so it was not run. Send it again when that is mended."
 )
 AWAY = (KlippyState.DISCONNECTED, KlippyState.STARTUP)
 
@@ -119,18 +120,22 @@ class Runner:
         except Ended as end:
             return end.state, str(end)
         except KlippyEnded:
-            return State.INTERRUPTED, _UNKNOWN.format(who="Klippy")
+            return State.INTERRUPTED, interrupted("Klippy")
         except self._told as reason:
             return State.FAILED, str(reason)
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
             self._tools.notices.log_once(
                 f"command {job.action.name} {said}",
-                f"The command {job.action.name} failed inside the plugin: {said}",
+                say(
+                    "The command {action} failed inside the plugin: {said}",
+                    action=job.action.name,
+                    said=said,
+                ),
                 exc_info=error,
             )
             state = State.FAILED if job.handed is None else State.INTERRUPTED
-            return state, f"The plugin itself failed: {said}"
+            return state, say("The plugin itself failed: {said}", said=said)
 
     async def _carry_out(self, job: Job) -> str:
         await self._wait_for_turn(job)
@@ -243,7 +248,7 @@ class Runner:
             job.heard = self._printer.scripts_heard
             job.fence = asyncio.ensure_future(self._printer.fence())
             job.fence.add_done_callback(self._fence_over)
-        raise NotYet("Klippy worked on something else")
+        raise NotYet(say("Klippy worked on something else"))
 
     def _fence_over(self, fence: "asyncio.Future[None]") -> None:
         if not fence.cancelled():
@@ -257,7 +262,11 @@ class Runner:
         except Refused as reason:
             if job.fetched:
                 raise Refused(
-                    f"{job.path} is on the printer, but was not started. {reason}"
+                    say(
+                        "{file} is on the printer, but was not started. {reason}",
+                        file=job.path,
+                        reason=str(reason),
+                    )
                 ) from None
             raise
 
@@ -275,18 +284,21 @@ class Runner:
 
     def _wait_for_others(self, job: Job) -> None:
         if job.action.lane is Lane.PRINT and self._lanes.ahead(job, PRINTS_WAIT_FOR):
-            raise NotYet("something that was asked before it was not over")
+            raise NotYet(say("something that was asked before it was not over"))
         patient = self._clock.monotonic() - job.came < BARRIER
         if job.action.lane is Lane.MACHINE and patient and self._lanes.ahead(job, (Lane.GCODE,)):
-            raise NotYet("G-code that was asked before it was not over")
+            raise NotYet(say("G-code that was asked before it was not over"))
 
     def _check_age(self, job: Job) -> None:
         now = self._tools.hub_now() - job.fetched_for
         settings = self._tools.live.now
         expired = policy.expiry(job.command, settings.expiry, now, job.recovered, settings.actions)
         if expired:
-            why = f" It waited because {job.waited}." if job.waited else ""
-            raise Ended(State.EXPIRED, expired + why)
+            if job.waited:
+                expired = say(
+                    "{expired} It waited because {reason}.", expired=expired, reason=job.waited
+                )
+            raise Ended(State.EXPIRED, expired)
 
     # The hand-over, and after it
 
@@ -298,7 +310,7 @@ class Runner:
             try:
                 sights = [await self._printer.look()]
             except PrinterError as error:
-                raise NotYet(f"Klippy did not answer ({error})") from None
+                raise NotYet(say("Klippy did not answer ({error})", error=str(error))) from None
             if self._printer.snapshot is not news:  # which of the two is older, nobody can tell
                 sights.insert(0, self._printer.snapshot)
         order = self._verdict(job, sights)
@@ -309,7 +321,8 @@ class Runner:
         job.falls = self._halts.falls
         if order.strikes:
             self._lanes.strike_prints(
-                job, f"It was not started: {job.action.name} came before it began."
+                job,
+                say("It was not started: {action} came before it began.", action=job.action.name),
             )
         if order.verb in RESTARTS:
             self._halts.expect_restart(job)
@@ -327,7 +340,12 @@ class Runner:
     async def _hook(self, job: Job) -> str:
         hook = self._deeds.hooks.get(job.action.name)
         if hook is None:
-            raise Refused(f"This printer cannot do {job.action.name}: nothing is set up for it.")
+            raise Refused(
+                say(
+                    "This printer cannot do {action}: nothing is set up for it.",
+                    action=job.action.name,
+                )
+            )
         return await hook(job.command)
 
     async def _send_and_see(self, job: Job) -> str:
@@ -338,7 +356,7 @@ class Runner:
             assert job.order is not None
             said = await self._said(job, job.order)
             message = await self._confirmed(job, job.order, answer)
-            return f"{message} (Klippy: {said})".strip() if said else message
+            return _with(message, f"Klippy: {said}") if said else message
         finally:
             self._halts.restart_over(job)
             for task in (sending, telling):
@@ -352,8 +370,11 @@ class Runner:
             left = since + TOLD_AFTER - self._clock.monotonic()
         await self._still_running(
             job.command,
-            f"It was handed over and is not over after {TOLD_AFTER:.0f} s: its result will follow."
-            " Use emergency_stop if it cannot wait.",
+            say(
+                "It was handed over and is not over after {seconds:.0f} s: its result will"
+                " follow. Use emergency_stop if it cannot wait.",
+                seconds=TOLD_AFTER,
+            ),
         )
 
     async def _answer(self, job: Job, sending: "asyncio.Future[Any]") -> Any:
@@ -394,7 +415,7 @@ class Runner:
         known = {line.word for line in map(read_line, order.script.split("\n"))}
         unknown = sorted(known.intersection(unknown_words(lines)))
         if unknown or (said and not order.reached(self._printer.snapshot)):
-            raise Failed(f'Klippy: "{said}"')
+            raise Failed(say('Klippy: "{said}"', said=said))
         return said
 
     async def _confirmed(self, job: Job, order: Order, answer: Any) -> str:
@@ -417,8 +438,11 @@ class Runner:
             exact = False
             if not await self._shown(job, nearly, within - EXACT_WITHIN, watched):
                 raise Failed(
-                    f"Klippy took it, but {order.missed(self._printer.snapshot)} after"
-                    f" {within:.0f} s."
+                    say(
+                        "Klippy took it, but {trouble} after {seconds:.0f} s.",
+                        trouble=order.missed(self._printer.snapshot),
+                        seconds=within,
+                    )
                 )
             exact = reached(self._printer.snapshot)
         if order.settle:
@@ -426,8 +450,10 @@ class Runner:
             self._check_alive(job)
         now = self._printer.snapshot
         message = order.told(answer) or order.done(now)
-        notes = [job.note, "" if exact else order.missed(now)]
-        return " ".join([message, *(f"({note})" for note in notes if note)])
+        for note in (job.note, "" if exact else order.missed(now)):
+            if note:
+                message = _with(message, note)
+        return message
 
     async def _shown(
         self, job: Job, shown: Callable[[Snapshot], bool], seconds: float, watched: bool
@@ -445,12 +471,14 @@ class Runner:
         if not job.action.needs_klippy or (self._halts.falls == job.falls and now.ready):
             return
         if self._halts.falls != job.falls and self._halts.ended:
-            raise Ended(State.INTERRUPTED, _UNKNOWN.format(who="Klippy"))
-        reason = self._halts.reason or f'Klippy stopped ({now.klippy.value}): "{now.message}"'
-        raise Ended(State.FAILED, f"It was cut short: {reason}.")
+            raise Ended(State.INTERRUPTED, interrupted("Klippy"))
+        reason = self._halts.reason or say(
+            'Klippy stopped ({state}): "{message}"', state=now.klippy.value, message=now.message
+        )
+        raise Ended(State.FAILED, say("It was cut short: {reason}.", reason=reason))
 
 
-_UNKNOWN = (
+_UNKNOWN = sentence(
     "{who} ended while this ran: whether the printer finished it is unknown, and it was not run"
     " again. Look at the printer, then send it again if it is still wanted."
 )
@@ -458,7 +486,15 @@ _UNKNOWN = (
 
 def interrupted(who: str) -> str:
     """The message of a command during which Moonraker or Klippy ended."""
-    return _UNKNOWN.format(who=who)
+    return say(_UNKNOWN, who=who)
+
+
+def _with(message: str, note: str) -> str:
+    return (
+        say("{message} ({note})", message=message, note=note)
+        if message
+        else say("({note})", note=note)
+    )
 
 
 async def _as_coroutine(work: Awaitable[Any]) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, Awaitable, Callable, Mapping, Optional, Tuple, Type
 
 from ..printer.klippy import Printer
 from ..runtime.clock import Clock
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
@@ -30,7 +31,7 @@ class Tools(NamedTuple):
 
 
 async def _there_is_no(name: str) -> str:
-    return f"{name} is not among the printer's files."
+    return say("{name} is not among the printer's files.", name=name)
 
 
 class Deeds(NamedTuple):

@@ -14,6 +14,7 @@ import re
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 
 from ..runtime.loose import as_bool, as_dict, as_float, as_text, printable
+from ..runtime.messages import say
 from ..runtime.records import NamedTuple
 from .actions import ACTIONS, EMERGENCY_STOP, PRINTS
 from .gcode import Refused, is_restart, read_line, read_macro_call
@@ -29,7 +30,7 @@ MAX_DEPTH = 3  # lists within lists
 SHOWN = 100  # characters of a summary
 
 _ENVELOPE = ("id", "token", "action", "type", "command", "timestamp", "priority", "confirm")
-_TOO_LARGE = f"it is larger than {MAX_STORED} bytes"
+_TOO_LARGE = say("it is larger than {most} bytes", most=MAX_STORED)
 _BASIC = re.compile(r"([A-Za-z_]+)\s*(?:[:\s]\s*(.*))?", re.DOTALL)
 _BASIC_NAMES = {"print_file": "print", "cancel_print": "cancel"}
 
@@ -135,7 +136,9 @@ class Reader:
     def _read(self, item: Any, generation: int, received_at: float) -> Command:
         if not isinstance(item, dict):
             kind = type(item).__name__
-            return self._unreadable(None, generation, received_at, f"it is a {kind}, not an object")
+            return self._unreadable(
+                None, generation, received_at, say("it is a {kind}, not an object", kind=kind)
+            )
         identity = _identity(item.get("id"))
         excess = _excess(item)
         if excess:
@@ -193,7 +196,7 @@ class Reader:
             action=action,
             generation=generation,
             received_at=received_at,
-            problem=f"The command cannot be read: {why}. Correct it on the server.",
+            problem=say("The command cannot be read: {why}. Correct it on the server.", why=why),
         )
         return command._replace(identity=self._identity_of(identity[1], command))
 
@@ -204,7 +207,9 @@ def from_json(key: str, id_: Any, action: str, received_at: float, text: str) ->
         stored = as_dict(json.loads(text))
     except ValueError:
         stored = {
-            "problem": "The record of this command is damaged, so it was not run. Send it again."
+            "problem": say(
+                "The record of this command is damaged, so it was not run. Send it again."
+            )
         }
     return Command(
         identity="",
@@ -258,7 +263,7 @@ def _excess(item: Mapping[str, Any]) -> str:
     """
     params = item.get("params")
     if len(item) > MAX_FIELDS or (isinstance(params, dict) and len(params) > MAX_FIELDS):
-        return f"it has more than {MAX_FIELDS} parameters"
+        return say("it has more than {most} parameters", most=MAX_FIELDS)
     texts = (text for name, text in item.items() if name not in _ENVELOPE or name == "command")
     if any(isinstance(text, str) and len(text) > MAX_STORED for text in texts):
         return _TOO_LARGE
@@ -282,14 +287,21 @@ def _read_written(item: Mapping[str, Any]) -> Tuple[str, Dict[str, Any], str]:
     if item.get("action") is not None:
         action = as_text(item["action"]).strip().lower()
         if not action:
-            return "", {}, "The command names no action. Correct it on the server."
+            return "", {}, say("The command names no action. Correct it on the server.")
         return action, _gather(action, extra), ""
     if item.get("command") is None:
-        return "", {}, "The command names no action. Correct it on the server."
+        return "", {}, say("The command names no action. Correct it on the server.")
     text = as_text(item["command"])
     kind = as_text(item.get("type"), "basic").strip().lower()
     if kind in ("basic", "macro") and len(text) > MAX_ORDER:
-        return "", {}, f"The command is longer than {MAX_ORDER} characters: shorten its parameters."
+        return (
+            "",
+            {},
+            say(
+                "The command is longer than {most} characters: shorten its parameters.",
+                most=MAX_ORDER,
+            ),
+        )
     if kind == "basic":
         action, params, problem = _read_basic(text)
         return action, _gather(action, dict(extra, **params)), problem
@@ -302,7 +314,14 @@ def _read_written(item: Mapping[str, Any]) -> Tuple[str, Dict[str, Any], str]:
             return "macro", {}, str(reason)
         return "macro", dict(extra, macro_name=name, params=params), ""
     shown = printable(kind, 20)
-    return "", {}, f'The command has the unknown type "{shown}": basic, gcode and macro are known.'
+    return (
+        "",
+        {},
+        say(
+            'The command has the unknown type "{shown}": basic, gcode and macro are known.',
+            shown=shown,
+        ),
+    )
 
 
 def _read_basic(text: str) -> Tuple[str, Dict[str, Any], str]:
@@ -310,7 +329,13 @@ def _read_basic(text: str) -> Tuple[str, Dict[str, Any], str]:
     match = _BASIC.fullmatch(text.strip())
     if match is None:
         shown = printable(text, 40)
-        return "", {}, f'"{shown}" is no basic command: one upper-case word is, such as PAUSE.'
+        return (
+            "",
+            {},
+            say(
+                '"{shown}" is no basic command: one upper-case word is, such as PAUSE.', shown=shown
+            ),
+        )
     word, rest = match.group(1).lower(), (match.group(2) or "").strip()
     name = _BASIC_NAMES.get(word, word)
     action = ACTIONS.get(name)
@@ -323,8 +348,10 @@ def _read_basic(text: str) -> Tuple[str, Dict[str, Any], str]:
         return (
             name,
             {},
-            f"What stands behind {word.upper()} cannot be read: write NAME:value or"
-            " NAME:key=value.",
+            say(
+                "What stands behind {word} cannot be read: write NAME:value or NAME:key=value.",
+                word=word.upper(),
+            ),
         )
     return name, {key.lower(): value for key, _, value in pairs}, ""
 

@@ -85,7 +85,9 @@ def load_catalogue(language: str) -> None:
 
 
 def _translated(message: Message, translate: Callable[[str], str]) -> str:
-    template = translate(message.template)
+    template = (
+        translate(message.template) if message.template else ""
+    )  # gettext has its header at ""
     if not message.places:
         return template
     places = {

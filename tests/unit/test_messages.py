@@ -87,3 +87,7 @@ def test_a_copy_is_as_good() -> None:
     message = say("{file} is not there.", file="a.gcode")
     for twin in (copy.copy(message), copy.deepcopy(message)):
         assert (twin, twin.template, twin.places) == (message, message.template, message.places)
+
+
+def test_nothing_said_is_nothing_in_spanish() -> None:
+    assert in_language(say(""), "es") == ""  # for "", gettext gives the head of its file
