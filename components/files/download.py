@@ -308,7 +308,7 @@ class Download:
                 say("{host} has a different {file} now.", host=host, file=name), again=True
             )
         if 300 <= head.status < 400:
-            target = redact_query(head.headers.get("Location", "nowhere"))
+            target = redact_query(head.headers.get("Location", ""))
             return DownloadFailed(
                 say(
                     "{host} redirects {file} to {target}: give the final address; redirects are "

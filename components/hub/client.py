@@ -265,9 +265,8 @@ class HubClient:
             return _reply(exchange, sent, Failure.NOT_JSON, _not_json(exchange.body, host))
         self._set_clock(exchange, at_once=bool(data.get("commands")))
         if not as_bool(data["success"]):
-            said = (
-                " ".join(as_text(data.get("message")).split())[:MAX_HUB_MESSAGE]
-                or "no reason given"
+            said = " ".join(as_text(data.get("message")).split())[:MAX_HUB_MESSAGE] or say(
+                "no reason given"
             )
             return _reply(
                 exchange,

@@ -276,4 +276,4 @@ def redact_query(url: str) -> str:
         return say("an unreadable address")
     clean = urllib.parse.urlunsplit((parts.scheme, netloc, parts.path, "", ""))
     printable = "".join(c if c.isprintable() else "?" for c in clean)
-    return printable[:200] or "nowhere"
+    return printable[:200] or say("nowhere")

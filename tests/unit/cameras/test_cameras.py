@@ -16,6 +16,7 @@ from components.hub.client import Reply
 from components.hub.outcomes import Exchange, Failure
 from components.hub.protocol import Generation
 from components.printer.snapshot import KlippyState
+from components.runtime.messages import in_language
 from tests.rig import scenes
 from tests.unit.cameras.support import FakeHub, OldCameras, Room, cameras, jpeg, opened, webcam
 
@@ -418,7 +419,11 @@ async def test_darkness_at_night_is_no_warning(server: OldCameras) -> None:
     async with Room(urls=(server[0].snapshot_url,)) as room:
         await room.clock.until(lambda: room.state("camera 1") == "black")
         assert room.board.warnings == {}
-        assert any("black" in notice.text for notice in room.board.notices.standing)
+        (notice,) = (n for n in room.board.notices.standing if "black" in n.text)
+        assert in_language(notice.text, "es") == (
+            "La cámara 'camera 1' envía imágenes negras: mira si el lente está tapado o el lugar a "
+            "oscuras."
+        )
 
 
 async def test_a_hub_that_is_back_gets_its_picture_at_once(server: OldCameras) -> None:

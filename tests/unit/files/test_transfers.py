@@ -19,6 +19,7 @@ from components.files.gcode_root import LoadedFile
 from components.files.hub_files import HubFiles
 from components.files.transfers import TransferError
 from components.runtime import moves
+from components.runtime.messages import in_language
 from components.store.downloads import DownloadState
 from tests.rig.certificates import make_certificate
 from tests.unit.files.bench import (
@@ -320,6 +321,16 @@ async def test_corrupted(bench: Bench) -> None:
         await bench.fetch("a.gcode")
     assert len(bench.server.requests) == 2, "once more, in case it was the network"
     assert bench.nothing_arrived()
+
+
+async def test_what_went_wrong_can_be_told_in_spanish(bench: Bench) -> None:
+    bench.hub.offer("a.gcode", BODY)
+    bench.server.body = BODY.replace(b"G1 X7", b"G1 X8", 1)
+    with pytest.raises(TransferError) as raised:
+        await bench.fetch("a.gcode")
+    told = in_language(str(raised.value), "es")
+    assert told.startswith('"a.gcode" llegó dañado: su ')
+    assert told.endswith(" Se abandonó después de 2 intentos.")
 
 
 async def test_corrupted_once_is_mended(bench: Bench) -> None:

@@ -718,6 +718,20 @@ async def test_the_web_interfaces_find_a_timelapse_component_to_show(
         assert "no frames" in (await call["/machine/timelapse/render"](None))["msg"]
 
 
+async def test_the_web_interfaces_show_it_in_the_language_of_the_operator(
+    server: OldCameras, tmp_path: Path
+) -> None:
+    async with Print(server, tmp_path) as job:
+        moonraker = FakeServer()
+        TimelapsePage(moonraker, job.timelapse, job.room.live, lambda: "es").attach()
+        for call, told in (
+            ("render", "No hay fotogramas con los que hacer un video."),
+            ("saveframes", "TecMedHub guarda los fotogramas solo hasta que su video está hecho."),
+        ):
+            answer = await moonraker.endpoints[f"/machine/timelapse/{call}"](None)
+            assert answer["msg"] == told
+
+
 async def test_the_real_timelapse_component_is_left_alone(
     server: OldCameras, tmp_path: Path
 ) -> None:
