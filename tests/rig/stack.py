@@ -216,7 +216,12 @@ class Stack:
         """Queue a generation 1 command at the hub and wait for its result."""
         command = self.hub.queue(self.token, action, **params)
         what = f"the result of {action}"
-        return self.moonraker.wait(lambda: self.hub.result(self.token, command), timeout, what)
+        return self.moonraker.wait(lambda: self.final_result(command), timeout, what)
+
+    def final_result(self, command: Any) -> Any:
+        """What became of it; None before that (that it came, or takes its time, is no end)."""
+        result = self.hub.result(self.token, command)
+        return None if result and result.status in ("received", "running") else result
 
     def log_tail(self) -> str:
         """The last lines of every log: for the message of a failed test."""

@@ -263,6 +263,8 @@ def lost_commands(life: Life) -> list[str]:
     house = life.house
     results: dict[str, list[str]] = {}
     for result in house.hub.results(house.token):
+        if result.status in ("received", "running"):
+            continue  # no end
         results.setdefault(str(result.id), []).append(f"{result.status}: {result.message}")
     wrong = []
     for command in map(str, life.queued):

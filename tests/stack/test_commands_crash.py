@@ -20,7 +20,7 @@ from tests.rig.stack import Stack
 
 pytestmark = pytest.mark.stack
 
-COMMANDS = 200
+COMMANDS = 120
 KILLS = 22
 IN_FLIGHT = 1.0  # seconds from the hub's hand-out to our commit, on a machine with other work to do
 FINAL = {"done", "failed", "refused", "expired", "interrupted"}
@@ -86,9 +86,9 @@ def test_each_command_runs_once_whenever_moonraker_is_killed(
 
     while left or kills < KILLS:
         stack.moonraker.launch()
-        queue(5)
+        queue(3)
         time.sleep(rng.uniform(0.5, 2.0))  # the random moment is what this test is about
-        queue(5)
+        queue(3)
         time.sleep(rng.uniform(0.0, 2.0))
         stack.moonraker.kill()
         killed, kills = time.time(), kills + 1
@@ -121,6 +121,7 @@ def test_each_command_runs_once_whenever_moonraker_is_killed(
         elif state != "interrupted":
             assert ran[name] == 0, f"{name} is {state} and ran"
     tally = Counter(next(iter(states)) for states in told.values())
-    assert tally["done"] > COMMANDS / 2, tally
+    why = Counter(r.message for r in stack.hub.results(stack.token) if r.status == "refused")
+    assert tally["done"] > COMMANDS / 2, (tally, why)
     record_property("states", dict(tally))
     print(f"{kills} kills, {dict(tally)}, {in_flight} were lost between hub and plugin")

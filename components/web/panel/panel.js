@@ -342,7 +342,7 @@ async function playVideo(event, video) {
   showLarge(video.name, h("video", { src: source, poster, controls: true, autoplay: true, loop: true }));
 }
 
-const TONE = { received: "", executing: "accent", done: "ok", failed: "bad", refused: "warn", expired: "warn", interrupted: "bad" };
+const TONE = { received: "", sent: "accent", running: "accent", done: "ok", failed: "bad", refused: "warn", expired: "warn", interrupted: "bad" };
 
 function showCommands() {
   fill($("commands"), known.commands, () => (known.commands.length ? known.commands.map((command) => h("li", {},

@@ -263,7 +263,7 @@ class FaultyStack(Stack):
 
     def wait_result(self, command: Any, timeout: float = PATIENCE) -> Any:
         return self.hub.wait_for(
-            lambda: self.hub.result(self.token, command), timeout, f"the result of {command}"
+            lambda: self.final_result(command), timeout, f"the result of {command}"
         )
 
     def statuses_since(self, moment: float) -> list[Status]:
