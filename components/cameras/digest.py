@@ -7,9 +7,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from typing import Dict, Optional
-
-from ..runtime.records import NamedTuple
+from typing import Dict, NamedTuple, Optional
 
 MAX_CHALLENGE = 2000  # characters
 _FIELD = re.compile(r'([a-zA-Z]+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')

@@ -7,9 +7,8 @@ action does is told in `orders`, what may disturb a job in `danger`.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Dict, Mapping, Optional, Tuple
+from typing import Dict, Mapping, NamedTuple, Optional, Tuple
 
-from ..runtime.records import NamedTuple
 from ..settings.model import RemoteControl
 from ..settings.operator import OperatorAction
 

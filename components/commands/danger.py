@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..printer.snapshot import Heater, Snapshot
 from ..runtime.loose import as_float, as_int
 from ..runtime.messages import say
-from ..runtime.records import NamedTuple
 from .gcode import Line, Refused, read_line
 
 # °C that a target may fall during a job without a confirmation: people fine-tune a filament by less

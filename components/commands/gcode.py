@@ -12,11 +12,10 @@ import fnmatch
 import re
 import shlex
 import unicodedata
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from ..runtime.loose import printable
 from ..runtime.messages import say
-from ..runtime.records import NamedTuple
 
 MAX_LINES = 50
 MAX_BYTES = 4096  # of UTF-8

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Tuple
+from typing import Any, Callable, Mapping, NamedTuple, Tuple
 
 from ..printer.snapshot import Snapshot
 from ..runtime.loose import as_float, as_text
 from ..runtime.messages import say, sentence
-from ..runtime.records import NamedTuple
 from .actions import Parameter
 from .gcode import Refused
 

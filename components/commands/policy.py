@@ -11,13 +11,12 @@ the hub sends can widen any of them: `confirm: true` only answers the question t
 from __future__ import annotations
 
 import fnmatch
-from typing import Any, Callable, FrozenSet, Mapping, Tuple
+from typing import Any, Callable, FrozenSet, Mapping, NamedTuple, Tuple
 
 from ..printer.klippy import JobQueue
 from ..printer.snapshot import KlippyState, Snapshot
 from ..runtime.loose import as_float, printable
 from ..runtime.messages import say
-from ..runtime.records import NamedTuple
 from ..settings.model import Expiry, RemoteControl, Security
 from ..settings.operator import OperatorAction
 from . import orders

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Mapping, Optional, Tuple, Type
+from typing import Any, Awaitable, Callable, Mapping, NamedTuple, Optional, Tuple, Type
 
 from ..printer.klippy import Printer
 from ..runtime.clock import Clock
 from ..runtime.messages import say
 from ..runtime.notices import Notices
-from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
 from ..settings.model import LiveSettings
 from ..store.flags import Flags

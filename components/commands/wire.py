@@ -11,11 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.loose import as_bool, as_dict, as_float, as_text, printable
 from ..runtime.messages import say
-from ..runtime.records import NamedTuple
 from .actions import ACTIONS, EMERGENCY_STOP, PRINTS
 from .gcode import Refused, is_restart, read_line, read_macro_call
 

@@ -8,12 +8,11 @@ user since.
 
 from __future__ import annotations
 
-from typing import Awaitable, Callable, Dict, List, Optional, Set, Tuple
+from typing import Awaitable, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ..runtime.clock import Clock
 from ..runtime.messages import say
 from ..runtime.notices import Notices
-from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings

@@ -13,14 +13,13 @@ import errno
 import re
 import ssl
 from pathlib import Path
-from typing import Callable, Optional, Tuple
+from typing import Callable, NamedTuple, Optional, Tuple
 
 from ..hub.outcomes import Failure, explain, host_of, http_date, read_retry_after, redact_query
 from ..net.connect import Connector
 from ..net.faults import ConnectFailed, Phase
 from ..net.get import MAX_BUFFER, SLOWEST, Break, Enough, GetFailed, Head, Taker, get
 from ..runtime.messages import say
-from ..runtime.records import NamedTuple
 from ..runtime.worker import Worker
 from .addresses import host_header, split_target
 from .gcode_look import HEAD, NotGcode, check_head, has_command, hub_message

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from ..hub.json_body import read_json_object
 from ..runtime.loose import as_text
 from ..runtime.messages import say, sentence
-from ..runtime.records import NamedTuple
 
 HEAD = 64 * 1024  # bytes looked at for what kind of file this is
 SLICE = 32 * 1024  # bytes searched at a time: the regular expression holds the GIL while it runs

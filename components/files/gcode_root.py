@@ -15,12 +15,11 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence, Set
+from typing import Any, Awaitable, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
 from ..runtime.identity import Identity, identity, identity_of
 from ..runtime.loose import as_dict, as_float, as_list, as_text
 from ..runtime.messages import say
-from ..runtime.records import NamedTuple
 
 EXTENSIONS = (".gcode", ".g", ".gco", ".ufp", ".nc")  # Moonraker's VALID_GCODE_EXTS
 HISTORY_PAGE = 100  # jobs a call: Moonraker looks for each job's file on the event loop

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Awaitable, Dict, List, Optional, TypeVar
+from typing import Awaitable, Dict, List, NamedTuple, Optional, TypeVar
 
 from ..runtime.clock import Clock
 from ..runtime.messages import say
 from ..runtime.notices import Notices
-from ..runtime.records import NamedTuple
 from ..runtime.worker import Worker
 from ..store.downloads import KEPT_ROWS, DownloadRow, Downloads, DownloadState
 from .gcode_root import GcodeStore, OnDisk, look_up, walk

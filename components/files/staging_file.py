@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, BinaryIO, Callable
+from typing import Any, BinaryIO, Callable, NamedTuple
 
 from ..runtime.identity import Identity, identity
-from ..runtime.records import NamedTuple
 from .gcode_look import BOM, Look, Mends
 
 BLOCK = 512 * 1024  # bytes a write; 64 KiB to 1 MiB suit both the disk and the memory of a Pi

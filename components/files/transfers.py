@@ -17,7 +17,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Deque, Dict, List, Optional, Set, Tuple
+from typing import Any, Awaitable, Callable, Deque, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ..hub.backoff import Backoff
 from ..hub.outcomes import redact_query
@@ -27,7 +27,6 @@ from ..net.trust import Trust
 from ..runtime.clock import Clock
 from ..runtime.messages import say
 from ..runtime.notices import Notices
-from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings

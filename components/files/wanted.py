@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Optional
-
-from ..runtime.records import NamedTuple
+from typing import Mapping, NamedTuple, Optional
 
 
 class Wanted(NamedTuple):

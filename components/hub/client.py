@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import secrets
 import urllib.parse
-from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Awaitable, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_bool, as_text
 from ..runtime.messages import say, sentence
-from ..runtime.records import NamedTuple
 from ..runtime.steps import Steps
 from ..settings.model import LiveSettings, Settings
 from . import protocol

@@ -17,7 +17,7 @@ import select
 import socket
 import ssl
 import urllib.parse
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple, Union
 
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
 from tornado.httpclient import HTTPRequest, HTTPResponse
@@ -38,7 +38,6 @@ from tornado.simple_httpclient import (
 from ..net.connect import Connector, Opened
 from ..net.faults import proxy_refused
 from ..runtime.clock import Clock
-from ..runtime.records import NamedTuple
 from .idle import IdleLimit
 
 MOST_IDLE = 2  # connections; one for the status, one for commands beside it

@@ -8,7 +8,7 @@ import socket
 import ssl
 import urllib.parse
 from enum import Enum
-from typing import Dict, Mapping, Optional
+from typing import Dict, Mapping, NamedTuple, Optional
 
 from tornado.httputil import HTTPInputError
 from tornado.iostream import StreamBufferFullError, StreamClosedError, UnsatisfiableReadError
@@ -16,7 +16,6 @@ from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
 
 from ..net.faults import ConnectFailed, Phase, not_connected, not_resolved, tls_failed
 from ..runtime.messages import say, sentence
-from ..runtime.records import NamedTuple
 
 RETRY_AFTER_BOUNDS = (1.0, 900.0)  # seconds
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 import urllib.parse
 from enum import IntEnum
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_list, as_text
-from ..runtime.records import NamedTuple
 from ..settings.model import Settings
 
 LONGEST_WAIT = 55.0  # seconds of a long poll; proxies commonly cut at 60

@@ -17,13 +17,12 @@ import asyncio
 import os
 import socket
 import ssl
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
 
 from ..runtime.clock import Clock
 from ..runtime.names import Names, numeric
-from ..runtime.records import NamedTuple
 from .certificate import issuer_of
 from .faults import (
     AUTHORITY_MATTERS,

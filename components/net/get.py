@@ -11,13 +11,11 @@ from __future__ import annotations
 import asyncio
 import re
 from enum import Enum
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, NamedTuple, Optional
 
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
-
-from ..runtime.records import NamedTuple
 
 CHUNK = 64 << 10  # bytes handed over at a time, at most
 MAX_HEADER = 32 << 10  # bytes

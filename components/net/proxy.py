@@ -9,10 +9,9 @@ from __future__ import annotations
 import base64
 import ipaddress
 import urllib.parse
-from typing import Mapping, Optional
+from typing import Mapping, NamedTuple, Optional
 
 from ..runtime.messages import say
-from ..runtime.records import NamedTuple
 
 NONE = "none"  # of the option: no proxy, whatever the environment says
 DEFAULT_PORT = 8080  # where the address names none; of squid's 3128 nobody relies on the default

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import Callable, Dict, Mapping, Optional, Tuple
+from typing import Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.clock import Clock
 from ..runtime.messages import say
-from ..runtime.records import NamedTuple
 from ..runtime.worker import aside
 
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # SSL_CERT_FILE is OpenSSL's own business

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 from ..runtime.loose import as_dict, as_float, as_int, as_text
-from ..runtime.records import NamedTuple
 from ..runtime.steps import breathe
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker

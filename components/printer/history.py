@@ -9,10 +9,9 @@ running when the power went.
 from __future__ import annotations
 
 import datetime
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..runtime.loose import as_dict, as_float, as_list, as_text
-from ..runtime.records import NamedTuple
 from .filament import grams
 from .jobs import ENDINGS, Jobs, News, Watched
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from ..runtime.loose import as_dict, as_float, as_int
-from ..runtime.records import NamedTuple
 
 DISK_EVERY = 30.0  # seconds between looks at the free space
 

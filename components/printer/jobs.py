@@ -12,12 +12,11 @@ another within one of Klipper's reports. That event speaks for the time before t
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Mapping, Optional
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_dict, as_float, as_text
 from ..runtime.messages import say
-from ..runtime.records import NamedTuple
 from .console import plain_words
 from .snapshot import Job, KlippyState
 

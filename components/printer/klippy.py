@@ -9,12 +9,23 @@ done per diff, a `Snapshot` is made when somebody looks or when something change
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Awaitable, Callable, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple
+from typing import (
+    Any,
+    Awaitable,
+    Callable,
+    Dict,
+    FrozenSet,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+)
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_dict, as_text
 from ..runtime.notices import Notices
-from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
 from ..settings.model import LiveSettings, Settings
 from . import part_fan

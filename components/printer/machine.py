@@ -10,10 +10,9 @@ says; objects keep their case.
 from __future__ import annotations
 
 import functools
-from typing import Any, FrozenSet, List, Mapping, Tuple
+from typing import Any, FrozenSet, List, Mapping, NamedTuple, Tuple
 
 from ..runtime.loose import as_dict, as_float, as_list, as_text
-from ..runtime.records import NamedTuple
 from .part_fan import PartFan, find_part_fan
 
 HEATER_FAMILIES = ("extruder", "heater_bed", "heater_generic")

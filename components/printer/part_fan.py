@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from typing import Any, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..runtime.loose import as_dict, as_float, as_text
-from ..runtime.records import NamedTuple
 
 FAN_KINDS = ("fan_generic", "output_pin", "pwm_tool", "multi_fan")
 DEPTH = 4  # macros that call macros

@@ -9,10 +9,9 @@ when the file goes on for a while without a word of it.
 from __future__ import annotations
 
 import math
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.loose import as_dict, as_float, as_int, as_list, as_text
-from ..runtime.records import NamedTuple
 from .slicer_words import SlicerWords, share_of_time
 
 M73_STEP = 0.01  # M73 gives whole percents (Klipper's display_status.py)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
-from ..runtime.records import NamedTuple
 from ..runtime.steps import breathe
 
 END = 65536  # bytes read at each end: slicers write their summaries there

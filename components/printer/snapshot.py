@@ -9,10 +9,9 @@ at 100 %.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.loose import as_bool, as_float, as_text
-from ..runtime.records import NamedTuple
 from .console import plain_words
 from .machine import HEATER_FAMILIES, Machine, family
 from .part_fan import part_speed

@@ -13,13 +13,12 @@ figures tells the hub of an idle printer that heats. What is silent is asked ane
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Awaitable, Callable, Dict, List, Optional, Set, TypeVar
+from typing import Any, Awaitable, Callable, Dict, List, NamedTuple, Optional, Set, TypeVar
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_dict
 from ..runtime.messages import say
 from ..runtime.notices import Notices
-from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
 from ..settings.model import LiveSettings
 from . import moonraker_compat

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from .clock import Clock
-from .records import NamedTuple
 from .worker import Worker
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Optional
-
-from .records import NamedTuple
+from typing import NamedTuple, Optional
 
 
 class Identity(NamedTuple):

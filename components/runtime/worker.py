@@ -12,9 +12,7 @@ import asyncio
 import functools
 import queue
 import threading
-from typing import Any, Callable, Optional, TypeVar
-
-from .records import NamedTuple
+from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
 T = TypeVar("T")
 

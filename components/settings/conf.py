@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.messages import say, sentence
-from ..runtime.records import NamedTuple
 from .caution import GUARDED
 from .model import Origin
 from .options import BY_PATH, CONFIG_FILE, OPTIONS, SECTION

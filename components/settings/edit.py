@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, List, Mapping, Optional
+from typing import Any, List, Mapping, NamedTuple, Optional
 
-from ..runtime.records import NamedTuple
 from .jsonc import parse, without_remarks
 
 _SPACE = re.compile(r"\s*")

@@ -12,11 +12,10 @@ import bisect
 import codecs
 import json
 import re
-from typing import Any, Dict, List, Mapping, Match, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Match, NamedTuple, Sequence, Tuple
 
 from ..runtime.loose import printable
 from ..runtime.messages import say, sentence
-from ..runtime.records import NamedTuple
 from ..runtime.steps import breathe
 
 MAX_BYTES = 256 * 1024

@@ -10,10 +10,9 @@ says something else about it, in so many words.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..runtime.messages import say
-from ..runtime.records import NamedTuple
 from ..runtime.redaction import Redactor
 from ..runtime.steps import breathe
 from . import model

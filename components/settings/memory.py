@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, NamedTuple
 
-from ..runtime.records import NamedTuple
 from .caution import GUARDED
 from .options import BY_PATH
 from .values import BadValue, read

@@ -8,9 +8,8 @@ takes effect without a restart. Nothing here reads a file; see `loader` for how 
 
 # Real annotations: as texts, each field of a named tuple would be compiled and kept.
 from enum import Enum
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from ..runtime.records import NamedTuple
 from .operator import OperatorAction
 
 

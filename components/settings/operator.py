@@ -17,10 +17,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.loose import printable
-from ..runtime.records import NamedTuple
 
 MAX_ACTIONS = 40
 MAX_PARAMETERS = 10

@@ -12,12 +12,11 @@ import logging
 import os
 import stat
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..runtime.clock import Clock
 from ..runtime.messages import say
 from ..runtime.notices import Notices
-from ..runtime.records import NamedTuple
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
 from .conf import ConfValues

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 from ..runtime.loose import printable
 from ..runtime.messages import say
-from ..runtime.records import NamedTuple
 from .caution import GUARDED
 from .model import Origin
 from .options import NO_LONGER_NEEDED, OPTIONS, SECTIONS

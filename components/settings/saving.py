@@ -7,10 +7,9 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, NamedTuple
 
 from ..runtime.messages import say
-from ..runtime.records import NamedTuple
 from .edit import edited
 from .jsonc import Document, JsoncError, decode, parse
 from .options import OPTIONS

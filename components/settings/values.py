@@ -11,12 +11,11 @@ import math
 import re
 import unicodedata
 from enum import Enum
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import urlsplit
 
 from ..runtime.loose import printable
 from ..runtime.messages import say, sentence
-from ..runtime.records import NamedTuple
 from ..runtime.redaction import mask_url
 from .operator import Unreadable, read_actions
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..hub.protocol import Generation
 from ..printer.filament import job_grams
@@ -18,7 +18,6 @@ from ..printer.host import HostStats
 from ..printer.progress import Course, time_left
 from ..printer.snapshot import Snapshot
 from ..runtime.messages import say
-from ..runtime.records import NamedTuple
 from ..settings.model import Settings
 
 

@@ -14,6 +14,7 @@ from typing import (
     Dict,
     Iterable,
     List,
+    NamedTuple,
     Optional,
     Set,
     TypeVar,
@@ -22,7 +23,6 @@ from typing import (
 from ..hub.client import HubClient, Reply
 from ..hub.link import Link
 from ..runtime.clock import Clock
-from ..runtime.records import NamedTuple
 from ..store.journal import Journal
 from .cadence import Cadence
 from .seldom import Seldom

@@ -14,12 +14,11 @@ import asyncio
 import sqlite3
 from collections import deque
 from pathlib import Path
-from typing import Any, Callable, Deque, List, Optional, Sequence, TypeVar
+from typing import Any, Callable, Deque, List, NamedTuple, Optional, Sequence, TypeVar
 
 from ..runtime.clock import Clock
 from ..runtime.messages import say
 from ..runtime.notices import Notices
-from ..runtime.records import NamedTuple
 from ..runtime.worker import Worker
 from .sqlite_file import Connect, SqliteFile, StoreUnavailable, Work
 

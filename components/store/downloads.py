@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import sqlite3
 from enum import Enum
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_float, as_int, as_text
-from ..runtime.records import NamedTuple
 from .database import Database
 
 SCHEMA = """

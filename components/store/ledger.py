@@ -12,9 +12,8 @@ import asyncio
 import json
 import sqlite3
 from collections import OrderedDict
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..runtime.records import NamedTuple
 from ..runtime.redaction import Redactor
 from ..runtime.steps import breathe
 from .database import Database

@@ -9,13 +9,12 @@ beyond plain ASCII by "Unknown".
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Union
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, NamedTuple, Union
 
 from ..printer import moonraker_compat
 from ..runtime.logs import LOG_FILE, logs_folder
 from ..runtime.loose import as_bool, as_float, as_int, as_text
 from ..runtime.messages import in_language, say
-from ..runtime.records import NamedTuple
 from .actions import Actions, Refused
 from .bundle import Bundle, tail
 from .doctor.on_call import DoctorOnCall

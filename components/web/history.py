@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Optional, Tuple
-
-from ..runtime.records import NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 if TYPE_CHECKING:
     from ..hub.client import Reply

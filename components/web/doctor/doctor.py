@@ -5,9 +5,8 @@ examination.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Awaitable, Callable, List, Optional
+from typing import TYPE_CHECKING, Awaitable, Callable, List, NamedTuple, Optional
 
-from ...runtime.records import NamedTuple
 from .host import HostChecks
 from .hub import HubChecks
 from .report import Finding, Report, State

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Tuple
-
-from ...runtime.records import NamedTuple
+from typing import Dict, NamedTuple, Tuple
 
 
 class Text(NamedTuple):
