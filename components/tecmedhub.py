@@ -301,7 +301,7 @@ class TecMedHub:
         """What the hub is told, what is counted, and what the operator sees of it."""
         self.offers = Offers()
         self.statistics = Statistics(self.folder, self.worker, self.notices, self.clock, VERSION)
-        self.chronicle = Chronicle(self.journal, self.clock)
+        self.chronicle = Chronicle(self.journal, self.clock, lambda: self.language)
         self.hub_name = HubName(self.live, self.flags, socket.gethostname())
         self.cadence = Cadence(
             self.clock, lambda: self.live.now.intervals, lambda: not self.printer.snapshot.busy
@@ -454,7 +454,10 @@ class TecMedHub:
         self.poller.stop()
         await self.supervisor.finish("status", 0.0)
         if self.live.now.complete and self.link.connected:
-            await self.reporter.send(status="offline", state_message="Moonraker is stopping")
+            await self.reporter.send(
+                status="offline",
+                state_message=in_language(say("Moonraker is stopping"), self.language),
+            )
         await self.supervisor.finish("results", 0.0)  # the next start tells what is left
         await self.supervisor.finish("commands", GOODBYE_WITHIN)
 
@@ -523,7 +526,8 @@ class TecMedHub:
                 job_id=self.jobs.current_id,
                 command_id=self.jobs.open.command_id if self.jobs.open else "",
                 hub_file=lambda path: self.inventory.origin(path).hub_file,
-                reason=in_language(self.pauses.reason, self.language),
+                reason=self.pauses.reason,
+                language=self.language,
                 null_times=self.client.features.null_times,
                 extras=extras,
             )
@@ -544,7 +548,7 @@ class TecMedHub:
             panel = panel_address(self.server)
             self.notices.show("setup", say("{what} The panel: {url}", what=text, url=panel))
         else:
-            self.notices.clear("setup", "The hub's address and the token are set.")
+            self.notices.clear("setup", say("The hub's address and the token are set."))
 
     async def _watch_health(self) -> None:
         """Every `intervals.health_check`: the statistics to disk, and the log's own health."""
@@ -562,17 +566,18 @@ class TecMedHub:
     async def _why_not_printable(self, name: str) -> str:
         """Why a file of the printer cannot be printed, as a sentence; "" if it can."""
         if await self.worker.run(self.files.find, name) is None:
-            return (
-                "{file} is not among the printer's files: send it with print, which fetches it."
-            ).format(file=name)
+            return say(
+                "{file} is not among the printer's files: send it with print, which fetches it.",
+                file=name,
+            )
         fault = await why_unfit(self.files.root / name, self.worker)
-        return "{file} is {fault}.".format(file=name, fault=fault) if fault else ""
+        return say("{file} is {fault}.", file=name, fault=fault) if fault else ""
 
     async def _cancel_download(self, command: Command) -> str:
         name = str(command.params.get("file") or "")
         if not self.transfers.cancel(name):
-            raise TransferError("There is no such download to cancel.")
-        return "the download is cancelled"
+            raise TransferError(say("There is no such download to cancel."))
+        return say("the download is cancelled")
 
     def _yields_to_another_film(self) -> bool:
         """Whether moonraker-timelapse films, and nobody has asked for our films besides."""
@@ -610,22 +615,31 @@ def load_component(config: Any) -> TecMedHub:
     server = config.get_server()
     lacking = moonraker_compat.lacking(server)
     if lacking:
-        text = (
-            "TecMedHub needs Moonraker {floor} or later; this one ({version}) lacks {names}: update"
-            " Moonraker."
-        ).format(
-            floor=moonraker_compat.OLDEST,
-            version=server.get_app_args().get("software_version", "?"),
-            names=", ".join(lacking),
+        text = _in_words(
+            say(
+                "TecMedHub needs Moonraker {floor} or later; this one ({version}) lacks {names}:"
+                " update Moonraker.",
+                floor=moonraker_compat.OLDEST,
+                version=server.get_app_args().get("software_version", "?"),
+                names=", ".join(lacking),
+            )
         )
         moonraker_compat.add_warning(server, for_pages(text), "tecmedhub_load")
         raise config.error(text)
     try:
         return TecMedHub(config)
     except Exception as error:
-        text = (
-            f"TecMedHub cannot start ({type(error).__name__}: {error}): run its install.sh again, "
-            "or report this with moonraker.log."
+        text = _in_words(
+            say(
+                "TecMedHub cannot start ({error}): run its install.sh again, or report this with"
+                " moonraker.log.",
+                error=f"{type(error).__name__}: {error}",
+            )
         )
         moonraker_compat.add_warning(server, for_pages(text), "tecmedhub_load", error=error)
         raise config.error(text) from error
+
+
+def _in_words(text: str) -> str:
+    """In the language of the computer: the option cannot be read yet."""
+    return in_language(text, spoken("auto", os.environ))

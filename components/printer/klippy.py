@@ -25,6 +25,7 @@ from typing import (
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_dict, as_text
+from ..runtime.messages import Message, say
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from ..settings.model import LiveSettings, Settings
@@ -95,7 +96,7 @@ class Printer:
         self._words = ("", SlicerWords())  # the slicer's, of the file named first
         self._memory = JobMemory()
         self._klippy = KlippyState.DISCONNECTED
-        self._message = "Klippy is not connected"
+        self._message = say("Klippy is not connected")
         self._doubt = ""
         self._cached: Optional[Snapshot] = None
         self._announced = Snapshot()
@@ -146,7 +147,7 @@ class Printer:
         self._objects, self._news = {}, {}
         self._machine = Machine()
         self._doubt = ""
-        self._set_klippy(KlippyState.DISCONNECTED.value, "Klippy is not connected")
+        self._set_klippy(KlippyState.DISCONNECTED.value, say("Klippy is not connected"))
 
     def _set_klippy(self, state: str, message: Any) -> None:
         try:
@@ -157,7 +158,9 @@ class Printer:
             # A job started before everyone has subscribed would be one that Moonraker never heard
             # of: ready is what we have seen, not what we were told.
             self._klippy = KlippyState.STARTUP
-        self._message = plain_words(" ".join(as_text(message).split()))[:LONGEST_MESSAGE]
+        if not isinstance(message, Message):  # Klippy's own words
+            message = plain_words(" ".join(as_text(message).split()))[:LONGEST_MESSAGE]
+        self._message = message
         self._changed(news=True)
 
     def _on_settings(self, old: Settings, new: Settings) -> None:
@@ -283,7 +286,7 @@ class Printer:
             try:
                 watcher(self._klippy, self._message, job, self._subscription.asked)
             except Exception as error:
-                self._notices.log_fault("watcher", "A watcher of the printer failed", error)
+                self._notices.log_fault("watcher", say("A watcher of the printer failed"), error)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -312,7 +315,7 @@ class Printer:
         try:
             answer = await asyncio.wait_for(apis.query_objects(wanted), patience)
         except (asyncio.TimeoutError, self._server.error) as error:
-            raise PrinterError(str(error) or "Klippy does not answer") from None
+            raise PrinterError(str(error) or say("Klippy does not answer")) from None
         return self._read({name: as_dict(fields) for name, fields in as_dict(answer).items()})
 
     async def fence(self) -> None:
@@ -375,7 +378,9 @@ class Printer:
             try:
                 listener(old, self._announced)
             except Exception as error:
-                self._notices.log_fault("listener", "A listener for printer changes failed", error)
+                self._notices.log_fault(
+                    "listener", say("A listener for printer changes failed"), error
+                )
 
     # Verbs: each raises PrinterError
 
@@ -419,7 +424,9 @@ class Printer:
         only quotes.
         """
         if any(ord(c) < 32 or c == '"' for c in filename):
-            raise PrinterError(f"The name {filename!r} cannot be printed: rename the file.")
+            raise PrinterError(
+                say("The name {name!r} cannot be printed: rename the file.", name=filename)
+            )
         await self._ask("start_print", filename)
 
     async def queue_print(self, filename: str, start: bool) -> JobQueue:
@@ -453,31 +460,35 @@ class Printer:
         power = self._server.lookup_component("power", None)
         device = getattr(power, "devices", {}).get(name)
         if device is None:
-            raise PrinterError(f"Moonraker has no [power {name}]")
+            raise PrinterError(say("Moonraker has no [power {name}]", name=name))
         try:
             state = await device.process_request("off", force=True)
         except self._server.error as error:
             raise PrinterError(str(error)) from None
         if state != "off":
-            raise PrinterError(f"[power {name}] is {state}")
+            raise PrinterError(say("[power {name}] is {state}", name=name, state=state))
 
     async def power(self, name: str, on: bool) -> str:
         """Switch a device of Moonraker's [power]; never off, in a job, what feeds this printer."""
         power = self._server.lookup_component("power", None)
         device = getattr(power, "devices", {}).get(name)
         if device is None:
-            known = ", ".join(self.power_devices) or "none"
-            raise PrinterError(f"Moonraker has no [power {name}]: it has {known}.")
+            known = ", ".join(self.power_devices) or say("none")
+            raise PrinterError(
+                say("Moonraker has no [power {name}]: it has {known}.", name=name, known=known)
+            )
         if not on and _feeds_printer(name, device) and self.snapshot.busy:
-            raise PrinterError(f"[power {name}] feeds the printer, and a job is not over.")
+            raise PrinterError(
+                say("[power {name}] feeds the printer, and a job is not over.", name=name)
+            )
         wanted = "on" if on else "off"
         try:
             state = await device.process_request(wanted)
         except self._server.error as error:
             raise PrinterError(str(error)) from None
         if state != wanted:
-            raise PrinterError(f"[power {name}] is {state}")
-        return f"{name} is {state}"
+            raise PrinterError(say("[power {name}] is {state}", name=name, state=state))
+        return say("{device} is {state}", device=name, state=state)
 
     async def queue(self, verb: str, job: str = "") -> str:
         """`start`, `pause`, `clear` Moonraker's job queue, or `remove` a job of it (its id or its
@@ -494,12 +505,14 @@ class Printer:
             else:
                 ids = [id_ for id_, one in waiting.items() if job in (id_, str(one))]
                 if not ids:
-                    raise PrinterError(f"{job} is not in the job queue")
+                    raise PrinterError(say("{job} is not in the job queue", job=job))
                 await queue.delete_job(ids[:1])
         except self._server.error as error:
             raise PrinterError(str(error)) from None
         now = self.job_queue
-        return f"the job queue is {now.state}, {now.waiting} jobs wait"
+        return say(
+            "the job queue is {state}, {count} jobs wait", state=now.state, count=now.waiting
+        )
 
     async def machine(self, action: str) -> None:
         """`reboot` or `shutdown` of the computer, which refuses where it cannot (containers)."""

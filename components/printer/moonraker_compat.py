@@ -13,6 +13,7 @@ import sys
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from ..runtime.loose import as_dict
+from ..runtime.messages import say
 
 OLDEST = "0.8.0"
 
@@ -88,7 +89,7 @@ async def subscribe(
         return as_dict(await apis.subscribe_from_transport(wanted, subscriber))
     make = _of_moonraker(server, "WebRequest")
     if make is None:
-        raise server.error("this Moonraker knows no way to subscribe")
+        raise server.error(say("this Moonraker knows no way to subscribe"))
     request = make("objects/subscribe", {"objects": dict(wanted)}, conn=subscriber)
     answer = await server.lookup_component("klippy_connection").request(request)
     return as_dict(as_dict(answer).get("status"))

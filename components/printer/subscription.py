@@ -112,7 +112,7 @@ class Subscription:
             said=said,
         )
         if not isinstance(error, (asyncio.TimeoutError, self._server.error)):
-            self._notices.log_fault("subscription", "Subscribing at Klippy failed", error)
+            self._notices.log_fault("subscription", say("Subscribing at Klippy failed"), error)
         self._failures += 1
         if self._failures >= TOLD_AFTER:
             self._notices.show("subscription", text)
@@ -181,7 +181,7 @@ class Subscription:
         try:
             self._told.changed(diff)
         except Exception as error:
-            self._notices.log_fault("diff", "A status of Klippy's could not be read", error)
+            self._notices.log_fault("diff", say("A status of Klippy's could not be read"), error)
 
     # Silence
 

@@ -17,7 +17,7 @@ from ..printer.history import PastJob
 from ..printer.host import HostStats
 from ..printer.progress import Course, time_left
 from ..printer.snapshot import Snapshot
-from ..runtime.messages import say
+from ..runtime.messages import in_language, say
 from ..settings.model import Settings
 
 
@@ -40,6 +40,7 @@ class Report(NamedTuple):
     hub_file: Callable[[str], str] = lambda path: ""  # what the hub calls the file at a path
     image: str = ""
     reason: str = ""  # of a pause
+    language: str = "en"  # of our own words in `state_message`
     null_times: bool = False  # the hub wants null for a time that is not known
     extras: Mapping[str, Any] = {}  # what other rooms add under names of their own
 
@@ -239,7 +240,7 @@ def _further(r: Report) -> Dict[str, Any]:
     return {
         "print_state": now.job.state,
         "klippy_state": now.klippy.value,
-        "state_message": state_message(now, r.reason),
+        "state_message": in_language(state_message(now, r.reason), r.language),
         "print_flow": percent(now.extrude_factor),
         "heaters": _heaters(r),
         "fans": {name: percent(speed) for name, speed in now.fans.items()},

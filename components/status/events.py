@@ -5,12 +5,13 @@ while cut off.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping
 
 from ..printer.history import PastJob
 from ..printer.jobs import News
 from ..printer.snapshot import Job, KlippyState, Snapshot
 from ..runtime.clock import Clock
+from ..runtime.messages import in_language
 from ..store.journal import SAMPLE, Journal
 
 SAMPLE_EVERY = 60.0  # seconds, and only while the hub cannot be reached
@@ -28,8 +29,13 @@ RECORD = "job_record"
 
 
 class Chronicle:
-    def __init__(self, journal: Journal, clock: Clock) -> None:
+    """`language()` is what our own words in an event are written in."""
+
+    def __init__(
+        self, journal: Journal, clock: Clock, language: Callable[[], str] = lambda: "en"
+    ) -> None:
         self._journal = journal
+        self._language = language
         self._clock = clock
         self._klippy = KlippyState.DISCONNECTED
         self._cut_off = asyncio.Event()
@@ -40,7 +46,7 @@ class Chronicle:
             return
         self._klippy = klippy
         if klippy in (KlippyState.SHUTDOWN, KlippyState.ERROR):
-            data = {"state": klippy.value, "message": message[:500]}
+            data = {"state": klippy.value, "message": in_language(message, self._language())[:500]}
             self._journal.record("klippy_error", data)
         elif klippy is KlippyState.DISCONNECTED:
             self._journal.record("klippy_disconnected", {})
@@ -53,7 +59,7 @@ class Chronicle:
             return
         data: Dict[str, Any] = {"filename": news.job.filename}
         if news.message or news.kind == "ended":
-            data["message"] = news.message[:500]
+            data["message"] = in_language(news.message, self._language())[:500]
         if news.kind != "ended":
             self._journal.record(JOB_EVENTS[news.kind], data)
             return

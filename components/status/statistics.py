@@ -14,6 +14,7 @@ from typing import Any, Dict, Mapping
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_dict, as_int
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 
@@ -99,7 +100,11 @@ class Statistics:
         if error:
             self._notices.show(
                 "statistics",
-                f"{self._path} cannot be written ({error}): free some space or fix its rights.",
+                say(
+                    "{path} cannot be written ({error}): free some space or fix its rights.",
+                    path=self._path,
+                    error=error,
+                ),
             )
         else:
             self._notices.clear("statistics")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .doctor.on_call import DoctorOnCall
     from .rooms import Rooms
 
-BY = "a macro"
+BY = say("a macro")
 
 
 class RemoteMethods:
