@@ -192,9 +192,9 @@ class Case:
         """Somebody has switched remote control off, more than a moment before `at`."""
         off = False
         for fact in self.facts:
-            if fact.at > at - 0.1:
+            if fact.at > at:
                 break
-            if fact.what == "remote_off":
+            if fact.what == "remote_off" and fact.at <= at - 0.1:
                 off = True
             elif fact.what == "remote_on":
                 off = False
