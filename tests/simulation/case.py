@@ -87,7 +87,12 @@ class Case:
 
     def _find_halts(self) -> list[tuple[float, str]]:
         """Moments after which nothing that was asked before may begin."""
-        found = [(f.at, "a crash of Klippy") for f in self._klippys("crashes")]
+        ready = [f.at for f in self._klippys("is") if f.data["state"] == "ready"]
+        found = [
+            (f.at, "a crash of Klippy")
+            for f in self._klippys("crashes")  # where it had been ready long enough to be known
+            if not any(0 <= f.at - at < HEARS_WITHIN for at in ready)
+        ]
         again = [f.at for f in self._klippys("restarts")]
         for fact in self._klippys("is"):
             unseen = any(0 <= at - fact.at < 0.5 for at in again)  # nobody was told of it
