@@ -103,7 +103,9 @@ class Case:
     def _find_jobs(self) -> list[tuple[Span, str, str]]:
         """When a job owned the printer: (from its begin to its end, its file, who began it)."""
         jobs, current = [], None
-        for fact in self._klippys("job begins", "job ends", "crashes", "restarts"):
+        for fact in self._klippys("job begins", "job ends", "crashes", "restarts", "is"):
+            if fact.what == "is" and fact.data["state"] != "shutdown":
+                continue
             if fact.what == "job begins":
                 current = (fact.at, fact.data["file"], fact.data["by"])
             elif current is not None:
