@@ -18,6 +18,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, List, Mapping, Optional, TextIO
 
+from .messages import say
 from .notices import Notices
 from .redaction import Redactor, secrets_in
 
@@ -97,7 +98,7 @@ class Logs:
         if self.problem:
             notices.show("log", self.problem)
         else:
-            notices.clear("log", f"{LOG_FILE} is written again")
+            notices.clear("log", say("{file} is written again", file=LOG_FILE))
 
     def apply(self, settings: Settings) -> None:
         """Put level, rotation and verbosity in force, and learn the secrets."""
@@ -242,9 +243,11 @@ class _File(logging.handlers.RotatingFileHandler):
         self._failed = True
         error = sys.exc_info()[1]
         reason = getattr(error, "strerror", None) or type(error).__name__
-        self.problem = (
-            f"{self.baseFilename} cannot be written ({reason}); everything else goes on. "
-            "Check the free space and who owns the folder."
+        self.problem = say(
+            "{file} cannot be written ({reason}); everything else goes on. Check the free space and"
+            " who owns the folder.",
+            file=self.baseFilename,
+            reason=reason,
         )
 
     def _open(self) -> Any:

@@ -114,8 +114,12 @@ class Notices:
             self._remove_warning(_warn_id(key))
         if told:  # no good news about what nobody was told
             good = text or say("This is over: {trouble}", trouble=old.text)
-            times = "" if old.count == 1 else f" (it had been reported {old.count} times)"
-            self.logger.info("%s%s", self._told_as(good), times)
+            logged = good
+            if old.count > 1:
+                logged = say(
+                    "{good} (it had been reported {count} times)", good=good, count=old.count
+                )
+            self.logger.info("%s", self._told_as(logged))
             if old.warning:
                 self.console(good)
         self._changed()

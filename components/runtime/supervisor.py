@@ -108,7 +108,7 @@ class Supervisor:
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                self._report(name, error, "failed and starts again")
+                self._report(name, error, again=True)
             if self._clock.monotonic() - started > HEALTHY_AFTER:
                 attempt = 0
             await self._clock.sleep(RESTART_DELAYS[min(attempt, len(RESTART_DELAYS) - 1)])
@@ -120,8 +120,13 @@ class Supervisor:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            self._report(name, error, "failed")
+            self._report(name, error, again=False)
 
-    def _report(self, name: str, error: Exception, what: str) -> None:
+    def _report(self, name: str, error: Exception, again: bool) -> None:
         self.failures[name] = self.failures.get(name, 0) + 1
-        self._notices.log_fault(f"task {name}", f"The task '{name}' {what}", error)
+        text = (
+            say("The task '{name}' failed and starts again", name=name)
+            if again
+            else say("The task '{name}' failed", name=name)
+        )
+        self._notices.log_fault(f"task {name}", text, error)

@@ -284,7 +284,9 @@ def asked_by(web_request: Any) -> str:
     if name and not name.startswith("_"):
         return name
     address = getattr(web_request, "ip_addr", None)
-    return f"the web interface at {address}" if address is not None else "the web interface"
+    if address is None:
+        return say("the web interface")
+    return say("the web interface at {address}", address=address)
 
 
 def _limit(args: Args) -> int:

@@ -1,4 +1,4 @@
-"""With `language: es` people read Spanish: at the hub, at the console, in warnings and the status."""
+"""With `language: es` people read Spanish: at the hub, the console, in warnings and the status."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Awaitable, Callable, List, NamedTuple, Optional
 
+from ...runtime.messages import say
 from .host import HostChecks
 from .hub import HubChecks
 from .report import Finding, Report, State
@@ -73,7 +74,11 @@ class Doctor:
         except Exception as error:
             self._rooms.notices.log_once(
                 f"doctor {check.name}: {type(error).__name__}: {error}",
-                f"The doctor's check '{check.name}' failed: {type(error).__name__}: {error}",
+                say(
+                    "The doctor's check '{name}' failed: {error}",
+                    name=check.name,
+                    error=f"{type(error).__name__}: {error}",
+                ),
                 exc_info=error,
             )
             return [
