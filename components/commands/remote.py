@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import urllib.parse
 from typing import (
     Any,
     Awaitable,
@@ -263,8 +264,9 @@ class Commands:
 
     def results_due(self, limit: int = 50) -> List[Dict[str, Any]]:
         """`{id, action, status, message, received_at, finished_at}`, oldest first, until
-        `results_delivered`."""
-        return self._ledger.due(limit)
+        `results_delivered`; of this hub's commands only: an id means another one elsewhere."""
+        settings = self._live.now
+        return self._ledger.due(limit, (_scope(settings), _scope_before_5_1(settings)))
 
     async def results_delivered(self, results: Iterable[Any]) -> None:
         """The hub has acknowledged these: results as `results_due` gave them, or their ids."""
@@ -501,6 +503,13 @@ def _command_of(row: Row) -> Command:
 def _scope(settings: Settings) -> str:
     """Tells hubs apart: ids are unique within one hub only, and small integers on generation 2."""
     text = f"{settings.server_url}\n{settings.printer_token}"
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def _scope_before_5_1(settings: Settings) -> str:
+    """What told hubs apart in the keys of an older version, whose results may still be due."""
+    host = urllib.parse.urlsplit(settings.server_url).hostname or ""
+    text = f"{host}\n{settings.printer_token}"
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 # ruff: noqa: S608 - the only texts put into queries are constants of this file
 import asyncio
+import itertools
 import json
 import sqlite3
 from collections import OrderedDict
@@ -263,9 +264,16 @@ class Ledger:
         self._remember(row.key, _for_people(row))
         return result
 
-    def due(self, limit: int = 50) -> List[Dict[str, Any]]:
-        """Results that the hub has not acknowledged, oldest first."""
-        return [dict(result) for result, _ in zip(self._due.values(), range(limit))]
+    def due(self, limit: int = 50, hubs: Sequence[str] = ()) -> List[Dict[str, Any]]:
+        """Results that the hub has not acknowledged, oldest first; of commands of `hubs` (the
+        second part of their keys), or of all.
+        """
+        mine = (
+            result
+            for key, result in self._due.items()
+            if not hubs or key.split(":", 2)[1] in hubs
+        )
+        return [dict(result) for result in itertools.islice(mine, limit)]
 
     @property
     def due_count(self) -> int:

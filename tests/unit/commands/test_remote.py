@@ -781,3 +781,15 @@ def test_any_reply_is_taken_and_each_new_command_answered(
         await lab.kill()
 
     asyncio.run(scenario())
+
+
+async def test_a_result_is_for_the_hub_whose_command_it_was(lab: Lab) -> None:
+    """The next hub counts its ids from 1 as well."""
+    await lab.begin(one("set_speed", 1, speed=120))
+    await lab.elapse(lambda: lab.results)
+    assert [r["id"] for r in lab.commands.results_due()] == [1]
+    before = lab.live.now
+    lab.live.replace(before._replace(server_url="https://other.example/printer-api/update.php"))
+    assert lab.commands.results_due() == []
+    lab.live.replace(before)
+    assert [r["id"] for r in lab.commands.results_due()] == [1]
