@@ -57,10 +57,12 @@ def sentence(template: str) -> str:
 
 
 def in_language(text: str, language: str) -> str:
-    """`text` in `language`, if it is a `Message` that the catalogue knows; else as it is."""
-    if not isinstance(text, Message) or language == "en":
-        return str(text)
-    return _translated(text, _catalogue(language))
+    """`text` in `language`, if it is a `Message` that the catalogue knows; else as it is. A plain
+    text in any case: some encoders (msgspec, which Moonraker's speed-ups bring) take no other.
+    """
+    if isinstance(text, Message) and language != "en":
+        text = _translated(text, _catalogue(language))
+    return str.__str__(text)
 
 
 def spoken(chosen: str, environment: Mapping[str, str]) -> str:

@@ -42,7 +42,8 @@ def plain(value: Any, redact: Callable[[str], str], depth: int = 0) -> Any:
         }
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(inner, redact, depth + 1) for inner in value]
-    return redact(value if isinstance(value, str) else str(value))  # a Message keeps its places
+    # `redact` may want the places of a Message; what leaves is a plain text, as encoders need it.
+    return str.__str__(redact(value if isinstance(value, str) else str(value)))
 
 
 def _text(value: str, redact: Callable[[str], str]) -> str:

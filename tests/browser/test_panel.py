@@ -114,7 +114,7 @@ async def test_connected_lost_and_back_in_both_languages_and_sizes(
     await desk.wait_for_text("#hub-state", "Connected", 30)
     await phone.wait_for_text("#hub-state", "Conectado", 30)
     await desk.wait_for_text("#events", "Hub back")
-    await phone.wait_for_text("#events", "Hub de vuelta")
+    await phone.wait_for_text("#events", "Volvió el hub")
     for page in (desk, phone):
         assert_kept_to_itself(page, stack)
 

@@ -13,6 +13,7 @@ import pytest
 
 from components.runtime import messages
 from components.runtime.messages import in_language, say, spoken
+from components.web.plain import plain
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,6 +40,17 @@ def test_whoever_reads_it_chooses_the_language() -> None:
     told = say("{file} is gone: {why}", file="a.gcode", why=say("the disk is full"))
     assert in_language(told, "es") == "disco lleno: a.gcode ya no está"
     assert in_language(told, "en") == "a.gcode is gone: the disk is full"
+
+
+@pytest.mark.usefixtures("spanish")
+@pytest.mark.parametrize("language", ["en", "es"])
+@pytest.mark.parametrize(
+    "text", ["plain", say("the disk is full"), say("{a}", a=say("the disk is full"))]
+)
+def test_what_is_told_is_a_plain_text(text: str, language: str) -> None:
+    """msgspec, with which Moonraker's speed-ups encode its answers, takes no subclass."""
+    assert type(in_language(text, language)) is str
+    assert type(plain({"told": [text]}, lambda told: told)["told"][0]) is str
 
 
 @pytest.mark.usefixtures("spanish")
