@@ -71,7 +71,7 @@ _POLAR = (
     + _stepper(
         "stepper_arm",
         "x",
-        "endstop_pin: ^x_stop\nrotation_distance: 40\nposition_endstop: 120\nposition_max: 120\n"
+        "endstop_pin: ^x_stop\nrotation_distance: 40\nposition_endstop: 119\nposition_max: 120\n"
         "homing_speed: 100\nhoming_retract_dist: 0\n",
     )
     + _stepper(

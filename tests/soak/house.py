@@ -186,7 +186,6 @@ class House(FaultyStack):
         return self._house_faults
 
     def start(self) -> House:
-        self.hazards.tempo(self.tempo)
         for rig in (self.moonraker, self.bare):
             rig.prepare()
             scales.install(rig.source / "moonraker")
@@ -194,6 +193,7 @@ class House(FaultyStack):
         super().start()
         self.bare.start()
         self.bare.wait_klippy()
+        self.hazards.tempo(self.tempo)  # not before: a busy machine would miss every time limit
         return self
 
     def stop(self) -> None:
