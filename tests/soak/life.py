@@ -301,15 +301,23 @@ def unknown_jobs(life: Life) -> list[str]:
     house = life.house
     jobs = house.moonraker.get("/server/history/list", limit=10_000)["jobs"]
     told: dict[str, str] = {}
+    nameless: list[tuple[str, str]] = []  # over before Moonraker gave them a number
     for event in house.hub.events(house.token):
         if event.body["kind"] == "job_record":
             data = event.body["data"]
-            told[str(data.get("job_id"))] = str(data.get("status"))
-    return [
-        f"{job['job_id']}: {job['status']}, told {told.get(job['job_id'], 'nothing')}"
-        for job in jobs
-        if job["status"] != "in_progress" and told.get(job["job_id"]) != job["status"]
-    ]
+            if data.get("job_id"):
+                told[str(data["job_id"])] = str(data.get("status"))
+            else:
+                nameless.append((str(data.get("filename")), str(data.get("status"))))
+    unknown = []
+    for job in jobs:
+        if job["status"] == "in_progress" or told.get(job["job_id"]) == job["status"]:
+            continue
+        if (job["filename"], job["status"]) in nameless:
+            nameless.remove((job["filename"], job["status"]))
+            continue
+        unknown.append(f"{job['job_id']}: {job['status']}, told {told.get(job['job_id'])}")
+    return unknown
 
 
 def missing_numbers(life: Life) -> list[int]:
