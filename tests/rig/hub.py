@@ -350,24 +350,24 @@ class PhpHub:
         return [Status.read(row) for row in self._rows(sql, token, since)]
 
     def last(self, token: str) -> Status | None:
-        """The newest accepted status update, with its time."""
-        row = self._row(_STATUSES + "WHERE s.token = ? ORDER BY s.id DESC LIMIT 1", token)
-        return None if row is None else Status.read(row)
-
-    def status(self, token: str) -> dict[str, Any] | None:
-        """What a hub knows that keeps what it was told: the body of the newest accepted update,
-        with what changes seldom from the ones before.
+        """The newest accepted status update, with its time; as a hub knows it that keeps what it
+        was told: with what changes seldom from the ones before.
         """
-        last = self.last(token)
-        if last is None:
+        row = self._row(_STATUSES + "WHERE s.token = ? ORDER BY s.id DESC LIMIT 1", token)
+        if row is None:
             return None
-        body = dict(last.body)
+        last = Status.read(row)
         for name in (*WHEN_CHANGED, *EACH_MINUTE):
-            if name not in body:
+            if name not in last.body:
                 found = self._newest_with(token, name)
                 if found is not None:
-                    body[name] = found
-        return body
+                    last.body[name] = found
+        return last
+
+    def status(self, token: str) -> dict[str, Any] | None:
+        """The body of `last`."""
+        last = self.last(token)
+        return None if last is None else last.body
 
     def _newest_with(self, token: str, name: str) -> Any:
         with self._lock:
