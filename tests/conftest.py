@@ -29,6 +29,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What mostly waits begins first, the long rows before all; the unit tests, which need a
     processor, fill the gaps at the end."""
+    if os.environ.get("CI"):  # a build server has neighbours; the summary names what needed it
+        for item in items:
+            if not _is_unit(item):
+                item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(key=lambda item: (_is_unit(item), item.get_closest_marker("slow") is None))
 
 
