@@ -311,10 +311,11 @@ def unknown_jobs(life: Life) -> list[str]:
                 nameless.append((str(data.get("filename")), str(data.get("status"))))
     unknown = []
     for job in jobs:
-        if job["status"] == "in_progress" or told.get(job["job_id"]) == job["status"]:
+        if job["status"] == "in_progress" or job["job_id"] in told:
             continue
-        if (job["filename"], job["status"]) in nameless:
-            nameless.remove((job["filename"], job["status"]))
+        same = next((one for one in nameless if one[0] == job["filename"]), None)
+        if same is not None:
+            nameless.remove(same)
             continue
         unknown.append(f"{job['job_id']}: {job['status']}, told {told.get(job['job_id'])}")
     return unknown
