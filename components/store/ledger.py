@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import sqlite3
 from collections import OrderedDict
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
@@ -271,7 +272,7 @@ class Ledger:
         mine = (
             result
             for key, result in self._due.items()
-            if not hubs or key.split(":", 2)[1] in hubs
+            if not hubs or _hub_of(key) in ("", *hubs)
         )
         return [dict(result) for result in itertools.islice(mine, limit)]
 
@@ -356,6 +357,12 @@ class Ledger:
         self._recent[key] = shown
         while len(self._recent) > KEPT_RECENT:
             self._recent.popitem(last=False)
+
+
+def _hub_of(key: str) -> str:
+    """Which hub's command it is, by its key; "" where that does not say."""
+    found = re.match(r"\d+:([0-9a-f]{12}):", key)
+    return found.group(1) if found else ""
 
 
 def _row(found: Sequence[Any]) -> Row:
