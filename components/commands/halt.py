@@ -70,6 +70,11 @@ class Halts:
             self._fallen = self._lanes.newest
         self._wake()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether an emergency stop has come since Klippy was last up."""
+        return self._stop_came
+
     def objection(self, job: Job) -> str:
         """Why it must not run any more; "" if it may."""
         if job.number <= self._stopped:

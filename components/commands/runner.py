@@ -399,6 +399,8 @@ class Runner:
         except KlippyEnded:
             raise
         except PrinterError:
+            if self._halts.stopping:  # Klippy's words can be quicker than its state
+                await self._printer.wait_for(lambda now: not now.ready, SETTLE)
             self._check_alive(job)  # says more than Klippy's words about its own shutdown
             raise
 
