@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -28,12 +28,6 @@ pytestmark = [
 
 COMPUTER = socket.gethostname().split(".", 1)[0]
 JOB = {"seconds": 40, "layers": 20, "hotend": 60, "bed": 0}
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Chromium]:
-    async with Chromium() as chromium:
-        yield chromium
 
 
 @pytest.fixture

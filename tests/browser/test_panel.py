@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,6 @@ PICTURES = Path(__file__).resolve().parents[2] / ".artefacts" / "browser"
 PANEL = "/server/tecmedhub/panel"
 STRANGER = "203.0.113.9"  # an address that nobody trusts, as a web server passes it on
 SEEN = "!document.querySelector('#panel').hidden"
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Chromium]:
-    async with Chromium() as chromium:
-        yield chromium
 
 
 @pytest.fixture
