@@ -67,7 +67,7 @@ from .web.endpoints import Endpoints
 from .web.page import panel_address
 from .web.rooms import Rooms
 
-VERSION = "5.1.0"
+VERSION = "5.2.0"
 SCHEMAS = (flags.SCHEMA, ledger.SCHEMA, journal.SCHEMA, downloads.SCHEMA)
 
 # How the two seconds are spent that Moonraker's exit may be delayed by.
