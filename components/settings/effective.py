@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List
 
+from ..runtime.messages import in_language, say
 from ..runtime.redaction import MASK, Redactor, mask_url
 from .loader import Loaded, describe_value, missing, value_of
 from .options import OPTIONS, section_of
@@ -28,8 +29,6 @@ def describe(loaded: Loaded, file_name: str, error: str = "") -> Dict[str, Any]:
 
 
 def _row(option: Option, loaded: Loaded, file_name: str, redactor: Redactor) -> Dict[str, Any]:
-    from . import spanish  # noqa: PLC0415  (when somebody looks)
-
     value = value_of(loaded.settings, option.path) if option.in_json else file_name
     if option.secret:
         value = MASK if value else ""
@@ -49,7 +48,7 @@ def _row(option: Option, loaded: Loaded, file_name: str, redactor: Redactor) -> 
         "maximum": option.high if bounded else None,
         "choices": list(option.choices) if option.choices else None,
         "en": option.text,
-        "es": spanish.OPTIONS[option.path],
+        "es": in_language(say(option.text), "es"),
     }
     return row
 

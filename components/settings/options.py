@@ -1,7 +1,7 @@
 """The table of every option; reading, bounds, example, JSON template and documents follow from it.
 
 `path` is the place in the JSON file; the option of the same meaning in moonraker.conf has `_` for
-`.`. Defaults come from `model`, Spanish texts from `spanish`; the tests hold them all in step.
+`.`. Defaults come from `model`, the Spanish of all texts from the catalogue.
 """
 
 from __future__ import annotations
@@ -472,19 +472,19 @@ BY_PATH: Dict[str, Option] = {option.path: option for option in OPTIONS}
 
 # The first part of a path ("" at the top level) → its headline.
 SECTIONS: Dict[str, str] = {
-    "": "Connection",
-    "camera": "Cameras and timelapse",
-    "intervals": "Intervals",
-    "timeouts": "Timeouts",
-    "retries": "Retries",
-    "network": "Network",
-    "file_management": "Files",
-    "logging": "Log",
-    "security": "Security",
-    "commands": "Commands",
-    "expiry": "Age of commands",
-    "printer": "Parts of the printer",
-    "printer_data": "About the printer",
+    "": sentence("Connection"),
+    "camera": sentence("Cameras and timelapse"),
+    "intervals": sentence("Intervals"),
+    "timeouts": sentence("Timeouts"),
+    "retries": sentence("Retries"),
+    "network": sentence("Network"),
+    "file_management": sentence("Files"),
+    "logging": sentence("Log"),
+    "security": sentence("Security"),
+    "commands": sentence("Commands"),
+    "expiry": sentence("Age of commands"),
+    "printer": sentence("Parts of the printer"),
+    "printer_data": sentence("About the printer"),
 }
 
 # What client v4 needed and a component of Moonraker does not; with anything below it.

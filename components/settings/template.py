@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any, List
 
-from . import spanish
+from ..runtime.messages import in_language, say
 from .options import OPTIONS, SECTIONS, section_of
 from .values import Kind, Option, allowed
 
@@ -38,7 +38,7 @@ def json_template() -> str:
         if not section:
             parts.extend(",\n".join(f"  {entry}" for entry in block) for block in (top, *blocks))
             continue
-        title = [_entry("__", f"{headline} · {spanish.SECTIONS[section]}")]
+        title = [_entry("__", f"{headline} · {_spanish(headline)}")]
         entries = ",\n\n".join(
             ",\n".join(f"    {entry}" for entry in block) for block in (title, *blocks)
         )
@@ -51,9 +51,13 @@ def _block(option: Option) -> List[str]:
     bounds = f" ({allowed(option)})" if option.kind in _BOUNDED else ""
     return [
         _entry(f"__en {name}", option.text + bounds),
-        _entry(f"__es {name}", spanish.OPTIONS[option.path]),
+        _entry(f"__es {name}", _spanish(option.text)),
         _entry(f"_{name}", json_example(option)),
     ]
+
+
+def _spanish(text: str) -> str:
+    return in_language(say(text), "es")
 
 
 def _entry(name: str, value: Any) -> str:

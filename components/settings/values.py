@@ -117,12 +117,13 @@ def _read_own_actions(option: Option, raw: Any) -> Reading:
         raise BadValue(str(reason)) from None
 
 
-_UNITS: Dict[str, str] = {
+UNITS: Dict[str, str] = {
     "seconds": sentence("seconds"),
     "days": sentence("days"),
     "videos": sentence("videos"),
     "files": sentence("files"),
     "frames a second": sentence("frames a second"),
+    "MB": sentence("MB"),
 }
 
 
@@ -130,7 +131,7 @@ def allowed(option: Option) -> str:
     """What may be written, for people: completes "must be"."""
     kind, limit, items = option.kind, option.limit, option.items
     if kind in (Kind.INTEGER, Kind.NUMBER):
-        unit = say(_UNITS.get(option.unit, option.unit))
+        unit = say(UNITS.get(option.unit, option.unit))
         span = say("from {low} to {high}", low=figure(option.low), high=figure(option.high))
         if option.unit:
             span = say("{span} {unit}", span=span, unit=unit)

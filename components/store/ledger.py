@@ -270,9 +270,7 @@ class Ledger:
         second part of their keys), or of all.
         """
         mine = (
-            result
-            for key, result in self._due.items()
-            if not hubs or _hub_of(key) in ("", *hubs)
+            result for key, result in self._due.items() if not hubs or _hub_of(key) in ("", *hubs)
         )
         return [dict(result) for result in itertools.islice(mine, limit)]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Set
 
 from ..hub.outcomes import host_of
 from ..hub.protocol import Features
-from ..runtime.messages import in_language
+from ..runtime.messages import in_language, say
 from ..settings.loader import missing
 from ..status.body import minutes_left
 
@@ -116,7 +116,7 @@ class Views:
             "generation": int(client.generation),
             "failure": None if worst is None or worst.failure is None else worst.failure.value,
             "sentence": "" if worst is None else worst.sentence,
-            "sentence_es": "" if worst is None else spanish(worst, host),
+            "sentence_es": "" if worst is None else spanish(worst),
             "http_status": 0 if worst is None else worst.status,
             "stages": link.stages,
             "retry_in": round(link.retry_in("status"), 1),
@@ -134,14 +134,14 @@ class Views:
         ]
 
 
-def spanish(reply: Reply, host: str) -> str:
+def spanish(reply: Reply) -> str:
     """Why the hub cannot be talked to, for a technician who reads no English."""
     if reply.failure is None:
         return ""
     from .doctor.texts import TEXTS  # noqa: PLC0415  (large, and only for what fails)
 
-    text = TEXTS[f"reply_{reply.failure.value}"]
-    return f"{text.es} {text.es_remedy}".format(host=host, status=reply.status)
+    remedy = TEXTS[f"reply_{reply.failure.value}"].remedy
+    return f"{in_language(reply.sentence, 'es')} {in_language(say(remedy), 'es')}"
 
 
 def printer_view(snapshot: Snapshot) -> Dict[str, Any]:

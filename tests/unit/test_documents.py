@@ -35,8 +35,6 @@ SPANISH = sorted(
         *(ROOT / "docs" / "es").glob("*.md"),
         ROOT / "server" / "LEEME.md",
         ROOT / "install.sh",
-        ROOT / "components" / "settings" / "spanish.py",
-        ROOT / "components" / "web" / "doctor" / "texts.py",
         ROOT / "components" / "web" / "panel" / "texts.js",
         CATALOGUE,
     ]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 
 from ...hub.outcomes import Failure
 from ...net.faults import ConnectFailed, Phase
+from ...runtime.messages import say
 from ...runtime.worker import aside
 from .report import Finding, State
 
@@ -128,7 +129,7 @@ class HubChecks:
             return Finding("dns", State.FAILED, "dns_failed", {"host": way.host, "reason": reason})
         if not way.addresses:
             return Finding(
-                "dns", State.FAILED, "dns_failed", {"host": way.host, "reason": "no address"}
+                "dns", State.FAILED, "dns_failed", {"host": way.host, "reason": say("no address")}
             )
         values = {
             "host": way.host,

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
-from .texts import TEXTS, TITLES, Text
-
-LANGUAGES = ("en", "es")
+from ...runtime.messages import in_language, say
+from .texts import TEXTS, TITLES
 
 
 class State(str, Enum):
@@ -31,15 +30,13 @@ class Finding:
 
     def words(self, language: str) -> Tuple[str, str]:
         """(sentence, remedy); the remedy is empty where nothing is wrong."""
-        text: Text = TEXTS[self.code]
-        sentence, remedy = (
-            (text.es, text.es_remedy) if language == "es" else (text.en, text.en_remedy)
+        said, remedy = (
+            in_language(say(text, **self.values), language) for text in TEXTS[self.code]
         )
-        return sentence.format(**self.values), remedy.format(**self.values)
+        return said, remedy
 
     def title(self, language: str) -> str:
-        title = TITLES[self.check][1 if language == "es" else 0]
-        return title.format(**self.values) if "{" in title else title
+        return in_language(say(TITLES[self.check]), language)
 
 
 @dataclass(frozen=True)

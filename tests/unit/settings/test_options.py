@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from components.commands.actions import ACTIONS
-from components.settings import spanish
+from components.runtime.messages import in_language, say
 from components.settings.caution import GUARDED
 from components.settings.jsonc import parse
 from components.settings.loader import ConfValues, Layer, merge, value_of
 from components.settings.model import Origin, Settings
 from components.settings.options import BY_PATH, NO_LONGER_NEEDED, OPTIONS, SECTIONS, section_of
 from components.settings.template import json_template
-from components.settings.values import Kind, allowed, read
+from components.settings.values import UNITS, Kind, allowed, read
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -40,10 +40,10 @@ def test_options_have_unique_names_in_moonraker_conf_all_lower_case() -> None:
 
 
 def test_every_text_exists_in_spanish_too() -> None:
-    assert set(spanish.OPTIONS) == set(BY_PATH)
-    assert set(spanish.SECTIONS) == set(SECTIONS)
-    assert set(spanish.NO_LONGER_NEEDED) == set(NO_LONGER_NEEDED)
-    assert {option.unit for option in OPTIONS if option.unit} == set(spanish.UNITS)
+    texts = [option.text for option in OPTIONS]
+    for text in (*texts, *SECTIONS.values(), *NO_LONGER_NEEDED.values()):
+        assert in_language(say(text), "es") != text
+    assert {option.unit for option in OPTIONS if option.unit} == set(UNITS)
     assert {section_of(option) for option in OPTIONS} == set(SECTIONS)
 
 
@@ -108,7 +108,7 @@ def test_the_new_json_file_speaks_both_languages() -> None:
     for option in OPTIONS:
         if option.in_json:
             assert option.text in text
-            assert spanish.OPTIONS[option.path] in text
+            assert in_language(say(option.text), "es") in text
 
 
 def test_only_the_token_is_a_secret_of_the_table() -> None:
