@@ -53,7 +53,7 @@ from .runtime.supervisor import Supervisor
 from .settings import memory
 from .settings.conf import read_conf
 from .settings.loader import merge, missing
-from .settings.model import LiveSettings, Origin
+from .settings.model import LiveSettings, Origin, Settings
 from .settings.override import Override
 from .status.body import FileRows, Report, bed_word, build_body
 from .status.cadence import Cadence
@@ -104,7 +104,8 @@ class TecMedHub:
         server = self.server
         conf = read_conf(config)
         self.live = LiveSettings(merge(conf).settings)
-        self.logs = Logs(logs_folder(server.get_app_args()), self.live, terminal=colour_terminal())
+        self.logs = Logs(logs_folder(server.get_app_args()), colour_terminal())
+        log_as_set(self.logs, self.live)
         self.notices = Notices(
             self.logs.logger,
             self.clock,
@@ -587,6 +588,16 @@ class TecMedHub:
     def _webcams(self) -> Any:
         webcams = self.server.lookup_component("webcam").get_webcams()
         return [webcam.as_dict() for webcam in webcams.values()]
+
+
+def log_as_set(logs: Logs, live: LiveSettings) -> None:
+    """Let the log follow the settings in force."""
+
+    def apply(_old: Any, new: Settings) -> None:
+        logs.apply(new.secrets, **new.logging._asdict())
+
+    live.subscribe(apply)
+    apply(None, live.now)
 
 
 def loaded_file(snapshot: Snapshot) -> LoadedFile:

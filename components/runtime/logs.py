@@ -14,16 +14,12 @@ import os
 import queue
 import re
 import sys
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Mapping, Optional, TextIO
+from typing import Any, Iterable, List, Mapping, Optional, TextIO
 
 from .messages import say
 from .notices import Notices
-from .redaction import Redactor, secrets_in
-
-if TYPE_CHECKING:
-    from ..settings.model import LiveSettings, Settings
+from .redaction import Redactor
 
 LOGGER = "tecmedhub"
 LOG_FILE = "tecmedhub.log"
@@ -62,9 +58,7 @@ def colour_terminal() -> Optional[TextIO]:
 class Logs:
     """Owns the logger `tecmedhub` until `close`, after which nothing of ours is left in logging."""
 
-    def __init__(
-        self, folder: Path, live: LiveSettings, *, terminal: Optional[TextIO] = None
-    ) -> None:
+    def __init__(self, folder: Path, terminal: Optional[TextIO] = None) -> None:
         self.redactor = Redactor()
         self.logger = logging.getLogger(LOGGER)
         self._file = _File(folder / LOG_FILE)
@@ -74,7 +68,8 @@ class Logs:
             on_screen = _Screen(terminal)
             on_screen.setFormatter(_Formatter(self.redactor, colours=True))
             handlers.append(on_screen)
-        self._lines = _Lines(handlers)
+        self._lines = _Queue()
+        self._writer = _Writer(self._lines, handlers)
         self._important = _Important(self.redactor)
         self.logger.addHandler(self._lines)
         self.logger.addHandler(self._important)
@@ -85,8 +80,6 @@ class Logs:
             handler.addFilter(self._mask)
         self._verbose = False
         self._closed = False
-        self.apply(live.now)
-        live.subscribe(lambda old, new: self.apply(new))
 
     @property
     def problem(self) -> str:
@@ -100,29 +93,32 @@ class Logs:
         else:
             notices.clear("log", say("{file} is written again", file=LOG_FILE))
 
-    def apply(self, settings: Settings) -> None:
-        """Put level, rotation and verbosity in force, and learn the secrets."""
+    def apply(
+        self,
+        secrets: Iterable[str],
+        *,
+        level: str,
+        max_size_mb: float,
+        backup_count: int,
+        verbose: bool,
+    ) -> None:
+        """Put these in force; `secrets` are masked from now on, in whatever form they appear,
+        wherever Moonraker logs.
+        """
         if self._closed:
             return
-        self.add_secret(settings.printer_token)
-        for url in (settings.server_url, settings.network.proxy, *settings.camera.urls):
-            for secret in secrets_in(url):
-                self.add_secret(secret)
-        chosen = settings.logging
-        level = logging.getLevelName(chosen.level)
+        for secret in secrets:
+            self.redactor.add(secret)
+        number = logging.getLevelName(level)
         # Important lines reach moonraker.log at any level of our own file.
-        self.logger.setLevel(min(level, logging.INFO))
-        self._lines.setLevel(level)
-        self._file.maxBytes = int(chosen.max_size_mb * 1024 * 1024)
-        self._file.backupCount = chosen.backup_count
-        self._verbose = chosen.verbose
-
-    def add_secret(self, secret: str) -> None:
-        """Mask `secret` from now on, in whatever form it appears, wherever Moonraker logs."""
-        self.redactor.add(secret)
+        self.logger.setLevel(min(number, logging.INFO))
+        self._lines.setLevel(number)
+        self._file.maxBytes = int(max_size_mb * 1024 * 1024)
+        self._file.backupCount = backup_count
+        self._verbose = verbose
 
     def observe(self, method: str, url: str, ended: Any) -> None:
-        """With `logging.verbose`, a line for one `hub.outcomes.Exchange`, at any level."""
+        """A line, where they are wished, for one `hub.outcomes.Exchange`, at any level."""
         if not self._verbose or self._closed:
             return
         line = _Exchange(method, url, ended, self.redactor)
@@ -142,77 +138,66 @@ class Logs:
         self.logger.removeHandler(self._important)
         self.logger.propagate = True
         self.logger.setLevel(logging.NOTSET)
+        self._writer.stop()
         self._lines.close()
         self._important.close()
 
 
-class _Lines(logging.Handler):
-    """Hands records to a thread through a bounded queue: a hanging disk blocks nobody."""
+class _Queue(logging.handlers.QueueHandler):
+    """Hands records to the thread that writes; what a hanging disk leaves there is bounded."""
 
-    def __init__(self, handlers: List[logging.Handler]) -> None:
-        super().__init__()
-        self._handlers = handlers
-        self._waiting: "queue.Queue[Optional[logging.LogRecord]]" = queue.Queue(MAX_WAITING)
-        self._left_out = 0
-        self._thread: Optional[threading.Thread] = None
-        self._stop = threading.Event()
+    def __init__(self) -> None:
+        self.waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        super().__init__(self.waiting)
+        self.left_out = 0
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if self._stop.is_set():
-            return
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Nothing is formatted here but what may change until it is written."""
         line = copy.copy(record)
         if not isinstance(record.msg, _Exchange):
-            line.msg, line.args = _message(record), None  # what it refers to may change
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="tecmedhub-log", daemon=True)
-            self._thread.start()
-        try:
-            self._waiting.put_nowait(line)
-        except queue.Full:
-            self._left_out += 1
+            line.msg, line.args = _message(record), None
+        return line
 
-    def _run(self) -> None:
-        while True:
-            record = self._waiting.get()
-            if record is None:
-                break
-            self._write(record)
-            if self._left_out and self._waiting.empty():
-                count, self._left_out = self._left_out, 0
-                text = f"{count} lines are missing here: the disk was too slow for them"
-                self._write(
-                    logging.makeLogRecord({"msg": text, "levelno": 30, "levelname": "WARNING"})
-                )
-            if self._stop.is_set() and self._waiting.empty():
-                break
-        self._close_handlers()
+    def enqueue(self, record: logging.LogRecord) -> None:
+        if self.waiting.qsize() < MAX_WAITING:
+            self.waiting.put(record)
+        else:
+            self.left_out += 1
 
-    def _close_handlers(self) -> None:
-        for handler in self._handlers:
-            try:
-                handler.close()
-            except Exception:  # what could not be written is lost with the disk
-                pass
 
-    def _write(self, record: logging.LogRecord) -> None:
-        for handler in self._handlers:
-            try:
-                handler.handle(record)
-            except Exception:  # a terminal that has gone; the file speaks by `problem`
-                pass
+class _Writer(logging.handlers.QueueListener):
+    """The thread; unlike the library's own it is not waited for longer than `CLOSING`."""
 
-    def close(self) -> None:
-        super().close()
-        thread, self._thread = self._thread, None
-        if thread is None:
-            self._close_handlers()
-            return
-        self._stop.set()
-        try:
-            self._waiting.put_nowait(None)
-        except queue.Full:
-            pass  # the thread sees `_stop` when it has emptied the queue
-        thread.join(CLOSING)
+    def __init__(self, lines: _Queue, handlers: List[logging.Handler]) -> None:
+        super().__init__(lines.waiting, *handlers)
+        self._lines = lines
+        self.start()
+        if self._thread is not None:
+            self._thread.name = "tecmedhub-log"
+
+    def handle(self, record: logging.LogRecord) -> None:
+        super().handle(record)
+        count = self._lines.left_out
+        if count and self._lines.waiting.empty():
+            self._lines.left_out = 0
+            text = f"{count} lines are missing here: the disk was too slow for them"
+            warning = {"msg": text, "levelno": logging.WARNING, "levelname": "WARNING"}
+            super().handle(logging.makeLogRecord(warning))
+
+    def dequeue(self, block: bool) -> Any:
+        record = self._lines.waiting.get(block)
+        if record is None:  # the end; to close a file elsewhere could take as long as its disk
+            for handler in self.handlers:
+                try:
+                    handler.close()
+                except Exception:  # what could not be written is lost with the disk
+                    pass
+        return record
+
+    def stop(self) -> None:
+        self.enqueue_sentinel()
+        if self._thread is not None:
+            self._thread.join(CLOSING)
 
 
 class _File(logging.handlers.RotatingFileHandler):
@@ -220,17 +205,18 @@ class _File(logging.handlers.RotatingFileHandler):
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path), encoding="utf-8", delay=True)
-        self.problem = ""
-        self._failed = False
+        self.problem = self._failure = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._failed = False
+        self._failure = ""
+        super().emit(record)
+        self.problem = self._failure
+
+    def shouldRollover(self, record: logging.LogRecord) -> Any:  # noqa: N802 - logging's name
         if self.stream is not None and not os.path.exists(self.baseFilename):
             self.stream.close()  # deleted in Mainsail: begin a new one
             self.stream = None
-        super().emit(record)
-        if not self._failed:
-            self.problem = ""
+        return super().shouldRollover(record)
 
     def doRollover(self) -> None:  # noqa: N802 - logging's name
         super().doRollover()
@@ -240,10 +226,9 @@ class _File(logging.handlers.RotatingFileHandler):
             number += 1
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        self._failed = True
         error = sys.exc_info()[1]
         reason = getattr(error, "strerror", None) or type(error).__name__
-        self.problem = say(
+        self._failure = say(
             "{file} cannot be written ({reason}); everything else goes on. Check the free space and"
             " who owns the folder.",
             file=self.baseFilename,
@@ -273,13 +258,11 @@ class _Important(logging.Handler):
         repeated = copy.copy(record)
         text = self._formatter.clean(_message(record))
         repeated.msg = text if text.startswith("TecMedHub") else f"TecMedHub: {text}"
-        repeated.args = None
+        repeated.args = repeated.exc_info = repeated.stack_info = None
         if record.exc_info:
             repeated.exc_text = self._formatter.clean(
                 self._formatter.formatException(record.exc_info)
             )
-        repeated.exc_info = None
-        repeated.stack_info = None
         logging.getLogger().handle(repeated)
 
 

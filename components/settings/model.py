@@ -10,6 +10,7 @@ takes effect without a restart. Nothing here reads a file; see `loader` for how 
 from enum import Enum
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+from ..runtime.redaction import secrets_in
 from .operator import OperatorAction
 
 
@@ -161,6 +162,12 @@ class Settings(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<settings of {self.printer_name!r}>"  # the token must not get into a log this way
+
+    @property
+    def secrets(self) -> Tuple[str, ...]:
+        """What must stand in no log."""
+        urls = (self.server_url, self.network.proxy, *self.camera.urls)
+        return (self.printer_token, *(secret for url in urls for secret in secrets_in(url)))
 
     @property
     def complete(self) -> bool:

@@ -1,5 +1,7 @@
 """The log: what reaches which file, what never does, and that nothing is left behind."""
 
+from __future__ import annotations
+
 import io
 import json
 import logging
@@ -9,6 +11,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import quote
 
 import pytest
@@ -19,6 +22,7 @@ from components.hub.outcomes import Exchange, Failure
 from components.runtime.logs import IMPORTANT, LOG_FILE, LOGGER, Logs, logs_folder
 from components.runtime.redaction import MASK, Redactor, forms, mask_url, secrets_in
 from components.settings.model import Camera, LiveSettings, Logging, Settings
+from components.tecmedhub import log_as_set
 from tests.unit.fakes import Board
 
 TOKEN = 'TÉC_s3cr3t/+ "1"'  # everything that some encoding changes
@@ -60,9 +64,15 @@ def live() -> LiveSettings:
     return LiveSettings(BASE)
 
 
+def logs_of(folder: Path, live: LiveSettings, terminal: TextIO | None = None) -> Logs:
+    logs = Logs(folder, terminal)
+    log_as_set(logs, live)
+    return logs
+
+
 @pytest.fixture
 def logs(tmp_path: Path, live: LiveSettings, moonraker: Moonraker) -> Iterator[Logs]:
-    made = Logs(tmp_path, live)
+    made = logs_of(tmp_path, live)
     yield made
     made.close()
 
@@ -156,7 +166,7 @@ def test_a_chained_trace_is_masked_too(logs, tmp_path, moonraker) -> None:
 
 def test_a_later_token_is_masked_and_so_is_the_one_before(logs, tmp_path, live) -> None:
     live.replace(BASE._replace(printer_token="THE_SECOND_ONE"))
-    logs.add_secret("THE_THIRD_ONE")
+    logs.redactor.add("THE_THIRD_ONE")
     logs.logger.info("%s %s %s", TOKEN, "THE_SECOND_ONE", "THE_THIRD_ONE")
     assert written(logs, tmp_path).count(MASK) == 3
 
@@ -241,7 +251,7 @@ def test_the_file_is_rotated_by_size_and_the_surplus_deleted(logs, tmp_path, liv
     assert names == [LOG_FILE, *(f"{LOG_FILE}.{n}" for n in (1, 2, 3, 4))]
     assert all(path.stat().st_size <= 110_000 for path in tmp_path.iterdir())
 
-    again = Logs(tmp_path, LiveSettings(with_logging(max_size_mb=0.1, backup_count=1)))
+    again = logs_of(tmp_path, LiveSettings(with_logging(max_size_mb=0.1, backup_count=1)))
     for _ in range(8):
         again.logger.info("x" * 15_000)
     again.close()
@@ -260,7 +270,7 @@ def test_a_deleted_file_is_begun_anew(logs, tmp_path) -> None:
 
 def test_an_unwritable_folder_stops_nothing_and_is_told(tmp_path, live, moonraker, capsys) -> None:
     (tmp_path / "file").write_text("in the way")
-    logs = Logs(tmp_path / "file", live)
+    logs = logs_of(tmp_path / "file", live)
     board = Board()
     logs.logger.warning("still reaches Moonraker")
     wait_for(lambda: logs.problem)
@@ -281,7 +291,7 @@ def test_an_unwritable_folder_stops_nothing_and_is_told(tmp_path, live, moonrake
 def test_a_hanging_disk_blocks_nobody(tmp_path, live, moonraker) -> None:
     """A pipe that nobody reads stands in for it."""
     os.mkfifo(tmp_path / LOG_FILE)
-    logs = Logs(tmp_path, live)
+    logs = logs_of(tmp_path, live)
     for number in range(5000):
         logs.logger.info("line %d", number)
     logs.logger.warning("said all the same")
@@ -295,7 +305,7 @@ def test_a_hanging_disk_blocks_nobody(tmp_path, live, moonraker) -> None:
 
 def test_in_a_terminal_there_are_colours(tmp_path, live, moonraker) -> None:
     screen = io.StringIO()
-    logs = Logs(tmp_path, live, terminal=screen)
+    logs = logs_of(tmp_path, live, terminal=screen)
     logs.logger.warning("careful, %s", TOKEN)
     logs.logger.info("plain")
     text = written(logs, tmp_path)
@@ -309,7 +319,7 @@ def test_closing_leaves_nothing_behind(tmp_path, live, moonraker) -> None:
     logger = logging.getLogger(LOGGER)
     before = (list(logger.handlers), list(moonraker.filters), logger.propagate, logger.level)
     for _ in range(3):
-        logs = Logs(tmp_path, live)
+        logs = logs_of(tmp_path, live)
         logs.logger.info("x")
         running = log_threads()
         logs.close()

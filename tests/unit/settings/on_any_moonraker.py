@@ -25,6 +25,7 @@ from components.runtime.worker import Worker
 from components.settings.loader import merge, missing, read_conf
 from components.settings.model import LiveSettings
 from components.settings.override import Override
+from components.tecmedhub import log_as_set
 
 TOKEN = "TECMED_s3cr3t/1"
 CONF = """
@@ -95,7 +96,8 @@ async def main(folder):
     assert missing(live.now) == ""
 
     root_filters = [list(handler.filters) for handler in logging.getLogger().handlers]
-    logs = Logs(logs_folder(args), live)
+    logs = Logs(logs_folder(args))
+    log_as_set(logs, live)
     clock = Clock()
     shown = {}
     notices = Notices(
