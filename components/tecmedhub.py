@@ -13,6 +13,8 @@ import socket
 from pathlib import Path
 from typing import Any, Awaitable, Dict, Optional
 
+from .cameras.cameras import Cameras
+from .cameras.fetch import Fetcher
 from .commands import Command, Commands, Deeds, Inbox, PrintRequest, Receipts, Tools
 from .commands.bed import Bed
 from .commands.offers import Offers
@@ -23,8 +25,10 @@ from .files.local_look import why_unfit
 from .files.placing import Placing
 from .files.staging_folder import StagingFolder
 from .files.transfers import Arrived, TransferError, Transfers
-from .films.on_demand import CamerasOnDemand
+from .films.render import Renderer
+from .films.timelapse import Timelapse
 from .films.timelapse_page import TimelapsePage
+from .films.uploads import Uploads
 from .hub.any_client import client_of
 from .hub.client import HubClient, Reply
 from .hub.link import Link
@@ -245,21 +249,34 @@ class TecMedHub:
             **common,
         )
         pictures = self.ground.worker("pictures")
-        self.camera_rooms = CamerasOnDemand(
-            data_path=data_path,
-            file_manager=server.lookup_component("file_manager"),
+        self.cameras = Cameras(
             printer=self.printer,
             hub=self.client,
             webcams=self._webcams,
-            reader=self.worker,
-            pictures=pictures,
-            user_agent=f"TecMedHub/{VERSION}",
-            yields=self._yields_to_another_film,
-            connector=self.connector,
+            worker=pictures,
+            fetcher=Fetcher(
+                f"TecMedHub/{VERSION}", self.connector, lambda: self.live.now.camera.verify_tls
+            ),
             **common,
         )
-        self.cameras = self.camera_rooms.cameras
-        self.timelapse = self.camera_rooms.timelapse
+        self.timelapse = Timelapse(
+            data_path=data_path,
+            printer=self.printer,
+            cameras=self.cameras,
+            worker=pictures,
+            renderer=Renderer(pictures),
+            yields=self._yields_to_another_film,
+            **common,
+        )
+        self.film_uploads = Uploads(
+            live=self.live,
+            look=lambda: self.printer.snapshot,
+            hub=self.client,
+            gallery=self.timelapse.gallery,
+            notices=self.notices,
+            clock=self.clock,
+            worker=pictures,
+        )
         self.workers = (self.worker, pictures)
         self.bed = Bed(self.live, self.flags, self.notices, self.clock, self.jobs)
         self.commands = Commands(
@@ -369,11 +386,12 @@ class TecMedHub:
         self.commands.on_result(self.chronicle.command_ended)
         self.cameras.on_new(lambda shot: news("picture"))
         self.timelapse.on_change(lambda what: news("timelapse"))
+        self.timelapse.on_change(lambda what: self.film_uploads.gallery_changed())
         self.live.subscribe(lambda old, new: self._on_settings())
         self.statistics.follow(self.reporter, self.link, self.commands)
         on = self.server.register_event_handler
         on("file_manager:filelist_changed", self.override.on_file_changed)
-        on("webcam:webcams_changed", self.camera_rooms.webcams_changed)
+        on("webcam:webcams_changed", self.cameras.webcams_changed)
         for room in (
             self.printer,
             self.pauses,
@@ -406,7 +424,8 @@ class TecMedHub:
             start("the statistics", self.statistics.load),
             start("the commands", self._start_commands),
             start("the downloads", self._start_files),
-            start("the cameras", self.camera_rooms.start),
+            start("the cameras", self.cameras.start),
+            start("the timelapses", self._start_timelapse),
             start("the pages", self._start_pages),
         )
         self.supervisor.keep("status", self.reporter.run)
@@ -439,6 +458,11 @@ class TecMedHub:
         await self.transfers.start()
         await self.cleanup.start()
 
+    async def _start_timelapse(self) -> None:
+        self.timelapse.attach(self.server.lookup_component("file_manager"))
+        await self.timelapse.start()
+        self.supervisor.keep("timelapse uploads", self.film_uploads.run)
+
     async def _start_pages(self) -> None:
         self.files.start()
         self.endpoints.start()
@@ -469,7 +493,7 @@ class TecMedHub:
                 for stop in (
                     self.commands.stop,
                     self.transfers.stop,
-                    self.camera_rooms.stop,
+                    self.cameras.stop,
                     self.override.stop,
                     self.endpoints.stop,
                 )

@@ -29,11 +29,11 @@ from .watch import WIDTHS, Watch, shape_for
 
 if TYPE_CHECKING:
     from ..hub.client import HubClient
-    from ..net.connect import Connector
     from ..printer.klippy import Printer
 
 ASKED_TIMEOUT = 20.0  # seconds that `snapshot` waits for all cameras together
 TOO_LARGE = 1.5  # times what the line is good for, from which a picture is taken anew
+NO_CAMERA = say("There is no camera: add one in the web interface, or set camera.urls.")
 
 Webcams = Callable[[], Iterable[Mapping[str, Any]]]
 
@@ -52,8 +52,7 @@ class Cameras:
         supervisor: Supervisor,
         clock: Clock,
         worker: Worker,
-        user_agent: str = "TecMedHub",
-        connector: "Optional[Connector]" = None,
+        fetcher: Fetcher,
     ) -> None:
         self._live = live
         self._printer = printer
@@ -63,11 +62,12 @@ class Cameras:
         self._supervisor = supervisor
         self._clock = clock
         self._worker = worker
-        self._fetcher = Fetcher(user_agent, connector, lambda: live.now.camera.verify_tls)
+        self._fetcher = fetcher
         self._watches: List[Watch] = []
         self._loops: Dict[Watch, "asyncio.Task[None]"] = {}
         self._changed_at: Optional[float] = None
         self._listeners: List[Callable[[Shot], None]] = []
+        self._rebuilt: List[Callable[[], None]] = []
         self._running = False
         self._publisher = Publisher(
             live=live, hub=hub, notices=notices, clock=clock, shots=self._shots, on_new=self._tell
@@ -83,9 +83,9 @@ class Cameras:
 
     async def start(self) -> None:
         self._running = True
+        self._rebuild()
         self._supervisor.keep("camera uploads", self._publisher.run)
         self._supervisor.keep("camera at the end of prints", self._finale.run)
-        self._rebuild()
 
     async def stop(self) -> None:
         self._running = False
@@ -108,6 +108,10 @@ class Cameras:
     def on_new(self, listener: Callable[[Shot], None]) -> None:
         """Call `listener(shot)` when the status body has a new picture to carry."""
         self._listeners.append(listener)
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener()` when the list of cameras may be another."""
+        self._rebuilt.append(listener)
 
     def image_fields(self) -> Dict[str, Any]:
         """What the status body carries: `image`, `images`, and where it is not fresh `image_age`
@@ -152,15 +156,11 @@ class Cameras:
             for watch in self._watches
         ]
 
-    @property
-    def bytes_uploaded(self) -> int:
-        return self._publisher.bytes_uploaded
-
-    async def snapshot(self, reason: Reason = Reason.ASKED) -> str:
+    async def snapshot(self) -> str:
         """Take a picture with every camera now; one sentence on how it went. Raises nothing."""
         if not self._watches:
-            return say("There is no camera: add one in the web interface, or set camera.urls.")
-        wishes = {watch.camera.name: watch.wish(reason) for watch in self._watches}
+            return NO_CAMERA
+        wishes = {watch.camera.name: watch.wish(Reason.ASKED) for watch in self._watches}
         await asyncio.wait(set(wishes.values()), timeout=ASKED_TIMEOUT)
         failed = [
             name
@@ -224,6 +224,8 @@ class Cameras:
             self._watches.append(watch)
         for watch in before.values():
             self._close(watch)
+        for listener in self._rebuilt:
+            listener()
 
     def _entries(self) -> List[Mapping[str, Any]]:
         try:

@@ -99,18 +99,11 @@ class Fetcher:
     other. `verify()` is the option `camera.verify_tls`.
     """
 
-    def __init__(
-        self,
-        user_agent: str,
-        connector: Optional[Connector] = None,
-        verify: Callable[[], bool] = lambda: True,
-    ) -> None:
+    def __init__(self, user_agent: str, connector: Connector, verify: Callable[[], bool]) -> None:
         self._user_agent = user_agent
+        self._connector = connector
         clock = Clock()
-        self._own = [Connector(clock, AnyCertificate(clock))]
-        if connector is None:
-            self._own.append(Connector(clock, Trust(clock)))
-        self._connector = connector or self._own[1]
+        self._blind = Connector(clock, AnyCertificate(clock))
         self._verify = verify
         self._challenges: Dict[str, Challenge] = {}  # by host: what Digest was asked for last
 
@@ -136,8 +129,7 @@ class Fetcher:
             return explain(error, url, timeout)
 
     def close(self) -> None:
-        for connector in self._own:
-            connector.close()
+        self._blind.close()
 
     async def _follow(self, url: str, timeout: float) -> Fetched:
         asked_again = False
@@ -166,7 +158,7 @@ class Fetcher:
         secure = parts.scheme.lower() == "https"
         host = parts.hostname or ""
         blind = secure and not self._verify() and is_local(host)
-        opened = await (self._own[0] if blind else self._connector).open(
+        opened = await (self._blind if blind else self._connector).open(
             "https" if secure else "http",
             host,
             parts.port or (443 if secure else 80),

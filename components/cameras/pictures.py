@@ -36,8 +36,16 @@ def _pillow() -> Any:
     """Pillow, loaded by the thread that first needs it: where there is no camera, its 2 MB are
     not spent.
     """
-    from PIL import Image as pillow  # noqa: PLC0415, N813
-
+    try:
+        from PIL import Image as pillow  # noqa: PLC0415, N813
+    except ImportError as error:
+        raise PictureError(
+            say(
+                "pictures cannot be read here ({error}): run TecMedHub's install.sh again, then "
+                "restart Moonraker.",
+                error=str(error),
+            )
+        ) from error
     return pillow
 
 

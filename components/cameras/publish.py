@@ -101,8 +101,6 @@ class Publisher:
         self._failures = 0
         self._moves = 0  # of the hub, since our start
         self._inline: Dict[str, Tuple[bytes, str]] = {}
-        self.uploads = 0
-        self.bytes_uploaded = 0
         live.subscribe(self._forget_if_moved)
 
     def shot_taken(self, shot: Shot) -> None:
@@ -208,8 +206,6 @@ class Publisher:
             return False
         self._failures = 0
         self._notices.clear("pictures upload", say("Pictures reach the hub again."))
-        self.uploads += 1
-        self.bytes_uploaded += len(shot.jpeg)
         place = _place(url)
         for name, stored in list(self._stored.items()):
             if name != shot.camera and _place(stored.url) == place:

@@ -1,5 +1,4 @@
-"""Makes the videos: when the printer idles, one at a time, and sees to the gallery and to the hub's
-copy.
+"""Makes the videos: when the printer idles, one at a time, and sees to the gallery.
 
 A print that starts ends a rendering at once; it begins anew when the printer idles again. Frames
 whose rendering fails for good, or for which there is no ffmpeg, become a ZIP: nothing that was
@@ -11,26 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, Optional
 
 from ..cameras.pictures import size_of
-from ..hub.outcomes import Failure
 from ..printer.snapshot import KlippyState, Snapshot
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
-from ..runtime.messages import say, sentence
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
 from .frames import ARCHIVE, GIVEN_UP, VIDEO, FrameStore, Manifest, Recording, discard
-from .gallery import Gallery, Video
+from .gallery import Gallery
 from .recorder import Recorder
 from .render import Film, Renderer
-
-if TYPE_CHECKING:
-    from ..hub.client import HubClient, Reply
 
 # seconds of idling before a rendering: the last moves and the next job of a queue come first
 SETTLE = 10.0
@@ -40,27 +34,19 @@ ATTEMPTS = 5  # of any kind, before it is given up
 RETRIES = (60.0, 300.0, 1800.0, 3600.0)  # seconds after each failed attempt
 SPARE = 200 << 20  # bytes that stay free
 ROOM_RETRY = 300.0  # seconds between looks at a disk that is too full
-UPLOAD_MAX = 32 << 20  # bytes of a video; it is held in memory twice while it is sent
-UPLOAD_RETRY = (60.0, 300.0, 1800.0, 3600.0)  # seconds
-UPLOAD_ATTEMPTS = 8  # of one video at a hub that answers
 LOOK = 5.0  # seconds between two looks at an idle printer with a video to make
 
 
-NOT_TAKEN = sentence(
-    "The hub does not take the timelapse {video}, which stays on the printer. {reason}"
-)
-NOT_YET = sentence("The hub did not take the timelapse {video} yet. {reason}")
-
-
 class Studio:
-    """`on_change()` is called when the list of videos or what is said about them has changed."""
+    """`on_change(what)` hears of a rendering that begins ("rendering") and of a gallery that has
+    changed ("video").
+    """
 
     def __init__(
         self,
         *,
         live: LiveSettings,
         look: Callable[[], Snapshot],
-        hub: "HubClient",
         recorder: Recorder,
         store: FrameStore,
         gallery: Gallery,
@@ -72,7 +58,6 @@ class Studio:
     ) -> None:
         self._live = live
         self._look = look
-        self._hub = hub
         self._recorder = recorder
         self._store = store
         self._gallery = gallery
@@ -82,11 +67,9 @@ class Studio:
         self._clock = clock
         self._on_change = on_change
         self._alarm = Alarm(clock)
-        self._uploads = Alarm(clock)
         self._idle_since: Optional[float] = None
         self._hurry = False
         self._rests: Dict[Path, float] = {}  # folder of a recording → monotonic, after a failure
-        self._unsent: Dict[str, Tuple[int, float]] = {}  # video → failures, monotonic
         self._task: Optional["asyncio.Task[str]"] = None
         self.rendering = ""  # the G-code file whose video is being made
         self.rendered = 0
@@ -334,7 +317,6 @@ class Studio:
         await self._drop(recording)
         await self.trim()
         self._on_change("video")
-        self._uploads.ring()
 
     async def _drop(self, recording: Recording) -> None:
         self._recorder.forget(recording)
@@ -360,75 +342,3 @@ class Studio:
             self._notices.clear("timelapse index")
         if gone:
             self._on_change("video")
-
-    # The hub's copies
-
-    async def run_uploads(self) -> None:
-        """Send each video to a hub that has announced that it takes them, between the prints; one
-        that the hub does not take holds up no other.
-        """
-        while True:
-            video = self._to_send()
-            if video is None:
-                await self._uploads.wait(UPLOAD_RETRY[0])
-                continue
-            failures, _ = self._unsent.get(video.name, (0, 0.0))
-            if await self._send(video, failures + 1 >= UPLOAD_ATTEMPTS):
-                self._unsent.pop(video.name, None)
-                continue
-            pause = UPLOAD_RETRY[min(failures, len(UPLOAD_RETRY) - 1)]
-            self._unsent[video.name] = (failures + 1, self._clock.monotonic() + pause)
-
-    def _to_send(self) -> Optional[Video]:
-        if not (self._live.now.complete and self._hub.features.timelapse_upload):
-            return None
-        if self._look().busy:
-            return None
-        now = self._clock.monotonic()
-        unsent: List[Video] = [
-            video
-            for video in self._gallery.videos
-            if not (video.sent or video.refused)
-            and video.name.endswith(".mp4")
-            and video.size <= UPLOAD_MAX
-            and self._unsent.get(video.name, (0, 0.0))[1] <= now
-        ]
-        return unsent[-1] if unsent else None
-
-    async def _send(self, video: Video, last: bool) -> bool:
-        """Whether nothing is left to be done about it. `last`: a hub that answers, but does not
-        take it, is not asked again.
-        """
-        try:
-            data = await self._worker.run(self._gallery.read, video, UPLOAD_MAX)
-        except OSError:
-            data = None
-        if data is None:  # it is gone, or not ours any more
-            await self._worker.run(partial(self._gallery.mark, video.name, refused=True))
-            return True
-        reply = await self._hub.upload_timelapse(data, video.name)
-        if reply.ok:
-            await self._worker.run(partial(self._gallery.mark, video.name, sent=True))
-            self._notices.clear("timelapse upload", say("The hub takes timelapses again."))
-            return True
-        final = _is_final(reply) or (last and _has_answered(reply))
-        template = NOT_TAKEN if final else NOT_YET
-        self._notices.show(
-            "timelapse upload",
-            say(template, video=video.name, reason=reply.sentence),
-            warning=False,
-        )
-        if final:
-            await self._worker.run(partial(self._gallery.mark, video.name, refused=True))
-        return final
-
-
-def _is_final(reply: "Reply") -> bool:
-    """Whether the hub would answer the same to the same video tomorrow: too large, refused."""
-    if reply.failure is Failure.REFUSED:
-        return True
-    return 400 <= reply.status < 500 and reply.status not in (401, 403, 408, 425, 429)
-
-
-def _has_answered(reply: "Reply") -> bool:
-    return reply.status != 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
-from ..cameras.cameras import Cameras
+from ..cameras.cameras import NO_CAMERA, Cameras
 from ..printer.snapshot import Snapshot
 from ..runtime.clock import Clock
 from ..runtime.messages import say
@@ -20,13 +20,14 @@ from .render import Renderer
 from .studio import Studio
 
 if TYPE_CHECKING:
-    from ..hub.client import HubClient
     from ..printer.klippy import Printer
 
 
 class Timelapse:
     """`data_path` is Moonraker's; frames go to `<data_path>/tecmedhub/timelapse`. `yields()` is
     true where moonraker-timelapse films, and nobody has asked for ours besides.
+
+    Nothing of it is seen on a printer without a camera that has never filmed.
     """
 
     def __init__(
@@ -35,25 +36,26 @@ class Timelapse:
         data_path: Path,
         live: LiveSettings,
         printer: "Printer",
-        hub: "HubClient",
         cameras: Cameras,
         notices: Notices,
         supervisor: Supervisor,
         clock: Clock,
         worker: Worker,
-        renderer: Optional[Renderer] = None,
-        yields: Callable[[], bool] = lambda: False,
+        renderer: Renderer,
+        yields: Callable[[], bool],
     ) -> None:
         self._live = live
         self._printer = printer
+        self._cameras = cameras
         self._notices = notices
         self._supervisor = supervisor
         self._worker = worker
         self._listeners: List[Callable[[str], None]] = []
-        frames = data_path / "tecmedhub" / ROOT
-        store = FrameStore(frames)
+        self._file_manager: Any = None
+        self._frames = data_path / "tecmedhub" / ROOT
+        store = FrameStore(self._frames)
         self.folder = data_path / ROOT  # of the videos, unless `attach` finds another
-        self._gallery = Gallery(self.folder, frames)
+        self.gallery = Gallery(self.folder, self._frames)
         self._recorder = Recorder(
             live=live,
             look=lambda: printer.snapshot,
@@ -68,11 +70,10 @@ class Timelapse:
         self._studio = Studio(
             live=live,
             look=lambda: printer.snapshot,
-            hub=hub,
             recorder=self._recorder,
             store=store,
-            gallery=self._gallery,
-            renderer=renderer or Renderer(worker),
+            gallery=self.gallery,
+            renderer=renderer,
             worker=worker,
             notices=notices,
             clock=clock,
@@ -80,14 +81,22 @@ class Timelapse:
         )
         printer.subscribe(self._on_printer)
         live.subscribe(self._on_settings)
+        cameras.on_change(self._on_cameras)
 
     def attach(self, file_manager: Any) -> None:
+        """For `component_init` or later, when every component of Moonraker has been loaded."""
+        self._file_manager = file_manager
+        self._on_cameras()
+
+    def _on_cameras(self) -> None:
+        if self._cameras.names and self._file_manager is not None:
+            self._show_folder()
+
+    def _show_folder(self) -> None:
         """Put the videos where the web interfaces look: moonraker-timelapse's folder, or one of our
         own.
-
-        For `component_init` or later, when every component of Moonraker has been loaded.
         """
-        existing = file_manager.get_directory(ROOT)
+        existing = self._file_manager.get_directory(ROOT)
         if existing:
             self.folder = Path(existing)
         else:
@@ -103,13 +112,15 @@ class Timelapse:
                     ),
                 )
                 return
-            file_manager.register_directory(ROOT, str(self.folder), full_access=True)
-        self._gallery.folder = self.folder
+            self._file_manager.register_directory(ROOT, str(self.folder), full_access=True)
+        self.gallery.folder = self.folder
 
     async def start(self) -> None:
         try:
+            if await self._worker.run(self._frames.is_dir):
+                self._show_folder()
             await self._recorder.load()
-            await self._worker.run(self._gallery.load)
+            await self._worker.run(self.gallery.load)
         except OSError as error:
             self._notices.show(
                 "timelapse disk",
@@ -120,7 +131,6 @@ class Timelapse:
             )
         self._supervisor.keep("timelapse frames", self._recorder.run)
         self._supervisor.keep("timelapse videos", self._studio.run)
-        self._supervisor.keep("timelapse uploads", self._studio.run_uploads)
 
     # What other rooms ask for
 
@@ -130,7 +140,10 @@ class Timelapse:
 
     def status_fields(self) -> Dict[str, Any]:
         """What the status body carries: `timelapses`, the newest first."""
-        return {"timelapses": [video.listed() for video in self._gallery.videos[:LISTED]]}
+        return {"timelapses": self._listed()}
+
+    def _listed(self) -> List[Dict[str, Any]]:
+        return [video.listed() for video in self.gallery.videos[:LISTED]]
 
     def overview(self) -> Dict[str, Any]:
         """For the panel and the statistics."""
@@ -155,7 +168,7 @@ class Timelapse:
             "rendered": self._studio.rendered,
             "interrupted": self._studio.interrupted,
             "folder": str(self.folder),
-            "videos": [video.listed() for video in self._gallery.videos[:LISTED]],
+            "videos": self._listed(),
         }
 
     async def render_now(self) -> str:
@@ -173,6 +186,8 @@ class Timelapse:
         self._studio.hurry()
         waiting = self._recorder.waiting
         if not waiting:
+            if not self._cameras.names:
+                return NO_CAMERA
             return say("There are no frames to make a video of.")
         oldest = waiting[0]
         return say(

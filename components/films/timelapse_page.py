@@ -7,14 +7,13 @@ are TecMedHub's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
 from ..runtime.messages import in_language, say
 from ..runtime.outward import for_pages
 from ..settings.model import LiveSettings
 
 if TYPE_CHECKING:
-    from .on_demand import TimelapseDesk
     from .timelapse import Timelapse
 
 NAME = "timelapse"
@@ -27,7 +26,7 @@ class TimelapsePage:
     def __init__(
         self,
         server: Any,
-        timelapse: Union[Timelapse, TimelapseDesk],
+        timelapse: Timelapse,
         live: LiveSettings,
         language: Callable[[], str] = lambda: "en",
     ) -> None:

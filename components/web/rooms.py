@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 if TYPE_CHECKING:
+    from ..cameras.cameras import Cameras
     from ..commands.remote import Commands
     from ..files.cleanup import Cleanup
     from ..files.transfers import Transfers
-    from ..films.on_demand import CameraDesk, TimelapseDesk
+    from ..films.timelapse import Timelapse
     from ..hub.client import HubClient
     from ..hub.link import Link
     from ..net.connect import Connector
@@ -56,8 +57,8 @@ class Rooms(NamedTuple):
     bed_word: Callable[[], str]
     transfers: Transfers
     cleanup: Cleanup
-    cameras: CameraDesk
-    timelapse: TimelapseDesk
+    cameras: Cameras
+    timelapse: Timelapse
     database: Database
     journal: Journal
     statistics: Statistics

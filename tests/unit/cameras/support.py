@@ -13,10 +13,13 @@ from typing import Any
 from PIL import Image
 
 from components.cameras.cameras import Cameras
+from components.cameras.fetch import Fetcher
 from components.hub.client import Reply
 from components.hub.line import LineQuality
 from components.hub.outcomes import Failure
 from components.hub.protocol import Features, Generation
+from components.net.connect import Connector
+from components.net.trust import Trust
 from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
 from components.runtime.clock import Clock
 from components.runtime.supervisor import Supervisor
@@ -28,6 +31,11 @@ from tests.unit.fakes import Board, FakeClock
 
 HUB = "http://127.0.0.1:9/api.php"  # never asked: the hub is a stand-in
 HUB_UPLOAD = "http://127.0.0.1:9/upload_image.php"
+
+
+def fetcher_of(verify: bool = True) -> Fetcher:
+    clock = Clock()
+    return Fetcher("test", Connector(clock, Trust(clock)), lambda: verify)
 
 
 class CountingWorker(Worker):
@@ -159,6 +167,7 @@ class Room:
         )
         self.live = LiveSettings(settings)
         self.webcams = list(webcams or [])
+        self.webcams_trouble: Exception | None = None
         # Retries of a supervised task must not wait for a clock that stands still.
         self.supervisor = Supervisor(self.board.notices, Clock())
         self.worker = CountingWorker("test-pictures")
@@ -167,16 +176,22 @@ class Room:
             live=self.live,
             printer=self.printer,  # type: ignore[arg-type]
             hub=self.hub,  # type: ignore[arg-type]
-            webcams=lambda: self.webcams,
+            webcams=self._webcams,
             notices=self.board.notices,
             supervisor=self.supervisor,
             clock=self.clock,
             worker=self.worker,
+            fetcher=fetcher_of(),
         )
         self.cameras.on_new(self.news.append)
         self.clock.busy = lambda: (
             bool(self.worker.pending) or any(c["asking"] for c in self.cameras.overview())
         )
+
+    def _webcams(self) -> list[Mapping[str, Any]]:
+        if self.webcams_trouble is not None:
+            raise self.webcams_trouble
+        return self.webcams
 
     async def __aenter__(self) -> Room:
         await self.cameras.start()

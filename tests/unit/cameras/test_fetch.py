@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from components.cameras.fetch import MAX_PICTURE, Fetcher, Trouble, is_local
 from tests.rig.certificates import make_certificate
-from tests.unit.cameras.support import OldCameras, cameras
+from tests.unit.cameras.support import OldCameras, cameras, fetcher_of
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def server() -> Iterator[OldCameras]:
 
 @pytest_asyncio.fixture
 async def fetcher() -> AsyncIterator[Fetcher]:
-    fetcher = Fetcher("test")
+    fetcher = fetcher_of()
     yield fetcher
     fetcher.close()
 
@@ -245,7 +245,7 @@ async def test_a_certificate_that_nobody_signed(tmp_path: Path, verify: bool) ->
     certificate = make_certificate(tmp_path, "self_signed")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.chain, certificate.key)
-    fetcher = Fetcher("test", verify=lambda: verify)
+    fetcher = fetcher_of(verify)
     async with Asking("", PICTURE).running(context) as camera:
         fetched = await fetcher.fetch(f"https://127.0.0.1:{camera.port}/", 5.0)
     fetcher.close()

@@ -15,6 +15,7 @@ import pytest
 from components.films.render import Film, Renderer
 from components.films.timelapse import Timelapse
 from components.films.timelapse_page import TimelapsePage
+from components.films.uploads import Uploads
 from components.hub.protocol import Features
 from components.printer.snapshot import FileFacts, KlippyState
 from tests.unit.cameras.support import OldCameras, Room, cameras, webcam
@@ -95,21 +96,31 @@ class Print:
             data_path=path,
             live=self.room.live,
             printer=self.room.printer,  # type: ignore[arg-type]
-            hub=self.room.hub,  # type: ignore[arg-type]
             cameras=self.room.cameras,
             notices=self.room.board.notices,
             supervisor=self.room.supervisor,
             clock=self.room.clock,
             worker=self.room.worker,
-            renderer=None if real else self.renderer,
+            renderer=Renderer(self.room.worker) if real else self.renderer,
             yields=yields,
         )
         self.timelapse.on_change(self.changes.append)
+        self.uploads = Uploads(
+            live=self.room.live,
+            look=lambda: self.printer.snapshot,
+            hub=self.room.hub,  # type: ignore[arg-type]
+            gallery=self.timelapse.gallery,
+            notices=self.room.board.notices,
+            clock=self.room.clock,
+            worker=self.room.worker,
+        )
+        self.timelapse.on_change(lambda what: self.uploads.gallery_changed())
 
     async def __aenter__(self) -> Print:
         await self.room.__aenter__()
         self.timelapse.attach(self.files)
         await self.timelapse.start()
+        self.room.supervisor.keep("timelapse uploads", self.uploads.run)
         await self.clock.until(lambda: self.room.hub.uploads)
         return self
 
