@@ -148,6 +148,7 @@ class TecMedHub:
             redactor=self.logs.redactor,
             now=lambda: self.client.now(),  # noqa: PLW0108 - the client is not there yet
             storing=lambda: self.client.features.events,
+            language=lambda: self.language,
         )
 
     def _build_printer(self) -> None:
@@ -282,7 +283,7 @@ class TecMedHub:
         self.commands = Commands(
             Tools(
                 printer=self.printer,
-                ledger=ledger.Ledger(self.database, self.logs.redactor),
+                ledger=ledger.Ledger(self.database, self.logs.redactor, lambda: self.language),
                 flags=self.flags,
                 bed=self.bed,
                 hub_now=self.client.now,
@@ -319,7 +320,7 @@ class TecMedHub:
         """What the hub is told, what is counted, and what the operator sees of it."""
         self.offers = Offers()
         self.statistics = Statistics(self.folder, self.worker, self.notices, self.clock, VERSION)
-        self.chronicle = Chronicle(self.journal, self.clock, lambda: self.language)
+        self.chronicle = Chronicle(self.journal, self.clock)
         self.hub_name = HubName(self.live, self.flags, socket.gethostname())
         self.cadence = Cadence(
             self.clock, lambda: self.live.now.intervals, lambda: not self.printer.snapshot.busy
@@ -332,6 +333,7 @@ class TecMedHub:
             self.body,
             ResultBox(self.receipts.due, self.receipts.delivered),
             self.clock,
+            lambda: self.language,
         )
         self.endpoints = Endpoints(
             Rooms(

@@ -26,7 +26,8 @@ from typing import (
     Tuple,
 )
 
-from ..runtime.messages import Message, in_language, say, sentence
+from ..runtime.loose import as_text
+from ..runtime.messages import Message, in_language, parts, restored, say, sentence
 from ..settings.model import Settings
 from ..store.ledger import Entry, Row
 from ..store.life import FINAL, State
@@ -50,6 +51,7 @@ from .wire import (
 )
 
 REMOTE_OFF = "remote_off_by"
+REMOTE_OFF_PARTS = "remote_off_by_parts"
 MAX_MESSAGE = 500  # characters of a result's message
 # Seconds after the end of what the hub set going in which Klippy may still call for it: what a
 # script called arrives with its answer. Longer would keep a person's button from working at a hub
@@ -329,7 +331,8 @@ class Commands:
             else say("Remote control is off ({who}).", who=_printable(by))
         )
         self._notices.console(told)
-        self._flags.put(REMOTE_OFF, name)
+        self._flags.put(REMOTE_OFF_PARTS, parts(name))
+        self._flags.put(REMOTE_OFF, str.__str__(name))
         self._show_switch()
 
     @property
@@ -355,7 +358,8 @@ class Commands:
 
     @property
     def _switched_off_by(self) -> str:
-        return say(str(self._flags.get(REMOTE_OFF, "") or ""))  # where it has no name, our word
+        name = as_text(self._flags.get(REMOTE_OFF))
+        return restored(name, self._flags.get(REMOTE_OFF_PARTS))
 
     def _show_switch(self) -> None:
         if self.remote_on:
@@ -402,20 +406,22 @@ class Commands:
         )
 
     async def _finish(self, command: Command, state: State, message: str) -> None:
-        message, now = self._in_words(message), self._hub_now()
+        message, now = self._bounded(message), self._hub_now()
         if command.key:
             self._tell(command, await self._ledger.finish(command.key, state, message, now))
         else:  # the disk did not take it
             entry = _entry(command, self._boot, sent=False)
             self._tell(command, self._ledger.tell(entry, state, message, now))
 
-    def _in_words(self, message: str) -> str:
-        """In the operator's language, and short enough to be kept."""
+    def _bounded(self, message: str) -> str:
+        """Short enough to be kept; what is too long is cut in the operator's language."""
+        if len(message) <= MAX_MESSAGE:
+            return message
         return in_language(message, self._notices.language)[:MAX_MESSAGE]
 
     async def _still_running(self, command: Command, message: str) -> None:
         try:
-            result = await self._ledger.running(command.key, self._in_words(message))
+            result = await self._ledger.running(command.key, self._bounded(message))
         except StoreUnavailable:
             return  # its end will be told
         self._tell(command, result)

@@ -2,8 +2,9 @@
 
 A `Message` is a text like any other (English), which also remembers its template and what was put
 into its places. So whoever makes a sentence knows nothing of languages, and whoever shows it to
-somebody puts it into theirs: `in_language(text, "es")`. The English template is the key of the
-catalogue (`locale/es/LC_MESSAGES/tecmedhub.po`, kept by `scripts/catalogue`).
+somebody puts it into theirs: `in_language(text, "es")`. On its way through a disk it goes as
+`parts`. The English template is the key of the catalogue (`locale/es/LC_MESSAGES/tecmedhub.po`,
+kept by `scripts/catalogue`).
 
 What Klipper and the hub say is put into places as it is, and so stays in their words.
 """
@@ -12,10 +13,12 @@ from __future__ import annotations
 
 import functools
 import gettext
+import re
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterable, Mapping, Optional
 
 LANGUAGES = ("en", "es")
+_PLACE = re.compile(r"\{[^{}]*\}|[\W\d_]")
 _LOCALE = Path(__file__).resolve().parents[1] / "locale"
 
 
@@ -56,6 +59,12 @@ def sentence(template: str) -> str:
     return template
 
 
+def joined(between: str, texts: Iterable[str]) -> Message:
+    """As `between.join(texts)`, each of which keeps its own places."""
+    places = {f"t{number}": text for number, text in enumerate(texts)}
+    return Message(between.join(f"{{{name}}}" for name in places), places)
+
+
 def in_language(text: str, language: str) -> str:
     """`text` in `language`, if it is a `Message` that the catalogue knows; else as it is. A plain
     text in any case: some encoders (msgspec, which Moonraker's speed-ups bring) take no other.
@@ -63,6 +72,38 @@ def in_language(text: str, language: str) -> str:
     if isinstance(text, Message) and language != "en":
         text = _translated(text, _catalogue(language))
     return str.__str__(text)
+
+
+def all_in_language(value: Any, language: str) -> Any:
+    """A copy of what JSON can carry, with every text of it `in_language`."""
+    if isinstance(value, str):
+        return in_language(value, language)
+    if isinstance(value, Mapping):
+        return {name: all_in_language(inner, language) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [all_in_language(inner, language) for inner in value]
+    return value
+
+
+def parts(text: str) -> Optional[Mapping[str, Any]]:
+    """What a `Message` is made of, for JSON to be kept beside the text: `restored` makes it whole.
+    None for any other text, and for what JSON would not give back.
+    """
+    if not isinstance(text, Message):
+        return None
+    found: Mapping[str, Any] = _parts(text)
+    return found if _made_of(found) == text else None
+
+
+def restored(text: str, kept: Any) -> str:
+    """The message that was kept as `text` and its `parts`; `text` as it is where there are none, or
+    the catalogue does not know them: another version of the plugin had another wording.
+    """
+    try:
+        message = _made_of(kept)
+        return message if isinstance(message, Message) and _is_known(message) else text
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        return text
 
 
 def spoken(chosen: str, environment: Mapping[str, str]) -> str:
@@ -97,6 +138,29 @@ def _translated(message: Message, translate: Callable[[str], str]) -> str:
         for name, value in message.places.items()
     }
     return template.format(**places)
+
+
+def _parts(value: Any) -> Any:
+    if isinstance(value, Message):
+        return {
+            "say": value.template,
+            "with": {name: _parts(inner) for name, inner in value.places.items()},
+        }
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
+
+
+def _made_of(kept: Any) -> Any:
+    if not isinstance(kept, Mapping):
+        return kept
+    places = {str(name): _made_of(inner) for name, inner in kept["with"].items()}
+    return Message(str(kept["say"]), places)
+
+
+def _is_known(message: Message) -> bool:
+    inner = (value for value in message.places.values() if isinstance(value, Message))
+    bare = _PLACE.sub("", message.template)  # without a letter of its own there is no other wording
+    known = _catalogue("es")(message.template) != message.template if bare else True
+    return known and all(map(_is_known, inner))
 
 
 @functools.lru_cache(maxsize=None)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..runtime.messages import say
+from ..runtime.messages import joined, say
 from ..runtime.redaction import Redactor
 from ..runtime.steps import breathe
 from . import model
@@ -246,7 +246,8 @@ class _JsonLayer:
                     value = merge.values[path]
                     merge.doubt(option)
                     if merge.values[path] != value:
-                        safe.append(f"{path}: {describe_value(option, merge.values[path])}")
+                        shown_value = describe_value(option, merge.values[path])
+                        safe.append(say("{option}: {what}", option=path, what=shown_value))
             if path in values:
                 merge.put(option, values[path], origin)
                 merge.news[path] = before is None or values[path] != before.get(path)
@@ -254,7 +255,7 @@ class _JsonLayer:
             text = say(
                 "{file}: to be safe, in force are {values}",
                 file=self.layer.name,
-                values="; ".join(safe),
+                values=joined("; ", safe),
             )
             merge.problems.append(Problem("security", origin, text))  # however many there are
         if self.layer.document is not None or before is not None:

@@ -20,6 +20,7 @@ import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.loose import printable
+from ..runtime.messages import say
 
 MAX_ACTIONS = 40
 MAX_PARAMETERS = 10
@@ -89,9 +90,9 @@ def read_actions(
         try:
             raw = json.loads(raw) if raw.strip() else {}
         except ValueError:
-            raise Unreadable("an object: action names with what each does") from None
+            raise Unreadable(say("an object: action names with what each does")) from None
     if not isinstance(raw, dict):
-        raise Unreadable("an object: action names with what each does")
+        raise Unreadable(say("an object: action names with what each does"))
     found: Dict[str, OperatorAction] = {}
     told: List[str] = []
     for name, value in raw.items():
@@ -100,39 +101,39 @@ def read_actions(
         shown = printable(str(name), 40)
         try:
             if len(found) >= MAX_ACTIONS:
-                raise Unreadable(f"there are more than {MAX_ACTIONS}")
+                raise Unreadable(say("there are more than {most}", most=MAX_ACTIONS))
             if not _NAME.fullmatch(name):
-                raise Unreadable("a name is lower-case letters, digits and _, 40 at most")
+                raise Unreadable(say("a name is lower-case letters, digits and _, 40 at most"))
             if name in taken:
-                raise Unreadable("the plugin has an action of that name")
+                raise Unreadable(say("the plugin has an action of that name"))
             found[name] = _read_action(name, value)
         except Unreadable as reason:
-            told.append(f'"{shown}": {reason}')
+            told.append(say('"{name}": {reason}', name=shown, reason=str(reason)))
     return found, tuple(told)
 
 
 def _read_action(name: str, raw: Any) -> OperatorAction:
     if not isinstance(raw, dict):
-        raise Unreadable("an action is an object with gcode or macro")
+        raise Unreadable(say("an action is an object with gcode or macro"))
     _known_keys(raw, _KEYS)
     gcode, macro = raw.get("gcode", ""), raw.get("macro", "")
     if not isinstance(gcode, str) or not isinstance(macro, str) or bool(gcode) == bool(macro):
-        raise Unreadable("it has either gcode or macro, as a text")
+        raise Unreadable(say("it has either gcode or macro, as a text"))
     if macro and not _MACRO.fullmatch(macro):
-        raise Unreadable("macro is the name of a macro")
+        raise Unreadable(say("macro is the name of a macro"))
     parameters = _read_parameters(raw.get("parameters", {}))
     if gcode:
         _check_template(gcode, {parameter.name for parameter in parameters})
     lane = raw.get("lane", "gcode")
     if lane not in _LANES:
-        raise Unreadable("lane is gcode, or control (past waiting G-code)")
+        raise Unreadable(say("lane is gcode, or control (past waiting G-code)"))
     danger = raw.get("danger", True)
     if not isinstance(danger, bool):
-        raise Unreadable("danger is true or false")
+        raise Unreadable(say("danger is true or false"))
     expiry = raw.get("expiry")
     description = raw.get("description", "")
     if not isinstance(description, str) or len(description) > 200:
-        raise Unreadable("description is a text of at most 200 characters")
+        raise Unreadable(say("description is a text of at most 200 characters"))
     return OperatorAction(
         name=name,
         gcode=gcode.strip(),
@@ -148,39 +149,51 @@ def _read_action(name: str, raw: Any) -> OperatorAction:
 
 def _check_template(gcode: str, names: "set[str]") -> None:
     if len(gcode) > MAX_GCODE or gcode.count("\n") >= MAX_LINES:
-        raise Unreadable(f"gcode has at most {MAX_LINES} lines and {MAX_GCODE} characters")
+        raise Unreadable(
+            say(
+                "gcode has at most {lines} lines and {characters} characters",
+                lines=MAX_LINES,
+                characters=MAX_GCODE,
+            )
+        )
     used = set(_PLACE.findall(gcode))
     rest = _PLACE.sub("", gcode)
     if "{" in rest or "}" in rest:
-        raise Unreadable("gcode has braces only around the name of a parameter")
+        raise Unreadable(say("gcode has braces only around the name of a parameter"))
     if used - names:
-        raise Unreadable(f"gcode names the parameter {sorted(used - names)[0]}, which it lacks")
+        raise Unreadable(
+            say("gcode names the parameter {name}, which it lacks", name=sorted(used - names)[0])
+        )
     if names - used:
-        raise Unreadable(f"the parameter {sorted(names - used)[0]} stands nowhere in its gcode")
+        raise Unreadable(
+            say("the parameter {name} stands nowhere in its gcode", name=sorted(names - used)[0])
+        )
 
 
 def _read_parameters(raw: Any) -> Tuple[OperatorParameter, ...]:
     if not isinstance(raw, dict) or len(raw) > MAX_PARAMETERS:
-        raise Unreadable(f"parameters is an object with at most {MAX_PARAMETERS} names")
+        raise Unreadable(
+            say("parameters is an object with at most {most} names", most=MAX_PARAMETERS)
+        )
     return tuple(_read_parameter(name, value) for name, value in raw.items())
 
 
 def _read_parameter(name: str, raw: Any) -> OperatorParameter:
     if not _PARAMETER.fullmatch(name):
-        raise Unreadable("a parameter's name is letters, digits and _")
+        raise Unreadable(say("a parameter's name is letters, digits and _"))
     if not isinstance(raw, dict):
-        raise Unreadable(f"the parameter {name} is an object such as min and max")
+        raise Unreadable(say("the parameter {name} is an object such as min and max", name=name))
     kind = raw.get("type", "choice" if "choices" in raw else "number")
     default = raw.get("default")
     if kind == "number":
         _known_keys(raw, frozenset(("type", "min", "max", "unit", "default")))
-        low = _number(raw.get("min"), f"min of {name}", -1e6, 1e6)
-        high = _number(raw.get("max"), f"max of {name}", low, 1e6)
+        low = _number(raw.get("min"), say("min of {name}", name=name), -1e6, 1e6)
+        high = _number(raw.get("max"), say("max of {name}", name=name), low, 1e6)
         if default is not None:
-            default = _number(default, f"default of {name}", low, high)
+            default = _number(default, say("default of {name}", name=name), low, high)
         unit = raw.get("unit", "")
         if not isinstance(unit, str) or len(unit) > 10:
-            raise Unreadable(f"unit of {name} is a short text")
+            raise Unreadable(say("unit of {name} is a short text", name=name))
         return OperatorParameter(name, kind, low, high, printable(unit, 10), default=default)
     if kind == "choice":
         _known_keys(raw, frozenset(("type", "choices", "default")))
@@ -190,38 +203,52 @@ def _read_parameter(name: str, raw: Any) -> OperatorParameter:
             or not 1 <= len(choices) <= MAX_CHOICES
             or not all(isinstance(one, str) and _WORD.fullmatch(one) for one in choices)
         ):
-            raise Unreadable(f"choices of {name} is a list of plain words, {MAX_CHOICES} at most")
+            raise Unreadable(
+                say(
+                    "choices of {name} is a list of plain words, {most} at most",
+                    name=name,
+                    most=MAX_CHOICES,
+                )
+            )
         if default is not None and default not in choices:
-            raise Unreadable(f"default of {name} is one of its choices")
+            raise Unreadable(say("default of {name} is one of its choices", name=name))
         return OperatorParameter(name, kind, choices=tuple(choices), default=default)
     if kind == "text":
         _known_keys(raw, frozenset(("type", "max_length", "default")))
-        longest = int(_number(raw.get("max_length", 40), f"max_length of {name}", 1, MAX_TEXT))
+        longest = int(
+            _number(raw.get("max_length", 40), say("max_length of {name}", name=name), 1, MAX_TEXT)
+        )
         if default is not None and not (
             isinstance(default, str) and len(default) <= longest and _WORD.fullmatch(default)
         ):
-            raise Unreadable(f"default of {name} is a plain text of at most {longest} characters")
+            raise Unreadable(
+                say(
+                    "default of {name} is a plain text of at most {longest} characters",
+                    name=name,
+                    longest=longest,
+                )
+            )
         return OperatorParameter(name, kind, longest=longest, default=default)
     if kind == "boolean":
         _known_keys(raw, frozenset(("type", "default")))
         if default is not None and not isinstance(default, bool):
-            raise Unreadable(f"default of {name} is true or false")
+            raise Unreadable(say("default of {name} is true or false", name=name))
         return OperatorParameter(name, kind, default=default)
-    raise Unreadable(f"type of {name} is number, text, choice or boolean")
+    raise Unreadable(say("type of {name} is number, text, choice or boolean", name=name))
 
 
 def _read_confirmation(raw: Any) -> Optional[Confirmation]:
     if raw is None:
         return None
     if not isinstance(raw, dict):
-        raise Unreadable("confirmation is an object with object, field and equals")
+        raise Unreadable(say("confirmation is an object with object, field and equals"))
     _known_keys(raw, frozenset(("object", "field", "equals", "within")))
     name, field, equals = raw.get("object"), raw.get("field"), raw.get("equals")
     if not isinstance(name, str) or not isinstance(field, str) or not name or not field:
-        raise Unreadable("confirmation names an object of Klipper's and its field")
+        raise Unreadable(say("confirmation names an object of Klipper's and its field"))
     if not isinstance(equals, (str, int, float, bool, type(None))):
-        raise Unreadable("equals of confirmation is a text, a number, true or false")
-    within = _number(raw.get("within", 30.0), "within of confirmation", 1, 600)
+        raise Unreadable(say("equals of confirmation is a text, a number, true or false"))
+    within = _number(raw.get("within", 30.0), say("within of confirmation"), 1, 600)
     return Confirmation(name[:100], field[:100], equals, within)
 
 
@@ -229,10 +256,14 @@ def _known_keys(raw: Mapping[str, Any], known: "frozenset[str]") -> None:
     for name in raw:
         if name not in known and not str(name).startswith("_"):
             allowed = ", ".join(sorted(known))
-            raise Unreadable(f'"{printable(str(name), 40)}" is none of {allowed}')
+            raise Unreadable(
+                say('"{name}" is none of {allowed}', name=printable(str(name), 40), allowed=allowed)
+            )
 
 
 def _number(value: Any, name: str, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise Unreadable(f"{name} is a number from {low:g} to {high:g}")
+        raise Unreadable(
+            say("{name} is a number from {low:g} to {high:g}", name=name, low=low, high=high)
+        )
     return float(value)

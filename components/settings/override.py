@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..runtime.clock import Clock
-from ..runtime.messages import say
+from ..runtime.messages import joined, say
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
@@ -119,7 +119,7 @@ class Override:
         loaded = await self._worker.run(merge, self._conf, (layer,), self._memory or NOTHING)
         wrong = [problem.text for problem in loaded.problems if problem.path in wanted]
         if wrong:
-            raise SaveRefused(". ".join(wrong))
+            raise SaveRefused(joined(". ", wrong))
         if not dry_run:
             try:
                 await self._worker.run(replace, path, saved.after)
@@ -210,7 +210,8 @@ class Override:
             self._notices.log_once("settings memory", text)
 
     def _tell_errors(self, errors: Mapping[str, str], memory: Memory) -> None:
-        self.error = "; ".join(f"{name}: {error}" for name, error in errors.items())
+        told_of = (say("{what}: {error}", what=name, error=text) for name, text in errors.items())
+        self.error = joined("; ", told_of)
         told: str = ""
         for name, error in errors.items():
             if name in memory.layers:

@@ -5,15 +5,16 @@ while cut off.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Dict, Mapping
 
 from ..printer.history import PastJob
 from ..printer.jobs import News
 from ..printer.snapshot import Job, KlippyState, Snapshot
 from ..runtime.clock import Clock
-from ..runtime.messages import in_language
+from ..runtime.messages import Message
 from ..store.journal import SAMPLE, Journal
 
+LONGEST = 500  # characters of what Klipper says
 SAMPLE_EVERY = 60.0  # seconds, and only while the hub cannot be reached
 
 # By the kind of news, or the word for an end.
@@ -29,13 +30,8 @@ RECORD = "job_record"
 
 
 class Chronicle:
-    """`language()` is what our own words in an event are written in."""
-
-    def __init__(
-        self, journal: Journal, clock: Clock, language: Callable[[], str] = lambda: "en"
-    ) -> None:
+    def __init__(self, journal: Journal, clock: Clock) -> None:
         self._journal = journal
-        self._language = language
         self._clock = clock
         self._klippy = KlippyState.DISCONNECTED
         self._cut_off = asyncio.Event()
@@ -46,7 +42,7 @@ class Chronicle:
             return
         self._klippy = klippy
         if klippy in (KlippyState.SHUTDOWN, KlippyState.ERROR):
-            data = {"state": klippy.value, "message": in_language(message, self._language())[:500]}
+            data = {"state": klippy.value, "message": _bounded(message)}
             self._journal.record("klippy_error", data)
         elif klippy is KlippyState.DISCONNECTED:
             self._journal.record("klippy_disconnected", {})
@@ -59,7 +55,7 @@ class Chronicle:
             return
         data: Dict[str, Any] = {"filename": news.job.filename}
         if news.message or news.kind == "ended":
-            data["message"] = in_language(news.message, self._language())[:500]
+            data["message"] = _bounded(news.message)
         if news.kind != "ended":
             self._journal.record(JOB_EVENTS[news.kind], data)
             return
@@ -92,6 +88,11 @@ class Chronicle:
             await self._clock.sleep(SAMPLE_EVERY)
             if self._cut_off.is_set():
                 self._journal.record(SAMPLE, sample_of(look()))
+
+
+def _bounded(message: str) -> str:
+    """A sentence of ours is bounded by what may stand in its places."""
+    return message if isinstance(message, Message) else message[:LONGEST]
 
 
 def sample_of(snapshot: Snapshot) -> Dict[str, Any]:

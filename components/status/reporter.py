@@ -23,6 +23,7 @@ from typing import (
 from ..hub.client import HubClient, Reply
 from ..hub.link import Link
 from ..runtime.clock import Clock
+from ..runtime.messages import all_in_language
 from ..store.journal import Journal
 from .cadence import Cadence
 from .seldom import Seldom
@@ -52,7 +53,10 @@ class Reporter:
         make_body: Callable[[], Body],
         results: ResultBox,
         clock: Clock,
+        language: Callable[[], str] = lambda: "en",
     ) -> None:
+        """`language()` is what the hub is told our own sentences in."""
+        self._language = language
         self._client = client
         self._link = link
         self._cadence = cadence
@@ -92,8 +96,8 @@ class Reporter:
         results = self._results.due(RESULTS_AT_ONCE)
         self._cadence.taken()
         body = self._make_body()
-        body["command_results"] = results
-        body["events"] = events
+        body["command_results"] = all_in_language(results, self._language())
+        body["events"] = all_in_language(events, self._language())
         body.update(changes)
         sent = body
         if not self._client.features.full_status:
@@ -158,7 +162,8 @@ class Reporter:
             if not results:
                 continue
             await self._link.ready("results")
-            reply = await self._client.post_results(results)
+            told = all_in_language(results, self._language())
+            reply = await self._client.post_results(told)
             self._link.ended("results", reply)
             if reply.ok:
                 await self._results.delivered(results)

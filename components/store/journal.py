@@ -22,6 +22,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, 
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_float, as_int, as_text
+from ..runtime.messages import Message, all_in_language, parts, restored, say
 from ..runtime.redaction import Redactor
 from .database import Database
 from .sqlite_file import StoreUnavailable
@@ -48,12 +49,14 @@ CREATE TABLE IF NOT EXISTS events (
     clock REAL NOT NULL DEFAULT 0   -- monotonic seconds at the event
 );
 CREATE INDEX IF NOT EXISTS events_due ON events (delivered, seq);
+-- JSON: the parts of the texts in `data`, by their names; since 5.2.0
+ALTER TABLE events ADD COLUMN made_of TEXT NOT NULL DEFAULT '';
 """
 
 
 _INSERT = """
-INSERT INTO events (seq, kind, at, data, boot, clock) VALUES (
-    1 + COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), ?), ?, ?, ?, ?, ?
+INSERT INTO events (seq, kind, at, data, boot, clock, made_of) VALUES (
+    1 + COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), ?), ?, ?, ?, ?, ?, ?
 )
 """
 
@@ -71,9 +74,11 @@ class Journal:
         redactor: Optional[Redactor] = None,
         now: Optional[Callable[[], float]] = None,
         storing: Callable[[], bool] = lambda: True,
+        language: Callable[[], str] = lambda: "en",
     ) -> None:
         """`now()` is the best knowledge of the time when events are told, unix seconds;
-        `storing()` whether the hub keeps what it is told.
+        `storing()` whether the hub keeps what it is told; `language()` is what texts are written
+        in: they are kept with their parts, for whoever reads another one.
         """
         self._database = database
         self._redactor = redactor or Redactor()
@@ -82,6 +87,7 @@ class Journal:
         self._boot = clock.boot()
         self._max_rows = max_rows
         self._storing = storing
+        self._language = language
         self._new = 1  # until counted, there may be some
         self._told = 0
         self._recorded = 0  # since the start
@@ -102,15 +108,15 @@ class Journal:
 
     def record(self, kind: str, data: Mapping[str, Any]) -> None:
         """Write an event down, in order, without waiting for the disk."""
-        text = self._redactor.known(json.dumps(dict(data), ensure_ascii=True, default=str))
+        text, made_of = self._kept(data)
         if len(text) > MAX_DATA:
-            text = json.dumps({"message": "this event was too large to keep"})
+            text, made_of = self._kept({"message": say("This event was too large to keep.")})
         at = self._clock.time()
         self._new += 1
         self._recorded += 1
         full = self._recorded % 100 == 0
 
-        row = (_seed(at), kind, at, text, self._boot, self._clock.monotonic())
+        row = (_seed(at), kind, at, text, self._boot, self._clock.monotonic(), made_of)
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(_INSERT, row)
@@ -181,23 +187,31 @@ class Journal:
         """How many are `due`."""
         return self._new + (self._told if self._storing() else 0)
 
+    def _kept(self, data: Mapping[str, Any]) -> Tuple[str, str]:
+        """The columns `data` and `made_of`."""
+        known = self._redactor.known
+        made_of = {name: parts(text) for name, text in data.items() if isinstance(text, Message)}
+        told = all_in_language(data, self._language())
+        text = known(json.dumps(told, ensure_ascii=True, default=str))
+        return text, known(json.dumps(made_of)) if made_of else ""
+
     # In the database's thread
 
     def _select(
         self, connection: sqlite3.Connection, where: str, order: str, limit: int
     ) -> List[Dict[str, Any]]:
         query = (
-            f"SELECT seq, kind, at, data, boot, clock FROM events WHERE {where}"  # noqa: S608
-            f" ORDER BY {order} LIMIT ?"
+            "SELECT seq, kind, at, data, boot, clock, made_of FROM events"  # noqa: S608
+            f" WHERE {where} ORDER BY {order} LIMIT ?"
         )
         return [
             {
                 "seq": seq,
                 "kind": as_text(kind),
                 "at": round(self._true_time(at, as_text(boot), clock), 3),
-                "data": _loads(data),
+                "data": _restored(_loads(data), _loads(made_of) if made_of else {}),
             }
-            for seq, kind, at, data, boot, clock in connection.execute(query, (limit,))
+            for seq, kind, at, data, boot, clock, made_of in connection.execute(query, (limit,))
         ]
 
     def _true_time(self, noted: Any, boot: str, clock: Any) -> float:
@@ -247,6 +261,10 @@ def _count(connection: sqlite3.Connection) -> Tuple[int, int]:
         "SELECT COALESCE(SUM(delivered = ?), 0), COALESCE(SUM(delivered = ?), 0) FROM events",
         (NEW, TOLD),
     ).fetchone()
+
+
+def _restored(data: Dict[str, Any], made_of: Mapping[str, Any]) -> Dict[str, Any]:
+    return {name: restored(text, made_of.get(name)) for name, text in data.items()}
 
 
 def _loads(text: Any) -> Dict[str, Any]:

@@ -16,6 +16,7 @@ import sqlite3
 from collections import OrderedDict
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
+from ..runtime.messages import in_language, parts, restored
 from ..runtime.redaction import Redactor
 from ..runtime.steps import breathe
 from .database import Database
@@ -47,9 +48,14 @@ CREATE TABLE IF NOT EXISTS commands (
 CREATE INDEX IF NOT EXISTS commands_open ON commands (acknowledged, status);
 CREATE INDEX IF NOT EXISTS commands_id ON commands (id);
 UPDATE commands SET status = 'sent' WHERE status = 'executing';  -- the word of version 5.0.0
+-- JSON: the parts of `message`; since 5.2.0
+ALTER TABLE commands ADD COLUMN made_of TEXT NOT NULL DEFAULT '';
 """
 
-_COLUMNS = "seq, key, id, action, summary, command, status, message, received_at, finished_at, boot"
+_COLUMNS = (
+    "seq, key, id, action, summary, command, status, message, received_at, finished_at, boot,"
+    " made_of"
+)
 
 
 class Entry(NamedTuple):
@@ -95,11 +101,19 @@ class Row(NamedTuple):
 class Ledger:
     """Times are given by the caller, in unix seconds by the hub's clock. `redactor` keeps secrets
     off the disk: a command may have been handed out with an address that holds the token.
+    `language()` is what messages are written in; they are kept with their parts, for whoever reads
+    another one.
     """
 
-    def __init__(self, database: Database, redactor: Optional[Redactor] = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        redactor: Optional[Redactor] = None,
+        language: Callable[[], str] = lambda: "en",
+    ) -> None:
         self._database = database
         self._redactor = redactor or Redactor()
+        self._language = language
         # Results not acknowledged, by key; and their keys by the id as JSON, which a hub may use
         # for more than one command.
         self._due: "OrderedDict[str, Dict[str, Any]]" = OrderedDict()
@@ -219,8 +233,8 @@ class Ledger:
     async def running(self, key: str, message: str) -> Optional[Dict[str, Any]]:
         """It was handed over and takes its time: the result to tell meanwhile; None if it is over
         already."""
-        message = self._redactor.known(message)
-        work = _way(key, State.RUNNING, "message = ?", (message,))
+        change = "message = ?, made_of = ?"
+        work = _way(key, State.RUNNING, change, self._kept(message))
         return self._told(await self._database.run(work))
 
     async def finish(
@@ -228,16 +242,16 @@ class Ledger:
     ) -> Optional[Dict[str, Any]]:
         """Its final state, once: the result for the hub; None if it has one already, was never
         received, or cannot get there from where it is."""
-        message = self._redactor.known(message)
-        change = "message = ?, finished_at = ?, command = '', acknowledged = 0"
+        change = "message = ?, made_of = ?, finished_at = ?, command = '', acknowledged = 0"
+        values = (*self._kept(message), now)
         # On the disk before anybody is told: else a power cut would have it wait again, and run.
-        return self._told(await self._database.lasting(_way(key, status, change, (message, now))))
+        return self._told(await self._database.lasting(_way(key, status, change, values)))
 
     def tell(self, entry: Entry, status: State, message: str, now: float) -> Dict[str, Any]:
         """What became of a command that the disk did not take: told from memory."""
         row = _row_of(entry.identity, self._without_secrets(entry))._replace(
             status=status,
-            message=self._redactor.known(message),
+            message=_restored(*self._kept(message)),
             finished_at=now if status in FINAL else None,
         )
         self._told(row)
@@ -325,6 +339,12 @@ class Ledger:
 
         await self._database.run(write)
 
+    def _kept(self, message: str) -> Tuple[str, str]:
+        """The columns `message` and `made_of`."""
+        made_of = parts(message)
+        text = self._redactor.known(in_language(message, self._language()))
+        return text, "" if made_of is None else self._redactor.known(json.dumps(made_of))
+
     def _without_secrets(self, entry: Entry) -> Entry:
         redactor = self._redactor
         return entry._replace(
@@ -364,7 +384,7 @@ def _hub_of(key: str) -> str:
 
 
 def _row(found: Sequence[Any]) -> Row:
-    values = list(found)
+    *values, made_of = found
     try:
         values[2] = json.loads(values[2])
     except ValueError:
@@ -373,7 +393,15 @@ def _row(found: Sequence[Any]) -> Row:
         values[6] = State(values[6])
     except ValueError:
         values[6] = State.INTERRUPTED
+    values[7] = _restored(values[7], made_of)
     return Row(*values)
+
+
+def _restored(text: Any, made_of: Any) -> str:
+    try:
+        return restored(text, json.loads(made_of)) if made_of else text
+    except (TypeError, ValueError, RecursionError):
+        return text
 
 
 def _way(

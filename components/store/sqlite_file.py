@@ -159,7 +159,7 @@ class SqliteFile:
             if verdict is None or verdict[0] != "ok":
                 raise sqlite3.DatabaseError(f"malformed: {verdict}")
             for schema in self._schemas:
-                connection.executescript(schema)
+                _make_tables(connection, schema)
             connection.execute("BEGIN IMMEDIATE")
             _write_something(connection)  # refused at once where the disk takes nothing
             connection.execute("COMMIT")
@@ -235,6 +235,15 @@ class SqliteFile:
 
     def _with(self, suffix: str) -> Path:
         return self._path.with_name(self._path.name + suffix)
+
+
+def _make_tables(connection: sqlite3.Connection, schema: str) -> None:
+    """The last statement of a schema may add a column: it fails where an earlier start did so."""
+    try:
+        connection.executescript(schema)
+    except sqlite3.OperationalError as error:
+        if "duplicate column name" not in str(error):
+            raise
 
 
 def _write_something(connection: sqlite3.Connection) -> None:

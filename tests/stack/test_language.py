@@ -72,3 +72,29 @@ def test_what_people_read_is_spanish(spanish: Stack) -> None:
         return status.get("state_message") == "Klippy no está conectado"
 
     spanish.moonraker.wait(told, 15, "the status of a printer without Klippy")
+
+
+def test_what_was_kept_is_told_in_the_language_of_whoever_reads(
+    make_stack: Callable[..., Stack],
+) -> None:
+    """A result that waited for the hub over a restart, and a change of the language."""
+    stack = make_stack()
+
+    stack.hub.fault("status", "html_500")  # results cannot be told
+    home = stack.hub.queue(stack.token, "home")
+
+    def told(language: str) -> str:
+        path = f"/server/tecmedhub/commands?lang={language}"
+        rows = {row["id"]: row for row in stack.moonraker.get(path)["commands"]}
+        return str(rows[home]["message"]) if home in rows else ""
+
+    stack.moonraker.wait(lambda: told("en") == "homed X Y Z", 20, "the end of the command")
+    assert told("es") == "ejes con home: X Y Z"
+
+    stack.configure(language="es")
+    assert (told("en"), told("es")) == ("homed X Y Z", "ejes con home: X Y Z")
+    stack.hub.clear_faults()
+    result = stack.hub.wait_for(
+        lambda: stack.hub.result(stack.token, home), 20, "the result, in the hub's language"
+    )
+    assert result.message == "ejes con home: X Y Z"

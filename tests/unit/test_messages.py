@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from components.runtime import messages
-from components.runtime.messages import in_language, say, spoken
+from components.runtime.messages import (
+    all_in_language,
+    in_language,
+    joined,
+    parts,
+    restored,
+    say,
+    spoken,
+)
 from components.web.plain import plain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,3 +110,30 @@ def test_a_copy_is_as_good() -> None:
 
 def test_nothing_said_is_nothing_in_spanish() -> None:
     assert in_language(say(""), "es") == ""  # for "", gettext gives the head of its file
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_what_went_through_a_disk_is_as_good(language: str) -> None:
+    """Real sentences: one in a place of another, a figure, somebody else's word."""
+    inner = say("{name} is a number from {low:g} to {high:g}", name="speed", low=2.5, high=10)
+    told = joined("; ", [say("{place}: {path}", place="a.json", path=inner), "als{o} theirs"])
+    kept = json.loads(json.dumps(parts(told)))
+    assert in_language(restored(str.__str__(told), kept), language) == in_language(told, language)
+
+
+def test_what_the_catalogue_does_not_know_stays_as_it_was_told() -> None:
+    """A wording of another version; nothing; what somebody else wrote there."""
+    for kept in (
+        parts(say("An older {thing} was worded otherwise.", thing="sentence")),
+        parts(joined(", ", [say("An older wording")])),
+        parts("no message"),
+        {"say": "{0.__class__} is gone: {why}", "with": {}},
+        {"say": 5},
+        [],
+    ):
+        assert restored("como se dijo", kept) == "como se dijo"
+
+
+def test_texts_deep_inside_are_put_into_the_language() -> None:
+    told = [{"message": say("none"), "count": 3, "of": ("x", None)}]
+    assert all_in_language(told, "es") == [{"message": "ninguno", "count": 3, "of": ["x", None]}]

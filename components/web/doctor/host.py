@@ -102,7 +102,10 @@ class HostChecks:
 
     async def klipper(self) -> List[Finding]:
         snapshot = self._rooms.printer.snapshot
-        values = {"state": snapshot.klippy.value, "message": snapshot.message.rstrip(".")}
+        message = snapshot.message  # a text's `rstrip` is no Message any more
+        if message.endswith("."):
+            message = message.rstrip(".")
+        values = {"state": snapshot.klippy.value, "message": message}
         if snapshot.ready:
             return [Finding("klipper", State.OK, "klipper_ready", values)]
         return [Finding("klipper", State.WARNING, "klipper_not_ready", values)]

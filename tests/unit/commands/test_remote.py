@@ -14,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from components.printer.snapshot import Job, KlippyState
+from components.runtime.messages import in_language, say
 from components.settings.model import RemoteControl
 from components.store import flags, ledger
 from components.store.database import Database
@@ -706,6 +707,15 @@ async def test_the_kill_switch_holds_across_restarts(lab: Lab) -> None:
     await lab.commands.set_remote(True, "a macro")
     (result,) = await lab.run(one("home", 2))
     assert result["status"] == "done"
+
+
+async def test_who_switched_it_off_is_told_in_the_language_of_whoever_reads(lab: Lab) -> None:
+    await lab.commands.set_remote(False, say("the web interface at {address}", address="10.0.0.7"))
+    for _ in range(2):
+        (notice,) = lab.board.notices.standing
+        assert "(the web interface at 10.0.0.7)" in in_language(notice.text, "en")
+        assert "(la interfaz web en 10.0.0.7)" in in_language(notice.text, "es")
+        await lab.restart()
 
 
 async def test_whoever_stands_at_the_printer_sees_it(lab: Lab) -> None:

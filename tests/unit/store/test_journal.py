@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.runtime.clock import Clock
+from components.runtime.messages import in_language, say
 from components.store import journal
 from components.store.database import FILE_NAME, Database
 from components.store.journal import GAP, SAMPLE, Journal
@@ -274,4 +275,20 @@ async def test_a_write_ahead_log_of_garbage_undoes_no_number(tmp_path: Path) -> 
     (*_, event) = await events.due(9)
     assert event["kind"] == "b"
     assert event["seq"] > told["seq"]
+    await database.close()
+
+
+async def test_our_words_in_an_event_are_read_in_any_language(tmp_path: Path) -> None:
+    database = Database(tmp_path, Board().notices, Clock())
+    await database.open([journal.SCHEMA])
+    events = Journal(database, FakeClock(), language=lambda: "es")
+    await events.start()
+    data = {"state": "error", "message": say("Klippy is not connected"), "filename": "ñ.gcode"}
+    events.record("klippy_error", data)
+    events.record("klippy_error", {"message": "Lost communication with MCU"})
+    ours, theirs = await events.due(50)
+    assert {**ours["data"], "message": ""} == {**data, "message": ""}
+    assert in_language(ours["data"]["message"], "es") == "Klippy no está conectado"
+    assert in_language(ours["data"]["message"], "en") == "Klippy is not connected"
+    assert theirs["data"] == {"message": "Lost communication with MCU"}
     await database.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 from collections.abc import AsyncIterator
@@ -12,9 +13,10 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 
+from components.runtime.messages import in_language, say
 from components.runtime.redaction import MASK, Redactor
 from components.store import ledger
-from components.store.database import Database
+from components.store.database import FILE_NAME, Database
 from components.store.ledger import KEEP_ROWS, KEEP_SECONDS, Entry, Ledger
 from components.store.life import FINAL, TRANSITIONS, State
 from tests.unit.fakes import Board, FakeClock
@@ -252,3 +254,44 @@ async def test_a_database_of_the_version_before_is_taken_over(tmp_path: Path) ->
     assert await book.finish("2:abc:2", State.INTERRUPTED, "", NOW) is not None
     assert [row["id"] for row in book.due()] == [1, 2]
     await database.close()
+
+
+@pytest.mark.parametrize("written_in", ["en", "es"])
+async def test_a_message_is_read_in_any_language_after_a_restart(
+    database: Database, written_in: str
+) -> None:
+    redactor = Redactor()
+    redactor.add("S3CRET-TOKEN")
+    book = Ledger(database, redactor, lambda: written_in)
+    told = say("The parameter {name} is missing.", name="S3CRET-TOKEN")
+    for number, message in ((1, told), (2, "Klipper's own word")):
+        await book.receive([entry(number)])
+        await book.finish(f"1:hub:{number}", State.REFUSED, message, NOW)
+    again = Ledger(database, redactor)
+    await again.load()
+    own, theirs = (result["message"] for result in again.due())
+    assert in_language(own, "es") == f"Falta el parámetro {MASK}."
+    assert in_language(own, "en") == f"The parameter {MASK} is missing."
+    assert theirs == "Klipper's own word"
+    columns = await database.run(lambda db: db.execute("SELECT * FROM commands").fetchall())
+    assert "S3CRET" not in str(columns)
+
+
+async def test_a_database_of_an_older_version_goes_on(tmp_path: Path) -> None:
+    """Its rows have no parts, and are shown as they were told."""
+    older = ledger.SCHEMA[: ledger.SCHEMA.index("ALTER TABLE")]
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as file:
+        file.executescript(older)
+        file.execute(
+            "INSERT INTO commands (key, id, action, summary, command, status, message,"
+            " received_at) VALUES ('1:hub:1', '1', 'home', 'home', '', 'refused', 'Not now.', 1.0)"
+        )
+        file.commit()
+    for _ in range(2):  # the column is made once
+        database = Database(tmp_path, Board().notices, FakeClock())
+        await database.open([ledger.SCHEMA])
+        book = Ledger(database)
+        await book.load()
+        assert [result["message"] for result in book.due()] == ["Not now."]
+        assert database.writable
+        await database.close()
