@@ -19,11 +19,12 @@ from bench.report import insert, write
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("fleet", "latency", "footprint", "wire", "download", "cameras", "deployed", "loop_lag")
+APART = ("where",)  # for who looks for something: no figures for the page
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART")
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS, *APART], metavar="PART")
     parser.add_argument("--quick", action="store_true", help="short runs; nothing is written")
     parser.add_argument("--write", action="store_true", help="put these parts into the page")
     parser.add_argument("--json", type=Path, help="write the figures here, too")

@@ -84,11 +84,11 @@ def measure(quick: bool) -> list[Figure]:
         ):
             line = running.enter_context(Line(front.port))
             url = f"{front.scheme}://127.0.0.1:{line.port}{path}"
-            options = _options(url, f"W{len(ways)}", front.authority)
+            given = options(url, f"W{len(ways)}", front.authority)
             if pictures:
-                options.update(camera_enabled="true", camera_urls=camera[0].snapshot_url)
+                given.update(camera_enabled="true", camera_urls=camera[0].snapshot_url)
             rig = MoonrakerRig(
-                folder / f"w{len(ways)}", tecmedhub=options, klippy_socket=klippy.socket
+                folder / f"w{len(ways)}", tecmedhub=given, klippy_socket=klippy.socket
             )
             running.enter_context(rig)
             ways[name] = Metered(line, front)
@@ -132,7 +132,7 @@ def _processor(
         url = tls.url("/api.php")
         ours = MoonrakerRig(
             folder / f"a{number}",
-            tecmedhub=_options(url, f"C{number}", tls.authority),
+            tecmedhub=options(url, f"C{number}", tls.authority),
             klippy_socket=klippy.socket,
         )
         bare = MoonrakerRig(folder / f"b{number}", plugin=False, klippy_socket=klippy.socket)
@@ -166,7 +166,7 @@ def _processor(
     ]
 
 
-def _options(url: str, token: str, ca_file: str) -> dict[str, str]:
+def options(url: str, token: str, ca_file: str) -> dict[str, str]:
     options = {
         "server_url": url,
         "printer_token": token,

@@ -92,6 +92,7 @@ class TecMedHub:
         data_path = Path(self.server.get_app_args()["data_path"])
         self.folder = data_path / "tecmedhub"
         self._leaving = False
+        self._starting: "Optional[asyncio.Task[None]]" = None
         self._another_films = False  # moonraker-timelapse is installed
         self._hub_is_spanish = False
         self._build_base(config)
@@ -411,7 +412,7 @@ class TecMedHub:
     async def component_init(self) -> None:
         page = TimelapsePage(self.server, self.timelapse, self.live, lambda: self.language)
         self._another_films = not page.attach()
-        self.supervisor.spawn("start", self._start())
+        self._starting = self.supervisor.spawn("start", self._start())
 
     async def _start(self) -> None:
         """Everything that touches a disk or waits, behind Moonraker's own start: each room by
@@ -473,6 +474,9 @@ class TecMedHub:
         if self._leaving:
             return
         self._leaving = True
+        if self._starting is not None:
+            self._starting.cancel()
+        self.supervisor.stop_starting()
         await _within(GOODBYE_WITHIN, self._say_goodbye())
         await _within(STOP_WITHIN, self._stop_rooms())
         await _within(FLUSH_WITHIN, self._flush())

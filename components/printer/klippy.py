@@ -1,7 +1,7 @@
 """The printer, live: Klippy's diffs (`subscription`), merged into snapshots on demand, and what one
 can tell it to do.
 
-Other rooms see `Printer` only. Diffs arrive about four times a second; merging them is all that is
+Other rooms see `Printer` only. Diffs arrive up to four times a second; merging them is all that is
 done per diff, a `Snapshot` is made when somebody looks or when something changed that is news
 (`news`).
 """
@@ -107,7 +107,7 @@ class Printer:
         self.console = Console(clock)
         self.pause_asked = float("-inf")  # monotonic, of the hub's last pause
         self._fan_asked = (0.0, float("-inf"))  # what M106 asked for last, and when
-        told = Told(self._on_begun, self._on_diff, self._on_lost, self._on_doubt)
+        told = Told(self._on_begun, self._on_diff, self._knows, self._on_lost, self._on_doubt)
         self._subscription = Subscription(server, supervisor, notices, clock, live, told)
         live.subscribe(self._on_settings)
 
@@ -191,6 +191,15 @@ class Printer:
             self._heard(diff, news)
         elif "print_stats" in diff:
             self._show_watchers()
+
+    def _knows(self, status: Objects) -> bool:
+        """Whether all of this is what was told last."""
+        return all(
+            field in known and known[field] == value
+            for name, fields in status.items()
+            for known in (self._objects.get(name, {}),)
+            for field, value in fields.items()
+        )
 
     def _merge(self, diff: Objects) -> bool:
         """Whether it holds something that the hub should hear at once."""

@@ -38,7 +38,7 @@ SUBSCRIPTION: Dict[str, Tuple[str, ...]] = {
         *("speed_factor", "extrude_factor", "gcode_position"),
         *("position", "homing_origin"),
     ),
-    "toolhead": ("extruder", "homed_axes", "estimated_print_time", "axis_minimum", "axis_maximum"),
+    "toolhead": ("extruder", "homed_axes", "axis_minimum", "axis_maximum"),
     "pause_resume": ALL,
     "manual_probe": ("is_active",),
     "bed_screws": ("is_active",),

@@ -1,7 +1,10 @@
 """The subscription at Klippy: made at each `klippy_ready`, made again when it fails, and watched.
 
-Klippy tells of its clock four times a second, so silence is a fault, and whoever believes the last
-figures tells the hub of an idle printer that heats. What is silent is asked anew, object by object:
+Klippy looks four times a second, and tells what has changed: of a printer at rest, nothing. (Its
+clock always changes, so nobody subscribes to that: each of its messages wakes all of Moonraker.)
+But whoever believes the last figures of a Klippy that cannot be heard tells the hub of an idle
+printer that heats. So what is silent is asked for all of it. It answers what is known: all is well.
+It does not, or something else: it is asked anew, object by object.
 
 - all answer: the subscription was lost, and is made again;
 - some do not: Moonraker with its speed-ups (msgspec) throws away each message that holds a NaN,
@@ -27,12 +30,12 @@ from .snapshot import Objects, subscription
 
 SUBSCRIBE_RETRY = 5.0  # seconds
 TOLD_AFTER = 2  # failures in a row; one alone may be a Klippy that is just leaving
-SILENT_AFTER = 3.0  # seconds without a message of Klippy's, which sends four a second
+SILENT_AFTER = 5.0  # seconds without a message of Klippy's, after which it is asked
+ON_ITS_WAY = 1.0  # seconds within which a message comes of what has just changed
 ANSWER_WITHIN = 1.5  # seconds for one object; a Klippy at work answers in milliseconds
 POLL_EVERY = 1.0  # seconds between questions while no message comes through
 TOLD_SILENT_AFTER = 5.0  # seconds; one that thinks hard for a while is no fault yet
 LOOK_AGAIN = 10.0  # seconds between questions for what did not come through
-CLOCK = "toolhead"  # its estimated_print_time changes at each of Klippy's looks
 
 T = TypeVar("T")
 
@@ -40,11 +43,12 @@ T = TypeVar("T")
 class Told(NamedTuple):
     """Whom the subscription tells. `begun(status, machine)`: all there is to know; `changed(diff)`:
     some of it; `lost(names)`: objects that nothing is known of any more; `doubt(reason)`: all that
-    was told is old, or "" for no longer.
+    was told is old, or "" for no longer. `known(status)`: whether it was told all of that already.
     """
 
     begun: Callable[[Objects, Machine], None]
     changed: Callable[[Objects], None]
+    known: Callable[[Objects], bool]
     lost: Callable[[Set[str]], None]
     doubt: Callable[[str], None]
 
@@ -92,8 +96,6 @@ class Subscription:
         while generation == self._generation:
             try:
                 await self._make(generation)
-                if CLOCK not in self._wanted:
-                    return  # a Klippy that failed early: nothing tells its silence from its rest
                 await self._watch(generation)
             except asyncio.CancelledError:
                 raise
@@ -191,9 +193,24 @@ class Subscription:
             left = self._heard + SILENT_AFTER - self._clock.monotonic()
             if left > 0:
                 await self._clock.sleep(left)
-            else:
+            elif not await self._is_well(generation):
                 await self._ask_while_silent(generation)
                 return
+
+    async def _is_well(self, generation: int) -> bool:
+        """Whether Klippy is silent because there is nothing to tell."""
+        heard = self._heard
+        status = await self._query(set(self._wanted))
+        if status is None or generation != self._generation:
+            return False
+        known = self._told.known(status)
+        self._told.changed(status)
+        if not known:
+            await self._clock.sleep(ON_ITS_WAY)
+            if self._heard == heard:
+                return False
+        self._heard = max(self._heard, self._clock.monotonic())
+        return True
 
     async def _ask_while_silent(self, generation: int) -> None:
         """Ask in place of listening, until messages come again or everything answers."""
@@ -246,15 +263,19 @@ class Subscription:
 
     async def _ask(self, names: Set[str]) -> Optional[Dict[str, Any]]:
         """Ask Klippy for these objects, and pass its answer on; None if there is none."""
+        status = await self._query(names)
+        if status is not None:
+            self._told.changed(status)
+        return status
+
+    async def _query(self, names: Set[str]) -> Optional[Dict[str, Any]]:
         apis = self._server.lookup_component("klippy_apis")
         wanted = {name: self._wanted.get(name) for name in names}
         try:
             answer = await asyncio.wait_for(apis.query_objects(wanted), ANSWER_WITHIN)
         except (asyncio.TimeoutError, self._server.error):
             return None
-        status = as_dict(answer)
-        self._told.changed(status)
-        return status
+        return as_dict(answer)
 
     def _say_silent(self) -> None:
         seconds = self._clock.monotonic() - self._heard

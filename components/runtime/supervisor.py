@@ -65,6 +65,11 @@ class Supervisor:
         await asyncio.wait([task], timeout=START_WITHIN)
         task.cancel()
 
+    def stop_starting(self) -> None:
+        """We are leaving: what is not up yet need not come up, and would fail at what closes."""
+        for name in [name for name in self._tasks if name.startswith("start ")]:
+            self._tasks.pop(name).cancel()
+
     def spawn(self, name: str, work: Awaitable[None]) -> "asyncio.Task[None]":
         """Run `work` once, apart from its caller; a failure is reported, never lost."""
         task = asyncio.ensure_future(self._once_guarded(name, work))

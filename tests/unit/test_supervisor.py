@@ -65,3 +65,21 @@ async def test_a_room_that_takes_for_ever_keeps_nobody_away(
     await supervisor.start("the settings", asyncio.Event().wait)  # type: ignore[arg-type]
     assert supervisor.running == {"start the settings": True}
     await supervisor.stop()
+
+
+async def test_a_room_that_is_still_starting_when_we_leave_does_not_fail() -> None:
+    board = Board()
+    supervisor = Supervisor(board.notices, FakeClock())
+    closing = asyncio.Event()
+
+    async def room() -> None:
+        await closing.wait()
+        raise OSError("the store is closed")
+
+    coming_up = asyncio.ensure_future(supervisor.start("the events", room))
+    await settle()
+    supervisor.stop_starting()
+    closing.set()
+    await coming_up
+    assert supervisor.failures == {}
+    assert board.warnings == {}

@@ -84,7 +84,14 @@ class FakeMoonraker:
             await asyncio.get_running_loop().create_future()
         if "configfile" in objects:
             return {"configfile": {"settings": {"extruder": {"max_temp": 250.0}}}}
-        return {name: dict(fields) for name, fields in self.status.items() if name in objects}
+        return self._asked(objects)
+
+    def _asked(self, objects: Any) -> dict[str, Any]:
+        return {
+            name: {field: fields[field] for field in objects[name] or fields if field in fields}
+            for name, fields in self.status.items()
+            if name in objects
+        }
 
     async def subscribe_from_transport(self, objects: Any, transport: Any) -> dict[str, Any]:
         if self.raises is not None:
@@ -93,11 +100,7 @@ class FakeMoonraker:
             await asyncio.get_running_loop().create_future()
         self.subscriptions += 1
         self.subscribed = transport
-        answer = {
-            name: {field: fields[field] for field in objects[name] or fields if field in fields}
-            for name, fields in self.status.items()
-            if name in objects
-        }
+        answer = self._asked(objects)
         if self.diff_before_answer:
             self.tell(self.diff_before_answer)
         return answer
@@ -245,10 +248,10 @@ async def quiet(bench: Bench, seconds: float) -> None:
 
 
 def watched() -> Bench:
-    """A printer whose Klippy has a clock, and whose questions are given up at once."""
+    """A printer with a sensor, whose questions are given up at once."""
     bench = Bench()
     bench.live.replace(Settings(timeouts=Timeouts(moonraker=0.01)))
-    bench.moonraker.status.update({"toolhead": {"estimated_print_time": 1.0}, SENSOR: {}})
+    bench.moonraker.status.update({"toolhead": {"homed_axes": ""}, SENSOR: {}})
     return bench
 
 
@@ -285,9 +288,37 @@ async def test_while_messages_come_nothing_is_asked() -> None:
     asked = bench.moonraker.questions
     for number in range(60):
         bench.clock.advance(0.5)
-        bench.moonraker.tell({"toolhead": {"estimated_print_time": float(number)}})
+        bench.moonraker.tell({"extruder": {"temperature": float(number)}})
         await settle()
     assert bench.moonraker.questions == asked
+
+
+async def test_a_printer_at_rest_says_nothing_and_is_believed() -> None:
+    """A clock that nobody reads would wake Moonraker four times a second."""
+    bench = watched()
+    bench.moonraker.status["toolhead"] = {"homed_axes": "", "estimated_print_time": 1.0}
+    await bench.ready()
+    asked = bench.moonraker.questions
+    for number in range(120):
+        bench.moonraker.status["toolhead"] = {"homed_axes": "", "estimated_print_time": number}
+        await quiet(bench, 0.5)
+    assert bench.moonraker.subscriptions == 1
+    assert 1 <= bench.moonraker.questions - asked <= 12
+    assert not bench.printer.snapshot.doubt
+    assert bench.board.warnings == {}
+
+
+async def test_what_changed_while_it_was_asked_is_no_lost_subscription() -> None:
+    bench = watched()
+    await bench.ready()
+    asked = bench.moonraker.questions
+    bench.moonraker.status["extruder"] = {"temperature": 30.0, "target": 60.0}
+    while bench.moonraker.questions == asked:
+        await quiet(bench, 0.5)
+    assert bench.printer.snapshot.heaters["extruder"].target == 60.0
+    bench.moonraker.tell({"extruder": {"temperature": 30.0, "target": 60.0}})
+    await quiet(bench, 4.0)
+    assert bench.moonraker.subscriptions == 1
 
 
 async def test_a_nan_that_moonraker_cannot_read_is_named_and_the_rest_goes_on() -> None:
