@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Tuple
 
-from ..runtime.messages import say
+from ..runtime.messages import Told
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,16 +40,14 @@ def _pillow() -> Any:
         from PIL import Image as pillow  # noqa: PLC0415, N813
     except ImportError as error:
         raise PictureError(
-            say(
-                "pictures cannot be read here ({error}): run TecMedHub's install.sh again, then "
-                "restart Moonraker.",
-                error=str(error),
-            )
+            "pictures cannot be read here ({error}): run TecMedHub's install.sh again, then "
+            "restart Moonraker.",
+            error=str(error),
         ) from error
     return pillow
 
 
-class PictureError(Exception):
+class PictureError(Told):
     """These bytes are no usable picture; the text says why, in one sentence."""
 
 
@@ -112,9 +110,7 @@ def prepare(data: bytes, shape: Shape) -> Picture:
     except PictureError:
         raise
     except Exception as error:  # Pillow raises nearly everything on hostile bytes
-        raise PictureError(
-            say("it cannot be decoded ({kind}).", kind=type(error).__name__)
-        ) from error
+        raise PictureError("it cannot be decoded ({kind}).", kind=type(error).__name__) from error
     finally:
         image.close()
 
@@ -171,11 +167,11 @@ def _open(data: bytes) -> Image.Image:
             image = pillow.open(io.BytesIO(data), formats=FORMATS)
     except pillow.DecompressionBombError:
         raise PictureError(
-            say("its header claims hundreds of megapixels; no camera makes such a picture.")
+            "its header claims hundreds of megapixels; no camera makes such a picture."
         ) from None
     except Exception as error:
         raise PictureError(
-            say("it is no JPEG, PNG or WebP that can be read ({kind}).", kind=type(error).__name__)
+            "it is no JPEG, PNG or WebP that can be read ({kind}).", kind=type(error).__name__
         ) from error
     width, height = image.size
     pixels = width * height
@@ -185,13 +181,10 @@ def _open(data: bytes) -> Image.Image:
     if width < 2 or height < 2 or max(width, height) > MAX_SIDE or pixels > limit:
         image.close()
         raise PictureError(
-            say(
-                "its header claims {width} x {height} pixels; at most {limit} megapixels are "
-                "taken.",
-                width=width,
-                height=height,
-                limit=limit // 1000000,
-            )
+            "its header claims {width} x {height} pixels; at most {limit} megapixels are taken.",
+            width=width,
+            height=height,
+            limit=limit // 1000000,
         )
     return image
 
@@ -201,7 +194,7 @@ def _load(image: Image.Image) -> None:
         image.load()
     except Exception as error:
         raise PictureError(
-            say("it breaks off or is damaged ({kind}).", kind=type(error).__name__)
+            "it breaks off or is damaged ({kind}).", kind=type(error).__name__
         ) from error
 
 
@@ -274,6 +267,4 @@ def _signature(image: Image.Image) -> bytes:
         grey = image if image.mode == "L" else image.convert("L")
         return grey.resize(SIGNATURE, pillow.Resampling.BOX, reducing_gap=2.0).tobytes()
     except Exception as error:
-        raise PictureError(
-            say("it cannot be decoded ({kind}).", kind=type(error).__name__)
-        ) from error
+        raise PictureError("it cannot be decoded ({kind}).", kind=type(error).__name__) from error

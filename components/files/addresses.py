@@ -30,13 +30,11 @@ def check_url(url: str, hub_url: str, allowed_hosts: Sequence[str]) -> str:
         return url
     scheme, host, port = origin
     raise Refused(
-        say(
-            "The file's address is at {scheme}://{host}:{port}, which is not the hub's: add "
-            "the host to file_management.allowed_hosts if files may come from there.",
-            scheme=scheme,
-            host=_bracket(host),
-            port=port,
-        )
+        "The file's address is at {scheme}://{host}:{port}, which is not the hub's: add "
+        "the host to file_management.allowed_hosts if files may come from there.",
+        scheme=scheme,
+        host=_bracket(host),
+        port=port,
     )
 
 
@@ -44,32 +42,28 @@ def origin_of(url: str) -> Origin:
     """Scheme, host and port of an http(s) address without credentials; raises `Refused`."""
     if len(url) > MAX_URL:
         raise Refused(
-            say("The file's address is longer than {max} characters: shorten it.", max=MAX_URL)
+            "The file's address is longer than {max} characters: shorten it.", max=MAX_URL
         )
     if any(ord(c) <= 0x20 or ord(c) == 0x7F or c == "\\" for c in url):
         raise Refused(
-            say(
-                "The file's address holds a space, a control character or a backslash: encode "
-                "it properly."
-            )
+            "The file's address holds a space, a control character or a backslash: encode "
+            "it properly."
         )
     try:
         parts = urllib.parse.urlsplit(url)
         host = parts.hostname or ""
         port = parts.port
     except ValueError:
-        raise Refused(
-            say("The file's address cannot be read: give a full http or https URL.")
-        ) from None
+        raise Refused("The file's address cannot be read: give a full http or https URL.") from None
     if parts.scheme not in DEFAULT_PORTS:
         scheme = parts.scheme[:20] or say("no scheme")
         raise Refused(
-            say("The file's address has {scheme}: only http and https are fetched.", scheme=scheme)
+            "The file's address has {scheme}: only http and https are fetched.", scheme=scheme
         )
     if "@" in parts.netloc:
-        raise Refused(say("The file's address holds a user name or password: give it without."))
+        raise Refused("The file's address holds a user name or password: give it without.")
     if not host:
-        raise Refused(say("The file's address names no host: give a full http or https URL."))
+        raise Refused("The file's address names no host: give a full http or https URL.")
     return parts.scheme, _ascii_host(host), DEFAULT_PORTS[parts.scheme] if port is None else port
 
 
@@ -113,9 +107,7 @@ def _ascii_host(host: str) -> str:
     try:
         return lower.encode("idna").decode("ascii")
     except UnicodeError:
-        raise Refused(
-            say("The file's address names a host that cannot be one: check it.")
-        ) from None
+        raise Refused("The file's address names a host that cannot be one: check it.") from None
 
 
 def _bracket(host: str) -> str:

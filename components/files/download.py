@@ -19,7 +19,7 @@ from ..hub.outcomes import Failure, explain, host_of, http_date, read_retry_afte
 from ..net.connect import Connector
 from ..net.faults import ConnectFailed, Phase
 from ..net.get import MAX_BUFFER, SLOWEST, Break, Enough, GetFailed, Head, Taker, get
-from ..runtime.messages import say
+from ..runtime.messages import Told, say
 from ..runtime.worker import Worker
 from .addresses import host_header, split_target
 from .gcode_look import HEAD, NotGcode, check_head, has_command, hub_message
@@ -55,21 +55,22 @@ class Limits(NamedTuple):
     verify_checksums: bool = True
 
 
-class DownloadFailed(Exception):
-    """The text is a sentence. `again`: another attempt may succeed; `keep`: what has come so far is
+class DownloadFailed(Told):
+    """`again`: another attempt may succeed; `keep`: what has come so far is
     worth keeping.
     """
 
     def __init__(
         self,
-        sentence: str,
+        template: str,
         *,
         again: bool = False,
         keep: bool = False,
         damaged: bool = False,
         retry_after: Optional[float] = None,
+        **places: object,
     ) -> None:
-        super().__init__(sentence)
+        super().__init__(template, **places)
         self.again = again
         self.keep = keep
         self.damaged = damaged  # it came whole, but wrong
@@ -117,7 +118,7 @@ class Download:
             return await self._take(have)
         except NotGcode as error:
             raise DownloadFailed(
-                say("{file} is {error}.", file=show(self.wanted.name), error=str(error))
+                "{file} is {error}.", file=show(self.wanted.name), error=str(error)
             ) from None
         except DiskFull:
             raise DownloadFailed(_full(self.wanted.name)) from None
@@ -128,12 +129,10 @@ class Download:
                 raise DownloadFailed(_full(self.wanted.name)) from None
             reason = error.strerror or type(error).__name__
             raise DownloadFailed(
-                say(
-                    "{file} cannot be written to {folder} ({reason}): check the disk.",
-                    file=show(self.wanted.name),
-                    folder=self.path.parent,
-                    reason=reason,
-                )
+                "{file} cannot be written to {folder} ({reason}): check the disk.",
+                file=show(self.wanted.name),
+                folder=self.path.parent,
+                reason=reason,
             ) from None
         finally:
             await asyncio.shield(self._worker.run(self._file.close))
@@ -203,12 +202,10 @@ class Download:
         """Judge the head of a reply that brings the file; how much of it is kept from before."""
         if head.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             raise DownloadFailed(
-                say(
-                    "{host} sends {file} compressed although plain was asked for: turn compression "
-                    "off for downloads (zlib.output_compression, mod_deflate).",
-                    host=host_of(self.wanted.url),
-                    file=show(self.wanted.name),
-                )
+                "{host} sends {file} compressed although plain was asked for: turn compression "
+                "off for downloads (zlib.output_compression, mod_deflate).",
+                host=host_of(self.wanted.url),
+                file=show(self.wanted.name),
             )
         if head.status == 206:
             self._check_range(head.headers.get("Content-Range", ""), have, head.length)
@@ -262,23 +259,19 @@ class Download:
             raise self._wrong_size(str(self._file.size), again=not framed)
         if self._total is not None and self._file.size != self._total:
             raise DownloadFailed(
-                say(
-                    "{file} came with {size} of the {total} bytes announced.",
-                    file=name,
-                    size=self._file.size,
-                    total=self._total,
-                ),
+                "{file} came with {size} of the {total} bytes announced.",
+                file=name,
+                size=self._file.size,
+                total=self._total,
                 again=True,
             )
         checked = wanted.has_checksum and self._limits.verify_checksums
         if not framed and wanted.size is None and not checked:
             raise DownloadFailed(
-                say(
-                    "{host} does not say how long {file} is, so a cut could not be noticed: let it "
-                    "send Content-Length, a size or a checksum.",
-                    host=host_of(wanted.url),
-                    file=name,
-                )
+                "{host} does not say how long {file} is, so a cut could not be noticed: let it "
+                "send Content-Length, a size or a checksum.",
+                host=host_of(wanted.url),
+                file=name,
             )
         sums = await self._worker.run(self._file.finish)
         if self._limits.verify_checksums:
@@ -288,13 +281,11 @@ class Download:
             ):
                 if expected and expected != found:
                     raise DownloadFailed(
-                        say(
-                            "{file} came damaged: its {kind} is {found}, but should be {expected}.",
-                            file=name,
-                            kind=kind,
-                            found=found,
-                            expected=expected,
-                        ),
+                        "{file} came damaged: its {kind} is {found}, but should be {expected}.",
+                        file=name,
+                        kind=kind,
+                        found=found,
+                        expected=expected,
                         again=True,
                         damaged=True,
                     )
@@ -304,55 +295,47 @@ class Download:
         host, name = host_of(self.wanted.url), show(self.wanted.name)
         if head.status == 416:
             return DownloadFailed(
-                say("{host} has a different {file} now.", host=host, file=name), again=True
+                "{host} has a different {file} now.", host=host, file=name, again=True
             )
         if 300 <= head.status < 400:
             target = redact_query(head.headers.get("Location", ""))
             return DownloadFailed(
-                say(
-                    "{host} redirects {file} to {target}: give the final address; redirects are "
-                    "not followed.",
-                    host=host,
-                    file=name,
-                    target=target,
-                )
+                "{host} redirects {file} to {target}: give the final address; redirects are "
+                "not followed.",
+                host=host,
+                file=name,
+                target=target,
             )
         told = hub_message(body)
         said = f' ("{told}")' if told else ""
         if head.status in (404, 410):
             return DownloadFailed(
-                say(
-                    "{host} has no file {file}: HTTP {status}{said}.",
-                    host=host,
-                    file=name,
-                    status=head.status,
-                    said=said,
-                )
+                "{host} has no file {file}: HTTP {status}{said}.",
+                host=host,
+                file=name,
+                status=head.status,
+                said=said,
             )
         if head.status in AGAIN_STATUSES:
             date = http_date(head.headers.get("Date", ""))
             wait = read_retry_after(head.headers.get("Retry-After", ""), 0.0, date)
             return DownloadFailed(
-                say(
-                    "{host} answered HTTP {status}{said} for {file}: look into the server's PHP "
-                    "error log.",
-                    host=host,
-                    status=head.status,
-                    said=said,
-                    file=name,
-                ),
+                "{host} answered HTTP {status}{said} for {file}: look into the server's PHP "
+                "error log.",
+                host=host,
+                status=head.status,
+                said=said,
+                file=name,
                 again=True,
                 keep=True,
                 retry_after=wait,
             )
         return DownloadFailed(
-            say(
-                "{host} answered HTTP {status}{said} for {file}.",
-                host=host,
-                status=head.status,
-                said=said,
-                file=name,
-            )
+            "{host} answered HTTP {status}{said} for {file}.",
+            host=host,
+            status=head.status,
+            said=said,
+            file=name,
         )
 
     def _check_range(self, content_range: str, have: int, length: Optional[int]) -> None:
@@ -370,11 +353,9 @@ class Download:
             or (length is not None and length != whole - have)
         ):
             raise DownloadFailed(
-                say(
-                    "{host} sent another part of {file} than was asked for.",
-                    host=host_of(self.wanted.url),
-                    file=show(self.wanted.name),
-                ),
+                "{host} sent another part of {file} than was asked for.",
+                host=host_of(self.wanted.url),
+                file=show(self.wanted.name),
                 again=True,
             )
         self._total = whole
@@ -392,31 +373,25 @@ class Download:
         limit = self._limits.max_size / 2**20
         if size is None:
             return DownloadFailed(
-                say(
-                    "{file} is larger than the {limit:.0f} MiB that file_management.max_size_mb "
-                    "allows.",
-                    file=show(self.wanted.name),
-                    limit=limit,
-                )
-            )
-        return DownloadFailed(
-            say(
-                "{file} has {size:.0f} MiB, more than the {limit:.0f} MiB that "
-                "file_management.max_size_mb allows.",
+                "{file} is larger than the {limit:.0f} MiB that file_management.max_size_mb "
+                "allows.",
                 file=show(self.wanted.name),
-                size=size / 2**20,
                 limit=limit,
             )
+        return DownloadFailed(
+            "{file} has {size:.0f} MiB, more than the {limit:.0f} MiB that "
+            "file_management.max_size_mb allows.",
+            file=show(self.wanted.name),
+            size=size / 2**20,
+            limit=limit,
         )
 
     def _wrong_size(self, found: str, again: bool = False) -> DownloadFailed:
         return DownloadFailed(
-            say(
-                "{file} has {found} bytes, but should have {wanted}: upload it again.",
-                file=show(self.wanted.name),
-                found=found,
-                wanted=self.wanted.size,
-            ),
+            "{file} has {found} bytes, but should have {wanted}: upload it again.",
+            file=show(self.wanted.name),
+            found=found,
+            wanted=self.wanted.size,
             again=again,
         )
 

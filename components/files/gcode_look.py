@@ -18,7 +18,7 @@ from typing import NamedTuple, Optional
 
 from ..hub.json_body import read_json_object
 from ..runtime.loose import as_text
-from ..runtime.messages import say, sentence
+from ..runtime.messages import Told, sentence
 
 HEAD = 64 * 1024  # bytes looked at for what kind of file this is
 SLICE = 32 * 1024  # bytes searched at a time: the regular expression holds the GIL while it runs
@@ -50,7 +50,7 @@ _MAGIC = (
 )
 
 
-class NotGcode(Exception):
+class NotGcode(Told):
     """The text says what the bytes are instead, as the end of a sentence: "… is <text>"."""
 
 
@@ -81,12 +81,12 @@ def check_head(head: bytes) -> None:
     """Refuse what is no G-code by its beginning (at most `HEAD` bytes of it)."""
     for magic, what in _MAGIC:
         if head.startswith(magic):
-            raise NotGcode(say(what))
+            raise NotGcode(what)
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if start in (b"{", b"["):
-        raise NotGcode(say("JSON, not G-code: look at what the hub has under this name"))
+        raise NotGcode("JSON, not G-code: look at what the hub has under this name")
     if start == b"<":
-        raise NotGcode(say("a web page, not G-code: look into the server's PHP error log"))
+        raise NotGcode("a web page, not G-code: look into the server's PHP error log")
 
 
 class Look:
@@ -111,10 +111,8 @@ class Look:
         zero = block.find(b"\0")
         if zero >= 0:
             raise NotGcode(
-                say(
-                    "not text (a zero byte at position {at}): the file is damaged or no G-code",
-                    at=self._fed + zero,
-                )
+                "not text (a zero byte at position {at}): the file is damaged or no G-code",
+                at=self._fed + zero,
             )
         self._check_encoding(block)
         self._check_line_ends(block)
@@ -126,14 +124,12 @@ class Look:
     def finish(self) -> Mends:
         """All bytes are there: what Klipper would not run as it stands."""
         if not self._fed:
-            raise NotGcode(say("empty: upload it again"))
+            raise NotGcode("empty: upload it again")
         if self._inside_character:
-            raise NotGcode(say("cut within a character at its very end: upload it again"))
+            raise NotGcode("cut within a character at its very end: upload it again")
         if not self._has_command and not _COMMAND.search(self._line):
             raise NotGcode(
-                say(
-                    "text without a single G-code command: look at what the hub has under this name"
-                )
+                "text without a single G-code command: look at what the hub has under this name"
             )
         first = self._head.split(b"\n", 1)[0]
         return Mends(
@@ -147,12 +143,10 @@ class Look:
             found = _LONE_CR.search(text, 0, len(text))
             if found is not None and found.end() < len(text):
                 raise NotGcode(
-                    say(
-                        "text whose lines end in CR alone (as old Macs wrote, near byte {at}), "
-                        "which Klipper does not take for the end of a line: save it with the line "
-                        "ends LF or CRLF",
-                        at=self._fed + found.start(),
-                    )
+                    "text whose lines end in CR alone (as old Macs wrote, near byte {at}), "
+                    "which Klipper does not take for the end of a line: save it with the line "
+                    "ends LF or CRLF",
+                    at=self._fed + found.start(),
                 )
         self._ends_in_cr = block.endswith(b"\r")
         begin = block.rfind(b"\n") + 1
@@ -167,10 +161,8 @@ class Look:
             tag = _TAG.search(text, at, end)
             if tag is not None and _SCRIPT.search(text, tag.end(), end):
                 raise NotGcode(
-                    say(
-                        "G-code with a script for web pages in a comment, which Mainsail's history "
-                        "would run: slice it anew, and look at who can write to the hub"
-                    )
+                    "G-code with a script for web pages in a comment, which Mainsail's history "
+                    "would run: slice it anew, and look at who can write to the hub"
                 )
             at = text.find(b"<", end)
         self._before = text[-_OVERLAP:]
@@ -182,11 +174,9 @@ class Look:
             self._decoder.decode(block)
         except UnicodeDecodeError as error:
             raise NotGcode(
-                say(
-                    "not UTF-8 text (near byte {at}), which stops Klipper in mid-print: save it "
-                    "again as UTF-8",
-                    at=self._fed + error.start,
-                )
+                "not UTF-8 text (near byte {at}), which stops Klipper in mid-print: save it "
+                "again as UTF-8",
+                at=self._fed + error.start,
             ) from None
         self._inside_character = bool(self._decoder.getstate()[0])
 

@@ -13,7 +13,6 @@ from ..hub.outcomes import Failure
 from ..hub.protocol import MAX_FILES_LISTED, HubFile
 from ..runtime.clock import Clock
 from ..runtime.loose import as_list
-from ..runtime.messages import say
 from ..settings.model import LiveSettings
 from .inventory import Inventory
 from .names import Refused, composed, show
@@ -93,9 +92,7 @@ class HubFiles:
             delay = backoff.failed()
             if backoff.failures >= self._live.now.retries.max_attempts:
                 raise Refused(
-                    say(
-                        "{file} cannot be fetched: {why}", file=show(asked.name), why=reply.sentence
-                    )
+                    "{file} cannot be fetched: {why}", file=show(asked.name), why=reply.sentence
                 )
             await self._clock.sleep(delay)
 

@@ -13,7 +13,7 @@ import unicodedata
 from typing import Tuple
 
 from ..runtime.loose import printable
-from ..runtime.messages import say
+from ..runtime.messages import Told, say
 
 EXTENSION = ".gcode"
 MAX_NAME_BYTES = 200  # of UTF-8; file systems take 255, and ".part" and " (2)" are added
@@ -24,12 +24,8 @@ _HARMLESS_FORMATS = frozenset("\u200c\u200d")
 _EMOJI_TAGS = range(0xE0020, 0xE0080)  # the flags of England, Scotland and Wales
 
 
-class Refused(Exception):
-    """What the hub asked for is not done; the text is one sentence for people."""
-
-    @property
-    def sentence(self) -> str:
-        return str(self)
+class Refused(Told):
+    """What the hub asked for is not done."""
 
 
 def plain_gcode_name(text: str) -> str:
@@ -45,20 +41,16 @@ def plain_gcode_name(text: str) -> str:
     stem, dot, extension = text.rpartition(".")
     if dot + extension.lower() != EXTENSION:
         raise Refused(
-            say(
-                "The file name {file} does not end in {extension}: only G-code is printed from "
-                "the hub.",
-                file=shown,
-                extension=EXTENSION,
-            )
+            "The file name {file} does not end in {extension}: only G-code is printed from "
+            "the hub.",
+            file=shown,
+            extension=EXTENSION,
         )
     if not stem.strip(" ."):
         raise Refused(
-            say(
-                "The file name {file} has nothing before {extension}: give the file a name.",
-                file=shown,
-                extension=EXTENSION,
-            )
+            "The file name {file} has nothing before {extension}: give the file a name.",
+            file=shown,
+            extension=EXTENSION,
         )
     return stem + EXTENSION
 
@@ -109,55 +101,45 @@ def show(text: str) -> str:
 
 def _check_component(text: str, what: str) -> None:
     if not text:
-        raise Refused(say("{what} is empty: name the file.", what=what))
+        raise Refused("{what} is empty: name the file.", what=what)
     if len(text) > MAX_NAME_BYTES:  # before anything that takes time in proportion
         raise Refused(
-            say(
-                "{what} is longer than {max} bytes: give the file a shorter name.",
-                what=what,
-                max=MAX_NAME_BYTES,
-            )
+            "{what} is longer than {max} bytes: give the file a shorter name.",
+            what=what,
+            max=MAX_NAME_BYTES,
         )
     for character in text:
         _check_character(character, what)
     if len(text.encode("utf-8")) > MAX_NAME_BYTES:
         raise Refused(
-            say(
-                "{what} is longer than {max} bytes: give the file a shorter name.",
-                what=what,
-                max=MAX_NAME_BYTES,
-            )
+            "{what} is longer than {max} bytes: give the file a shorter name.",
+            what=what,
+            max=MAX_NAME_BYTES,
         )
     if text.startswith("."):
-        raise Refused(say("{what} begins with a dot: such files are hidden; rename it.", what=what))
+        raise Refused("{what} begins with a dot: such files are hidden; rename it.", what=what)
     if text != text.strip():
-        raise Refused(say("{what} begins or ends with a space: rename it.", what=what))
+        raise Refused("{what} begins or ends with a space: rename it.", what=what)
 
 
 def _check_character(character: str, what: str) -> None:
     if character in "/\\":
         raise Refused(
-            say(
-                "{what} holds a path separator: only plain file names are taken from the hub.",
-                what=what,
-            )
+            "{what} holds a path separator: only plain file names are taken from the hub.",
+            what=what,
         )
     if character == '"':
         raise Refused(
-            say("{what} holds a double quote, which Klipper cannot print: rename it.", what=what)
+            "{what} holds a double quote, which Klipper cannot print: rename it.", what=what
         )
     category = unicodedata.category(character)
     if category == "Cs":
-        raise Refused(
-            say("{what} holds half a character (a lone surrogate): rename it.", what=what)
-        )
+        raise Refused("{what} holds half a character (a lone surrogate): rename it.", what=what)
     if category in ("Cc", "Zl", "Zp"):
         raise Refused(
-            say(
-                "{what} holds a control character (U+{code:04X}): rename it.",
-                what=what,
-                code=ord(character),
-            )
+            "{what} holds a control character (U+{code:04X}): rename it.",
+            what=what,
+            code=ord(character),
         )
     if (
         category == "Cf"
@@ -165,9 +147,7 @@ def _check_character(character: str, what: str) -> None:
         and ord(character) not in _EMOJI_TAGS
     ):
         raise Refused(
-            say(
-                "{what} holds an invisible character (U+{code:04X}): rename it.",
-                what=what,
-                code=ord(character),
-            )
+            "{what} holds an invisible character (U+{code:04X}): rename it.",
+            what=what,
+            code=ord(character),
         )

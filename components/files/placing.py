@@ -87,21 +87,17 @@ class Placing:
                     continue  # somebody was quicker: the name is theirs
                 except CannotPlace as error:
                     raise Refused(
-                        say(
-                            "{file} was fetched, but the disk of the gcodes folder can store it "
-                            "only at the risk of replacing another file ({reason}): use a disk "
-                            "formatted as ext4 or exFAT.",
-                            file=show(name),
-                            reason=error.strerror,
-                        )
+                        "{file} was fetched, but the disk of the gcodes folder can store it "
+                        "only at the risk of replacing another file ({reason}): use a disk "
+                        "formatted as ext4 or exFAT.",
+                        file=show(name),
+                        reason=error.strerror,
                     ) from None
                 except OSError as error:
                     raise Refused(
-                        say(
-                            "{file} was fetched, but cannot be stored ({reason}): check the disk.",
-                            file=show(name),
-                            reason=error.strerror or type(error).__name__,
-                        )
+                        "{file} was fetched, but cannot be stored ({reason}): check the disk.",
+                        file=show(name),
+                        reason=error.strerror or type(error).__name__,
                     ) from None
                 await self._inventory.placed(ident, OnDisk(path, verified), to_mark)
                 await self._noticed(path)
@@ -109,18 +105,14 @@ class Placing:
                     await self._inventory.rewritten(ident, OnDisk(path, verified))
                 return path
             raise Refused(
-                say(
-                    "There are too many files called {file} on the printer: delete some.",
-                    file=show(name),
-                )
+                "There are too many files called {file} on the printer: delete some.",
+                file=show(name),
             )
         except StoreFailed as error:
             raise Refused(
-                say(
-                    "{file} was fetched, but Moonraker does not take it: {error}.",
-                    file=show(name),
-                    error=str(error),
-                )
+                "{file} was fetched, but Moonraker does not take it: {error}.",
+                file=show(name),
+                error=str(error),
             ) from None
         finally:
             await self._worker.run(discard, part)
@@ -200,10 +192,8 @@ class Placing:
 def _place(part: Path, target: Path, verified: Identity, name: str) -> None:
     if identity_of(part) != verified:
         raise Staged(
-            say(
-                "{file} was changed by another program after it had been verified: send it again.",
-                file=show(name),
-            )
+            "{file} was changed by another program after it had been verified: send it again.",
+            file=show(name),
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     moves.place(part, target)

@@ -25,7 +25,7 @@ from ..hub.protocol import HubFile
 from ..net.connect import Connector
 from ..net.trust import Trust
 from ..runtime.clock import Clock
-from ..runtime.messages import say
+from ..runtime.messages import Told, say
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
@@ -50,8 +50,8 @@ LONGEST_RETRY_AFTER = 120.0  # seconds
 HUB = "hub"  # the source of files that the hub's own list and download serve
 
 
-class TransferError(Exception):
-    """The file cannot be had; the text is one sentence for people."""
+class TransferError(Told):
+    """The file cannot be had."""
 
 
 class FetchRequest(NamedTuple):
@@ -210,19 +210,16 @@ class Transfers:
         try:
             job = self._accept(request, progress)
         except Refused as error:
-            raise TransferError(error.sentence) from None
+            raise TransferError(str(error)) from None
         if self._stopped:
             raise TransferError(
-                say("{file} is not fetched: Moonraker is stopping.", file=show(job.file))
+                "{file} is not fetched: Moonraker is stopping.", file=show(job.file)
             )
         if len(self._jobs) > MAX_WAITING:
             raise TransferError(
-                say(
-                    "{file} is not fetched: {max} downloads are waiting already. Send it again "
-                    "later.",
-                    file=show(job.file),
-                    max=MAX_WAITING,
-                )
+                "{file} is not fetched: {max} downloads are waiting already. Send it again later.",
+                file=show(job.file),
+                max=MAX_WAITING,
             )
         self._jobs.append(job)
         job.task = asyncio.ensure_future(self._in_turn(job))
@@ -233,7 +230,7 @@ class Transfers:
         except asyncio.CancelledError:
             if job.cancelled:
                 raise TransferError(
-                    say("The download of {file} was cancelled.", file=show(job.file))
+                    "The download of {file} was cancelled.", file=show(job.file)
                 ) from None
             job.task.cancel()
             raise
@@ -268,7 +265,7 @@ class Transfers:
             try:
                 return await self._run(job)
             except Refused as error:
-                raise TransferError(error.sentence) from None
+                raise TransferError(str(error)) from None
             finally:
                 self._progress.end()
 
@@ -280,11 +277,9 @@ class Transfers:
             listing, listed = await self._hub_files.find(wanted)
             if listing is Listing.AMBIGUOUS:
                 raise Refused(
-                    say(
-                        "Several files of the hub are called {file}: send the name that the hub "
-                        "stores the wanted one under, or its checksum.",
-                        file=show(job.file),
-                    )
+                    "Several files of the hub are called {file}: send the name that the hub "
+                    "stores the wanted one under, or its checksum.",
+                    file=show(job.file),
                 )
             if listing is Listing.GONE:
                 kept = await self._kept(wanted)
@@ -334,17 +329,15 @@ class Transfers:
         own = await self._inventory.own_named(wanted.name)
         if len(own) > 1:
             raise Refused(
-                say(
-                    "The hub does not have {file}, and the printer has several files of that "
-                    "name: send print_local with the folder.",
-                    file=show(wanted.name),
-                )
+                "The hub does not have {file}, and the printer has several files of that "
+                "name: send print_local with the folder.",
+                file=show(wanted.name),
             )
         if not own:
             return None
         fault = await why_unfit(self._store.root / own[0], self._worker)
         if fault:
-            raise Refused(say("{file} is {fault}.", file=show(own[0]), fault=fault))
+            raise Refused("{file} is {fault}.", file=show(own[0]), fault=fault)
         return self._told(
             Arrived(
                 own[0],
@@ -512,10 +505,8 @@ def _checksum(text: Any, length: int, kind: str) -> str:
     value = str(text or "").strip().lower()
     if value and (len(value) != length or any(c not in "0123456789abcdef" for c in value)):
         raise Refused(
-            say(
-                "The {kind} given is not {digits} hexadecimal digits: leave it out or correct it.",
-                kind=kind,
-                digits=length,
-            )
+            "The {kind} given is not {digits} hexadecimal digits: leave it out or correct it.",
+            kind=kind,
+            digits=length,
         )
     return value

@@ -11,14 +11,14 @@ import ipaddress
 import urllib.parse
 from typing import Mapping, NamedTuple, Optional
 
-from ..runtime.messages import say
+from ..runtime.messages import Told
 
 NONE = "none"  # of the option: no proxy, whatever the environment says
 DEFAULT_PORT = 8080  # where the address names none; of squid's 3128 nobody relies on the default
 
 
-class ProxyUnusable(ValueError):
-    """The text is a sentence for people."""
+class ProxyUnusable(Told):
+    pass
 
 
 class Proxy(NamedTuple):
@@ -56,10 +56,8 @@ def read_proxy(text: str) -> Proxy:
         host, port, parts = "", 0, urllib.parse.SplitResult("", "", "", "", "")
     if parts.scheme != "http" or not host:
         raise ProxyUnusable(
-            say(
-                "The proxy's address cannot be used: it must be http://host:port (network.proxy, "
-                "or HTTPS_PROXY and HTTP_PROXY of Moonraker's environment)."
-            )
+            "The proxy's address cannot be used: it must be http://host:port (network.proxy, "
+            "or HTTPS_PROXY and HTTP_PROXY of Moonraker's environment)."
         )
     user, password = (urllib.parse.unquote(part or "") for part in (parts.username, parts.password))
     return Proxy(host, port, user, password)

@@ -12,7 +12,7 @@ import ssl
 from typing import Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.clock import Clock
-from ..runtime.messages import say
+from ..runtime.messages import Told
 from ..runtime.worker import aside
 
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # SSL_CERT_FILE is OpenSSL's own business
@@ -24,8 +24,8 @@ REREAD = 60.0  # seconds after which authorities that did not do are read again
 Server = Tuple[str, int]  # host and port
 
 
-class TrustBroken(Exception):
-    """The file of authorities cannot be used; the text is a sentence for people."""
+class TrustBroken(Told):
+    """The file of authorities cannot be used."""
 
 
 class _Session(NamedTuple):
@@ -101,11 +101,9 @@ def _make_context(path: str) -> ssl.SSLContext:
         except (OSError, ssl.SSLError, ValueError) as error:
             reason = getattr(error, "strerror", "") or type(error).__name__
             raise TrustBroken(
-                say(
-                    "The certificate authorities in {path} cannot be read ({reason}): "
-                    "network.ca_file must name a PEM file that Moonraker may read.",
-                    path=path,
-                    reason=reason,
-                )
+                "The certificate authorities in {path} cannot be read ({reason}): "
+                "network.ca_file must name a PEM file that Moonraker may read.",
+                path=path,
+                reason=reason,
             ) from None
     return context

@@ -54,6 +54,15 @@ def say(template: str, **places: Any) -> Message:
     return Message(template, places)
 
 
+class Told(Exception):
+    """An exception whose text is a sentence: ``raise Refused("{file} is gone.", file=name)``, or a
+    `Message` as it is.
+    """
+
+    def __init__(self, template: str, **places: Any) -> None:
+        super().__init__(template if isinstance(template, Message) else say(template, **places))
+
+
 def sentence(template: str) -> str:
     """Marks a template that stands in a table and is filled elsewhere, by `say`."""
     return template

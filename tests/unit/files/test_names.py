@@ -91,7 +91,7 @@ FINE_NAMES = [
 def test_what_is_no_plain_name_is_refused_in_one_sentence(name: str) -> None:
     with pytest.raises(Refused) as caught:
         plain_gcode_name(name)
-    sentence = caught.value.sentence
+    sentence = str(caught.value)
     assert sentence[0].isupper() and sentence.endswith(".") and len(sentence) < 300
     assert sentence.isprintable() and ": " in sentence, "what was wrong, and what to do"
 
@@ -203,7 +203,7 @@ def test_folder_of_the_settings_stays_below_the_root(folder: str) -> None:
 def test_addresses_elsewhere_are_refused(url: str) -> None:
     with pytest.raises(Refused) as caught:
         check_url(url, HUB, ["files.example.org", "http://alt.example.org:8080"])
-    sentence = caught.value.sentence
+    sentence = str(caught.value)
     assert sentence.endswith(".") and sentence.isprintable() and "pw" not in sentence
 
 
