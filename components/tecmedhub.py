@@ -176,7 +176,11 @@ class TecMedHub:
             tell=lambda: self.cadence.news("reason of a pause"),
         )
         self.jobs = Jobs(
-            self.server, self.clock, *self.flags.kept("job"), explain=self.pauses.explain
+            self.server,
+            self.clock,
+            *self.flags.kept("job"),
+            explain=self.pauses.explain,
+            session=lambda: self.printer.session,
         )
         self.job_queue = JobQueue(self.server)
         self.history = History(self.server, self.jobs, *self.flags.kept("history"))

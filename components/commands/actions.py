@@ -103,3 +103,5 @@ def find_action(name: str, own: Own) -> Optional[Action]:
 
 EMERGENCY_STOP = "emergency_stop"
 PRINTS = ("print", "print_local")
+# What needs no Klippy, and could end a job: where there is one, it is asked before.
+MAY_END_A_JOB = ("firmware_restart", "power", "reboot", "shutdown")

@@ -19,6 +19,10 @@ from ..store.flags import Flags
 
 NEEDS_CLEARING = "bed_needs_clearing"
 CLEARED_AT = "bed_cleared_at"  # unix seconds
+_UNSEEN = say(
+    "Klippy was started anew while Moonraker was away, so a job may have run unseen: the hub may"
+    " print again once the bed has been declared clear."
+)
 
 
 class Bed:
@@ -79,9 +83,12 @@ class Bed:
         return ""
 
     def _on_job(self, news: News) -> None:
-        if news.kind in ("begun", "found"):
+        required = self._live.now.security.require_clear_bed
+        if news.kind in ("begun", "found", "unseen"):
+            if news.kind == "unseen" and required and not self.needs_clearing:
+                self._notices.console(_UNSEEN)
             self._flags.put(NEEDS_CLEARING, True)
-        elif news.kind == "ended" and self._live.now.security.require_clear_bed:
+        elif news.kind == "ended" and required:
             self._notices.console(
                 say("The hub may print again once the bed has been declared clear.")
             )

@@ -8,9 +8,10 @@ power is switched off (`security.emergency_power_device`).
 from __future__ import annotations
 
 import asyncio
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Set, Tuple
 
 from ..printer.klippy import PrinterError
+from ..printer.snapshot import KlippyState
 from ..runtime.messages import say
 from ..store.life import State
 from .actions import EMERGENCY_STOP
@@ -23,6 +24,8 @@ AGAIN_AFTER = 1.0  # seconds until a stop that Klippy has not taken is sent agai
 AGAIN_LATER = 5.0  # the same, once it has been told
 POWER_AFTER = 3.5  # seconds until the power is switched off: so that it is off after 5
 TOLD_AFTER = 7.0  # seconds until it is told: so that its result is there within 10
+
+_STOPPED = (KlippyState.SHUTDOWN, KlippyState.ERROR)
 
 Outcome = Tuple[State, str]
 
@@ -121,14 +124,21 @@ class EmergencyStop:
         return ""
 
     async def _taken(self, attempt: "asyncio.Future[str]", seconds: float) -> bool:
-        """Whether Klippy shows within so many seconds that it has stopped."""
+        """Whether Klippy shows within so many seconds that it has stopped; its answer alone counts
+        where it was not up."""
+        shown: "asyncio.Future[bool]" = asyncio.ensure_future(
+            self._printer.wait_for(lambda now: now.klippy in _STOPPED, seconds)
+        )
+
+        def answered() -> bool:
+            up = self._printer.snapshot.ready
+            return attempt.done() and not attempt.result() and not up
+
         for _ in range(3):
-            await asyncio.sleep(0)  # where Klippy is not connected, that shows at once
-        taken = await self._printer.wait_for(lambda now: not now.ready, seconds)
-        if attempt.done() and attempt.result() and taken:
-            await self._tools.clock.sleep(seconds)  # it could not be sent: not at once again
-            return False
-        return taken
+            await asyncio.sleep(0)  # it is on its way, whatever is known already
+        either: Set["asyncio.Future[Any]"] = {attempt, shown}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        return answered() or await shown or answered()
 
     async def _cut_power(self, device: str) -> str:
         """Why it could not be switched off, or ""."""

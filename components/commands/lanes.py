@@ -29,6 +29,7 @@ class Job:
         self.command = command
         self.action = action
         self.came = came  # monotonic
+        self.again = False  # a stop that was sent only just
         self.queued = False  # on the disk: it may have its turn
         self.path = ""  # of a print: where its file lies
         self.note = ""  # and what there is to say of that file
@@ -36,8 +37,10 @@ class Job:
         self.fetched = False
         self.fetched_for = 0.0  # seconds that the file took, which do not make the print older
         self.struck = ""  # why it must not begin any more
+        self.strikes: List[Job] = []  # what must not begin because of it
         self.waited = ""  # why it had to, the last time
         self.fence: "Optional[asyncio.Future[None]]" = None  # what Klippy was given before it
+        self.fence_over = 0.0  # monotonic, when Klippy had done that
         self.heard = 0  # scripts of anybody's, when that was asked for
         self.order: Optional[Order] = None
         self.handed: Optional[float] = None  # monotonic, when it was handed over
@@ -147,7 +150,13 @@ class Lanes:
         for other in self.ahead(job, (Lane.PRINT,)):
             if other.handed is None:
                 other.strike(reason)
+                job.strikes.append(other)
         self.stir()
+
+    async def until_struck(self, job: Job) -> None:
+        """Those that it struck are over, on the disk as well: no crash can make them begin."""
+        while any(other.number in self._jobs for other in job.strikes):
+            await self._stirred()
 
     def hub_is_at_work(self, lately: float) -> str:
         """What Klippy does for the hub, or did in the last seconds; "" if nothing."""

@@ -52,6 +52,7 @@ from .wire import (
 
 REMOTE_OFF = "remote_off_by"
 REMOTE_OFF_PARTS = "remote_off_by_parts"
+STORED_WITHIN = 10.0  # seconds that whoever throws the switch waits for a slow card
 MAX_MESSAGE = 500  # characters of a result's message
 # Seconds after the end of what the hub set going in which Klippy may still call for it: what a
 # script called arrives with its answer. Longer would keep a person's button from working at a hub
@@ -184,8 +185,8 @@ class Commands:
                     self._lanes.leave(job)
 
     def _read(self, raw: Any, generation: int) -> Tuple[List[Job], List[Job]]:
-        """All of a reply, in one go: its stops are sent, and what is behind them knows of those
-        before it."""
+        """All of a reply, in one go: its stops are sent, unless they were only just, and what is
+        behind them knows of those before it."""
         now = self._hub_now()
         reader = Reader(_scope(self._live.now), self._live.now.printer_token, self._make_id)
         jobs: List[Job] = []
@@ -197,14 +198,16 @@ class Commands:
                 command = reader.read(item, generation, now)
                 job = self._lanes.admit(command)
                 jobs.append(job)
-                if self._may_stop(command):
+                job.again = command.is_stop and self._emergency.repeated(command)
+                if job.again or self._may_stop(command):
                     stops.append(job)
             elif count <= MAX_PER_REPLY:
                 jobs.append(self._lanes.admit(reader.read(item, generation, now)))
             elif count <= MAX_ANSWERED:
                 jobs.append(self._lanes.admit(reader.left_out(item, generation, now, _TOO_MANY)))
-        if stops:
-            self._emergency.send([job.command for job in stops], stops[-1].number)
+        fresh = [job for job in stops if not job.again]
+        if fresh:
+            self._emergency.send([job.command for job in fresh], fresh[-1].number)
         if count > MAX_PER_REPLY:
             self._notices.log_once(
                 "commands left out",
@@ -218,9 +221,8 @@ class Commands:
 
     async def _write_down(self, jobs: Sequence[Job], stops: Sequence[Job]) -> int:
         """Commit a batch, then let it wait for its turn. What the disk does not take is not run."""
-        # A reply can be quicker than the disk at the start.
-        await asyncio.wait_for(self._started.wait(), STARTS_WITHIN)
-        written = [_entry(job.command, self._boot, sent=job in stops) for job in jobs]
+        await self._until_started()
+        written = [_entry(job, self._boot, sent=job in stops) for job in jobs]
         keys = await self._ledger.receive(written)
         new = []
         for job, key in zip(jobs, keys):
@@ -245,6 +247,17 @@ class Commands:
             )
         return len(new)
 
+    async def _until_started(self) -> None:
+        """A reply can be quicker than the disk at the start. What a slow one holds is worth waiting
+        for: it tells what is a repetition; what one that refuses holds, nobody will know soon.
+        """
+        while not self._started.is_set():
+            try:
+                await asyncio.wait_for(self._started.wait(), STARTS_WITHIN)
+            except asyncio.TimeoutError:
+                if self._ledger.disk_refuses:
+                    raise
+
     async def _known_ids(self, new: Sequence[Job]) -> List[Any]:
         try:
             return await self._ledger.namesakes([job.command.key for job in new])
@@ -259,7 +272,7 @@ class Commands:
             sent = [job.command for job in stops]
             self._supervisor.spawn("emergency stop", self._report_stop(sent))
         for job in jobs:
-            repeated = self._ledger.repeats(_entry(job.command, self._boot, sent=False))
+            repeated = self._ledger.repeats(_entry(job, self._boot, sent=False))
             if job not in stops and not repeated:  # what was told of the first is still so
                 await self._finish(job.command, State.REFUSED, UNWRITTEN)
         return len(jobs)
@@ -289,7 +302,7 @@ class Commands:
         return self._lanes.waiting
 
     def _may_stop(self, command: Command) -> bool:
-        if not command.is_stop or self._emergency.repeated(command) or self._too_old(command):
+        if not command.is_stop or self._too_old(command):
             return False
         try:
             policy.check_arrival(command, self._situation())
@@ -320,20 +333,25 @@ class Commands:
     def remote_on(self) -> bool:
         return not self._switched_off_by
 
-    async def set_remote(self, on: bool, by: str) -> None:
-        """The kill switch, thrown by `by` (for people); it stays so across restarts."""
+    async def set_remote(self, on: bool, by: str) -> str:
+        """The kill switch, thrown by `by` (for people): in force at once, and across restarts as
+        soon as the disk has it. What speaks against that after some seconds, else "".
+        """
         name = "" if on else (_printable(by) or say("somebody at the printer"))
-        if name == self._switched_off_by:
-            return
-        told = (
-            say("Remote control is on ({who}).", who=_printable(by))
-            if on
-            else say("Remote control is off ({who}).", who=_printable(by))
-        )
-        self._notices.console(told)
-        self._flags.put(REMOTE_OFF_PARTS, parts(name))
-        self._flags.put(REMOTE_OFF, str.__str__(name))
-        self._show_switch()
+        if name != self._switched_off_by:
+            told = (
+                say("Remote control is on ({who}).", who=_printable(by))
+                if on
+                else say("Remote control is off ({who}).", who=_printable(by))
+            )
+            self._notices.console(told)
+            self._flags.put(REMOTE_OFF_PARTS, parts(name))
+            self._flags.put(REMOTE_OFF, str.__str__(name))
+            self._show_switch()
+        if await self._flags.stored(REMOTE_OFF, STORED_WITHIN):
+            return ""
+        self._notices.console(_NOT_STORED)
+        return _NOT_STORED
 
     @property
     def hub_at_work(self) -> str:
@@ -410,7 +428,7 @@ class Commands:
         if command.key:
             self._tell(command, await self._ledger.finish(command.key, state, message, now))
         else:  # the disk did not take it
-            entry = _entry(command, self._boot, sent=False)
+            entry = _entry_of(command, self._boot)
             self._tell(command, self._ledger.tell(entry, state, message, now))
 
     def _bounded(self, message: str) -> str:
@@ -465,6 +483,10 @@ STATUS_WORDS = (
     sentence("interrupted"),
 )
 _FINAL_WORDS = frozenset(state.value for state in FINAL)
+_NOT_STORED = say(
+    "The disk has not stored this yet (it is slow, or full): a power cut or restart before it does"
+    " would undo it."
+)
 _BOOTED = say(
     "The computer was started anew before its turn, and Klippy with it: send it again"
     " if it is still wanted."
@@ -478,7 +500,17 @@ _TOO_MANY = say(
 )
 
 
-def _entry(command: Command, boot: str, sent: bool) -> Entry:
+def _entry(job: Job, boot: str, sent: bool) -> Entry:
+    """`sent`: a stop, at once. Later than just now it is another one, unless it says itself that it
+    is the same.
+    """
+    command = job.command
+    anew = not job.again and (sent or (command.is_stop and command.timestamp is None))
+    status = State.SENT if sent else State.RECEIVED
+    return _entry_of(command, boot)._replace(status=status, anew=anew)
+
+
+def _entry_of(command: Command, boot: str) -> Entry:
     return Entry(
         identity=command.identity,
         id=command.id,
@@ -486,9 +518,7 @@ def _entry(command: Command, boot: str, sent: bool) -> Entry:
         summary=command.summary(),
         command=command.to_json(),
         received_at=command.received_at,
-        status=State.SENT if sent else State.RECEIVED,
         boot=boot,
-        anew=sent,
         dated=command.timestamp is not None,
     )
 

@@ -10,6 +10,7 @@ printer does not show it some time after, it has failed.
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Any, Awaitable, Callable, List, Tuple, Type
 
 from ..printer.console import complaint, unknown_words
@@ -20,7 +21,7 @@ from ..runtime.messages import say, sentence
 from ..store.life import State
 from ..store.sqlite_file import StoreUnavailable
 from . import policy
-from .actions import PRINTS, Lane
+from .actions import MAY_END_A_JOB, PRINTS, Lane
 from .gcode import Refused, read_line
 from .halt import Halts
 from .lanes import PRINTS_WAIT_FOR, Job, Lanes
@@ -37,6 +38,7 @@ LONG = 1.0  # seconds: a script that ran longer may have been ended by a shutdow
 SETTLE = 0.5  # seconds until such a shutdown has shown in the state
 KLIPPY_GRACE = 15.0  # seconds after our start, or Klippy's, that a command waits for Klippy
 BARRIER = 30.0  # seconds a reboot waits for the G-code before it
+FENCE_LASTS = 0.5  # seconds that Klippy's word counts that it has nothing to do
 LOOK_EVERY = 0.5  # seconds between looks whether a command that waits may go
 JOB_VERBS = ("pause", "resume", "cancel")
 UNWRITTEN = say(
@@ -163,7 +165,7 @@ class Runner:
             left = self._lanes.last_script + spacing - self._clock.monotonic()
             if left > 0 and self._may_come(job):
                 await self._clock.sleep(left)
-        if job.action.needs_klippy:
+        if job.action.needs_klippy or job.action.name in MAY_END_A_JOB:
             await self._wait_for_klippy()
 
     async def _wait_for_klippy(self) -> None:
@@ -242,15 +244,18 @@ class Runner:
             job.fence = None  # something has come behind it
         elif over and job.fence is not None and job.fence.exception() is not None:
             job.fence = None
-        elif over:
+        elif over and self._clock.monotonic() - job.fence_over < FENCE_LASTS:
             return
+        elif over:
+            job.fence = None  # the printer's own buttons are not heard of
         if job.fence is None:
             job.heard = self._printer.scripts_heard
             job.fence = asyncio.ensure_future(self._printer.fence())
-            job.fence.add_done_callback(self._fence_over)
+            job.fence.add_done_callback(functools.partial(self._fence_over, job))
         raise NotYet(say("Klippy worked on something else"))
 
-    def _fence_over(self, fence: "asyncio.Future[None]") -> None:
+    def _fence_over(self, job: Job, fence: "asyncio.Future[None]") -> None:
+        job.fence_over = self._clock.monotonic()
         if not fence.cancelled():
             fence.exception()  # looked at, or asyncio complains of one that nobody awaits
         self._lanes.stir()
@@ -304,15 +309,7 @@ class Runner:
 
     async def _hand_over(self, job: Job) -> Any:
         """Look, judge, send; the answer."""
-        news = self._printer.snapshot
-        sights = [news]
-        if job.action.needs_klippy:
-            try:
-                sights = [await self._printer.look()]
-            except PrinterError as error:
-                raise NotYet(say("Klippy did not answer ({error})", error=str(error))) from None
-            if self._printer.snapshot is not news:  # which of the two is older, nobody can tell
-                sights.insert(0, self._printer.snapshot)
+        sights = await self._look(job)
         order = self._verdict(job, sights)
         if order.alone:
             self._check_alone(job)
@@ -337,6 +334,21 @@ class Runner:
             return await self._hook(job)
         return await getattr(self._printer, order.verb)(*order.arguments)
 
+    async def _look(self, job: Job) -> List[Snapshot]:
+        news = self._printer.snapshot
+        needed = job.action.needs_klippy
+        if not needed and not (job.action.name in MAY_END_A_JOB and news.ready):
+            return [news]
+        try:
+            sights = [await self._printer.look()]
+        except PrinterError as error:
+            if not needed:
+                return [self._printer.snapshot]  # it may be what mends this
+            raise NotYet(say("Klippy did not answer ({error})", error=str(error))) from None
+        if self._printer.snapshot is not news:  # which of the two is older, nobody can tell
+            sights.insert(0, self._printer.snapshot)
+        return sights
+
     async def _hook(self, job: Job) -> str:
         hook = self._deeds.hooks.get(job.action.name)
         if hook is None:
@@ -356,6 +368,7 @@ class Runner:
             assert job.order is not None
             said = await self._said(job, job.order)
             message = await self._confirmed(job, job.order, answer)
+            await self._lanes.until_struck(job)
             return _with(message, f"Klippy: {said}") if said else message
         finally:
             self._halts.restart_over(job)

@@ -28,6 +28,8 @@ STILL = 1e-6  # seconds; less is the same figure (some jobs take a millisecond)
 SETTLES = 5.0  # seconds that print_stats may run on after a shutdown
 PROMPT = 5.0  # seconds within which Moonraker hands on what Klipper said
 DRIFT = 0.001  # Klipper's clock is not slewed as the system's is (at most 500 ppm)
+BOARDS_DRIFT = 0.01  # of a board's clock: some have no crystal, but a resonator of 0.5 %
+LOOKS = 5.0  # seconds that reading the board's clock may have taken
 
 RESTARTED = say("Klippy was restarted during this job")
 UNSEEN = say("It ended while Moonraker or Klippy was away: how is unknown")
@@ -52,9 +54,28 @@ class Watched(NamedTuple):
         return self.state in BUSY
 
 
+class Session(NamedTuple):
+    """One run of Klippy, from its start (or FIRMWARE_RESTART) to its end."""
+
+    boot: str  # of the computer
+    process: str  # Klippy's number, "" where it does not tell it
+    start: float  # monotonic seconds: when the clock of its board began to run
+    seen: float  # monotonic seconds: when that was read
+
+    def lasts(self, now: Session) -> bool:
+        """Whether it is the one that is seen now. After another boot nobody can tell, nor need:
+        whoever switches a printer on has not printed with it meanwhile.
+        """
+        if not self.boot or self.boot != now.boot:
+            return True
+        wrong_by = LOOKS + BOARDS_DRIFT * max(now.seen - self.seen, 0.0)
+        return self.process == now.process and abs(now.start - self.start) <= wrong_by
+
+
 class News(NamedTuple):
-    """`kind`: begun | paused | resumed | ended; found: one that was over before anybody watched.
-    `message` says why, where that is known.
+    """`kind`: begun | paused | resumed | ended; found: one that was over before anybody watched;
+    unseen: Klippy was started anew while nobody watched, and of what it printed nothing is left to
+    see. `message` says why, where that is known.
     """
 
     kind: str
@@ -76,15 +97,19 @@ class Jobs:
         recall: Callable[[], Any],
         remember: Callable[[Any], None],
         explain: Callable[[str, Job], str] = lambda kind, job: "",
+        session: Callable[[], Optional[Session]] = lambda: None,
     ) -> None:
         """`explain(kind, job)` may know why a job was paused or ended, where Klipper does not say
-        it.
+        it; `session()` is the run of Klippy that is seen, None while none is.
         """
         self._server = server
         self._clock = clock
         self._recall = recall
         self._remember = remember
         self._explain = explain
+        self._session_now = session
+        self._session: Optional[Session] = None  # as it was seen last
+        self._compared = False  # since our start, with the one that was remembered
         self._boot = clock.boot()
         self._known: Optional[Watched] = None
         self._announced = ("", "")
@@ -110,6 +135,7 @@ class Jobs:
             return
         memory = self._recall()
         self._known = _read(memory)
+        self._session = _read_session(as_dict(memory).get("klippy"))
         self._first = memory is None
         self._started = True
         if self._last_look is not None:
@@ -157,14 +183,16 @@ class Jobs:
             self._unbroken, self._since = False, since
         if not self._started:
             self._last_look = lambda: self.look(klippy, message, job, since)
-        elif klippy in (KlippyState.SHUTDOWN, KlippyState.ERROR):
-            self._look_when_down(message, job, since)
-        elif klippy is KlippyState.READY:
-            self._look(job, since)
-            self._met = self._unbroken = True
-        else:
+        elif klippy in (KlippyState.STARTUP, KlippyState.DISCONNECTED):
             self._told_since = None
             self._unbroken = False  # what becomes of the job is seen when Klippy is back
+        else:
+            self._compare()
+            if klippy is KlippyState.READY:
+                self._look(job, since)
+                self._met = self._unbroken = True
+            else:
+                self._look_when_down(message, job, since)
 
     def _on_job_state(self, _event: Any, _old: Any, new: Mapping[str, Any]) -> None:
         if self._klippy in (KlippyState.STARTUP, KlippyState.DISCONNECTED):
@@ -174,6 +202,18 @@ class Jobs:
             self._klippy = KlippyState.STARTUP  # until our own subscription says more
 
     # Inside
+
+    def _compare(self) -> None:
+        """Klippy's session with the one before our start: print_stats tell of their own only."""
+        before, now = self._session, self._session_now()
+        if now is None or now is before:
+            return
+        self._session = now
+        missed = not self._compared and before is not None and not before.lasts(now)
+        self._compared = True
+        self._keep(self._known)
+        if missed:
+            self._tell(News("unseen", Watched("", LOST, self._boot, 0.0, 0.0)))
 
     def _look(self, job: Job, since: float) -> None:
         if job.state in BUSY or job.state in ENDINGS:
@@ -259,7 +299,10 @@ class Jobs:
 
     def _keep(self, job: Optional[Watched]) -> None:
         self._known = job
-        self._remember({} if job is None else dict(job._asdict()))
+        told = {} if job is None else dict(job._asdict())
+        if self._session is not None:
+            told["klippy"] = dict(self._session._asdict())
+        self._remember(told)
 
     def _tell(self, news: News) -> None:
         for listener in self._listeners:
@@ -326,3 +369,11 @@ def _read(value: Any) -> Optional[Watched]:
         job_id=as_text(found.get("job_id")),
         command_id=as_text(found.get("command_id")),
     )
+
+
+def _read_session(value: Any) -> Optional[Session]:
+    found = as_dict(value)
+    start, seen = as_float(found.get("start")), as_float(found.get("seen"))
+    if start is None or seen is None:
+        return None
+    return Session(as_text(found.get("boot")), as_text(found.get("process")), start, seen)

@@ -31,7 +31,7 @@ from ..runtime.supervisor import Supervisor
 from ..settings.model import LiveSettings, Settings
 from . import part_fan
 from .console import Console, plain_words
-from .jobs import job_of
+from .jobs import Session, job_of
 from .machine import Machine
 from .news import Measure, news_of
 from .progress import FileFacts, JobMemory, read_facts
@@ -98,6 +98,7 @@ class Printer:
         self._klippy = KlippyState.DISCONNECTED
         self._message = say("Klippy is not connected")
         self._doubt = ""
+        self.session: Optional[Session] = None  # Klippy's, while it is subscribed to
         self._cached: Optional[Snapshot] = None
         self._announced = Snapshot()
         self._watchers: List[Watcher] = []
@@ -147,6 +148,7 @@ class Printer:
         self._objects, self._news = {}, {}
         self._machine = Machine()
         self._doubt = ""
+        self.session = None
         self._set_klippy(KlippyState.DISCONNECTED.value, say("Klippy is not connected"))
 
     def _set_klippy(self, state: str, message: Any) -> None:
@@ -175,9 +177,18 @@ class Printer:
         self._objects = {name: dict(as_dict(fields)) for name, fields in status.items()}
         self._news = news_of(self._objects)
         self._doubt = ""
+        self.session = self._read_session()
         self._read_facts()
         self._memory.follow(self._objects, self._facts)
         self._on_klippy_state()
+
+    def _read_session(self) -> Optional[Session]:
+        if self._machine.clock is None:
+            return None
+        connection = self._server.lookup_component("klippy_connection")
+        process = as_text(as_dict(getattr(connection, "klippy_info", None)).get("process_id"))
+        read = self._subscription.asked
+        return Session(self._clock.boot(), process, read - self._machine.clock, read)
 
     def _on_diff(self, diff: Objects) -> None:
         """Four times a second, so what is no news ends here."""

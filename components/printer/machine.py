@@ -10,7 +10,7 @@ says; objects keep their case.
 from __future__ import annotations
 
 import functools
-from typing import Any, FrozenSet, List, Mapping, NamedTuple, Tuple
+from typing import Any, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.loose import as_dict, as_float, as_list, as_text
 from .part_fan import PartFan, find_part_fan
@@ -41,11 +41,12 @@ class Machine(NamedTuple):
     templates: Templates = Templates()
     part_fan: PartFan = PartFan()
     settings: Mapping[str, Mapping[str, Any]] = {}
+    clock: Optional[float] = None  # seconds that the board's clock had run for when it was read
 
 
 def read_machine(available: List[str], asked: Mapping[str, Any], part_fan: str = "") -> Machine:
-    """`available`: Klipper's object list; `asked`: its answer for `configfile` and `heaters`;
-    `part_fan`: the operator's word for it, "" if there is none.
+    """`available`: Klipper's object list; `asked`: its answer for `configfile`, `heaters` and
+    `toolhead`; `part_fan`: the operator's word for it, "" if there is none.
     """
     settings = {
         str(name).lower(): as_dict(options)
@@ -64,6 +65,7 @@ def read_machine(available: List[str], asked: Mapping[str, Any], part_fan: str =
         templates=templates_of(settings),
         part_fan=find_part_fan(available, settings, part_fan),
         settings={n: o for n, o in settings.items() if not n.startswith(MACRO)},
+        clock=as_float(as_dict(asked.get("toolhead")).get("estimated_print_time")),
     )
 
 

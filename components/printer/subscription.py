@@ -128,7 +128,13 @@ class Subscription:
         self._early = early
         available = await self._answer(apis.get_object_list())
         asked = await self._answer(
-            apis.query_objects({"configfile": ["settings"], "heaters": None})
+            apis.query_objects(
+                {
+                    "configfile": ["settings"],
+                    "heaters": None,
+                    "toolhead": ["estimated_print_time"],
+                }
+            )
         )
         machine = read_machine(available, as_dict(asked), self._live.now.printer.part_fan)
         wanted = subscription(available, machine)

@@ -51,7 +51,7 @@ class Chronicle:
 
     def job_told(self, news: News) -> None:
         """A listener for `Jobs.subscribe`."""
-        if news.kind == "found":
+        if news.kind in ("found", "unseen"):
             return
         data: Dict[str, Any] = {"filename": news.job.filename}
         if news.message or news.kind == "ended":

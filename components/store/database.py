@@ -60,6 +60,7 @@ class Database:
         self._waiting: Deque[_Posted] = deque()  # for `open`, or for a disk that refuses
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._file: Optional[SqliteFile] = None
+        self.refuses = False  # the disk, at the last attempt; until then it may be slow
         self._retry: Optional[asyncio.TimerHandle] = None
         self._closing: "Optional[asyncio.Future[None]]" = None
 
@@ -203,6 +204,8 @@ class Database:
             pass  # the loop is closed: nobody looks any more
 
     def _show(self, key: str, text: str) -> None:
+        if key == "store":
+            self.refuses = bool(text)
         if text:
             self._notices.show(key, text)
         else:

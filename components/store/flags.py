@@ -3,13 +3,14 @@ at the printer."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from typing import Any, Callable, Dict, Tuple
 
 from ..runtime.clock import Clock
 from .database import Database
-from .sqlite_file import Work
+from .sqlite_file import StoreUnavailable, Work
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS flags (
@@ -51,6 +52,16 @@ class Flags:
         if self._note(name, value):
             self._database.post(self._write(name), durable=True)
             self._database.checkpoint()
+
+    async def stored(self, name: str, within: float) -> bool:
+        """Whether the disk has its value, waiting for that at most so many seconds."""
+        if name not in self._values:
+            return True
+        try:
+            await asyncio.wait_for(self._database.lasting(self._write(name)), within)
+        except (asyncio.TimeoutError, StoreUnavailable):
+            return False
+        return True
 
     def kept(self, name: str) -> Tuple[Callable[[], Any], Callable[[Any], None]]:
         """One of them, for a room that knows nothing of this one: how to recall and to remember

@@ -122,6 +122,10 @@ class Ledger:
         self._unwritten: "OrderedDict[str, Row]" = OrderedDict()  # by identity: told from memory
         self._since_prune = PRUNE_EVERY  # once soon after the start
 
+    @property
+    def disk_refuses(self) -> bool:
+        return self._database.refuses
+
     async def load(self) -> List[Row]:
         """Read what a former run left; returns the rows that were not final, in the order of their
         arrival."""

@@ -39,8 +39,9 @@ class Actions:
         """The kill switch: off refuses everything from the hub but the emergency stop, across
         restarts.
         """
-        await self._rooms.commands.set_remote(on, by)
-        return say("Remote control is on.") if on else say("Remote control is off.")
+        doubt = await self._rooms.commands.set_remote(on, by)
+        told = say("Remote control is on.") if on else say("Remote control is off.")
+        return say("{what} {said}", what=told, said=doubt) if doubt else told
 
     async def snapshot(self) -> str:
         return await self._rooms.cameras.snapshot()

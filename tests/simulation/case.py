@@ -4,6 +4,7 @@ which command, what the hub was told of each, when there was a job, a Klippy, a 
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any, NamedTuple
 
@@ -155,14 +156,41 @@ class Case:
     def same_life(self, begin: float, end: float) -> bool:
         return any(s.begin <= begin and end <= s.end for s in self.lives)
 
+    def left_no_trace(self, begin: float) -> bool:
+        """A job began at `begin` that nobody can know of: Moonraker was not there, and when it came
+        the computer had been off, or it was the first time and Klippy's session was another."""
+        if any(s.begin <= begin <= s.end - HEARS_WITHIN for s in self.lives):
+            return False
+        back = min((s.begin for s in self.lives if s.begin > begin), default=begin)
+        if any(f.what == "power cut" and begin <= f.at <= back for f in self.facts):
+            return True
+        first = not any(s.begin <= begin for s in self.lives)
+        return first and any(s.begin <= begin and s.end < back + 10 for s in self.klippys)
+
+    def lost_address(self, at: float) -> bool:
+        """The hub has moved, and a broken save came before anybody had read where."""
+        changes = [f for f in self.facts if f.what in ("moves", "save broken") and f.at <= at]
+        for fact, after in itertools.pairwise(changes):
+            if (fact.what, after.what) == ("moves", "save broken"):
+                reads = (max(fact.at, s.begin + 2) + 3 < min(after.at, s.end) for s in self.lives)
+                if not any(reads):
+                    return True
+        return False
+
     def fair(self, begin: float, end: float) -> bool:
-        return not any(s.touches(begin, end) for s in self.storms) and not any(
-            begin - 10 < m < end for m in self.moves
+        return (
+            not self.lost_address(end)
+            and not any(s.touches(begin, end) for s in self.storms)
+            and not any(begin - 10 < m < end for m in self.moves)
         )
 
     def known_since(self, command: Asked) -> float:
         """The first delivery after which the process lived long enough to have noted it."""
-        lasting = [at for at in command.delivered if self.same_life(at, at + 3.0)]
+        lasting = [
+            at
+            for at in command.delivered
+            if self.same_life(at, at + 3.0) and not self.forgotten(at)
+        ]
         return lasting[0] if lasting else command.delivered[-1]
 
     def forgotten(self, at: float) -> bool:
@@ -197,13 +225,13 @@ class Case:
 
     def switched_off(self, at: float) -> bool:
         """Somebody has switched remote control off, more than a moment before `at`."""
-        off = False
+        off, kept = False, True
         for fact in self.facts:
             if fact.at > at:
                 break
             if fact.what == "remote_off" and fact.at <= at - 0.1:
-                off = True
-            elif fact.what == "remote_on":
+                off, kept = True, "doubtful" not in fact.data
+            elif fact.what == "remote_on" or (not kept and fact.what in ("is killed", "restarts")):
                 off = False
         return off
 

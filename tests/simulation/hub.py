@@ -157,6 +157,7 @@ class Hub:
     def move(self) -> None:
         """To another machine, with a database of its own; the one before is switched off."""
         self.begin_anew()
+        self._witness.note("hub", "moves")
         self.address = ADDRESSES[1 - ADDRESSES.index(self.address)]
         self._cut_all()
 

@@ -139,7 +139,8 @@ def _one_end(command: Asked, case: Case) -> Iterator[str]:
         if fact.data["status"] in FINAL and fact.data["status"] not in ends:
             ends.append(fact.data["status"])
     stop_again = command.action == "emergency_stop" and any(
-        late - early > 10.0 for early, late in itertools.pairwise(command.delivered)
+        late - early > 10.0 or not case.same_life(early, late)
+        for early, late in itertools.pairwise(command.delivered)
     )  # which is a stop of its own
     if (
         len(ends) > 1
@@ -320,12 +321,15 @@ def a_stop_arrives(case: Case) -> Iterator[str]:
             continue
         hung = any(s.begin - 0.05 <= at + AT_ONCE and at <= s.end for s in case.hangs)
         if hung:
-            if not case.alive(at, at + 20) or not case.fair(at, at + 20):
+            within = 20.0 if case.quiet_disk(at, at + 20) else 60.0  # it is written down first
+            if not case.alive(at, at + within) or not case.fair(at, at + within):
                 continue
-            told = [f for f in case.told[command.n] if f.at <= at + 20]
-            taken = any(at <= halt <= at + 20 for halt, _ in case.halts)
+            told = [f for f in case.told[command.n] if f.at <= at + within]
+            taken = any(at <= halt <= at + within for halt, _ in case.halts)
             if not told and not taken:
-                yield f"{_name(command)}: Klippy hung, and 20 s later nobody had been told"
+                yield (
+                    f"{_name(command)}: Klippy hung, and {within:.0f} s later nobody had been told"
+                )
         elif not any(at - 10.0 <= a <= at + AT_ONCE for a in arrivals):
             yield f"{_name(command)}, delivered at {at:.1f} s, did not reach Klippy"
 
@@ -405,7 +409,7 @@ def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
 def no_print_on_an_uncleared_bed(case: Case) -> Iterator[str]:
     """I6: no print begins by the hub's doing on a bed that nobody cleared."""
     dirty_since: float | None = None
-    ended_at = 0.0
+    began_at = ended_at = 0.0
     queued_by_hub = running = False
     for fact in case.facts:
         if fact.what == "queue started":
@@ -430,14 +434,14 @@ def no_print_on_an_uncleared_bed(case: Case) -> Iterator[str]:
                     f" cleared since {dirty_since:.1f} s"
                 )
         if fact.what == "job begins":
-            running = True
+            running, began_at = True, fact.at
         stopped = fact.who == "klippy" and (
             fact.what in ("job ends", "crashes", "restarts") or fact.data.get("state") == "shutdown"
         )
         if running and stopped:
             running = False
             ended_at = fact.at
-            if dirty_since is None:
+            if dirty_since is None and not case.left_no_trace(began_at):
                 dirty_since = fact.at
 
 

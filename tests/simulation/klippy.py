@@ -33,6 +33,8 @@ class Klippy(GCode):
         self.latency = rng.uniform(0.001, 0.01)
         self.broken = False  # its printer.cfg cannot be read
         self._conn: Any = None
+        self._number = 77  # the process's
+        self._board_since = 0.0  # its clock began to run
         self.on_shutdown: Callable[[], None] = lambda: None
         self.start()
 
@@ -42,6 +44,7 @@ class Klippy(GCode):
         """The process begins; ready some seconds later."""
         self._fresh()
         self.process = Process("klippy")
+        self._board_since = self._loop.time()
         self.state, self.message = "startup", "Printer is not ready"
         self._later(self.habits.restart * 0.6, self._get_ready)
         self._note("klippy", "starts")
@@ -57,7 +60,9 @@ class Klippy(GCode):
         self._console = False
 
     def _get_ready(self) -> None:
-        if self.broken:
+        if self.hung:
+            self._backlog.append(self._get_ready)
+        elif self.broken:
             self._set_state("error", "Option 'pin' in section 'fan' must be specified")
         else:
             self._set_state("ready", "Printer is ready")
@@ -65,6 +70,7 @@ class Klippy(GCode):
     def crash(self, back_after: float | None) -> None:
         """The process is gone, and begins anew; None: nobody starts it."""
         self._end("crashes")
+        self._number += 1
         if back_after is not None:
             self._loop.call_later(back_after, self._start_if_off)
 
@@ -179,7 +185,7 @@ class Klippy(GCode):
             return {
                 "state": self.state,
                 "state_message": self.message,
-                "process_id": 77,
+                "process_id": self._number,
                 "klipper_path": "/home/pi/klipper",
                 "python_path": "/home/pi/klippy-env/bin/python",
                 "software_version": "v0.12.0",
@@ -234,7 +240,7 @@ class Klippy(GCode):
             "toolhead": lambda: {
                 "extruder": "extruder",
                 "homed_axes": self.homed,
-                "estimated_print_time": self._loop.time(),
+                "estimated_print_time": self._loop.time() - self._board_since,
             },
             "display_status": lambda: {"progress": self._progress(), "message": None},
             "fan": lambda: {"speed": self.fan, "rpm": None},

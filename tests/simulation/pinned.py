@@ -256,6 +256,107 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
             ask(40.0, simply(1, "home"), prints(2, "short")),
         ],
     ),
+    "a job ran and Klippy crashed while Moonraker was away": (
+        {"require_clear_bed": True},
+        [
+            Happening(20.0, "kill", {"seconds": 80.0}),
+            person(30.0, by_hand("m25_p1.gcode")),
+            Happening(60.0, "crash", {"back_after": 20.0}),
+            ask(110.0, prints(1, "short")),
+        ],
+    ),
+    "a job ran and the board was restarted while Moonraker was away": (
+        {"require_clear_bed": True},
+        [
+            person(20.0, by_hand("long_p1.gcode")),
+            Happening(20.0, "kill", {"seconds": 80.0}),
+            person(30.0, "FIRMWARE_RESTART"),
+            ask(110.0, prints(1, "short")),
+        ],
+    ),
+    "a restart while the disk takes nothing": (
+        {"home": 20.0},
+        [
+            ask(20.0, simply(1, "home")),
+            Happening(30.0, "full disk", {"seconds": 60.0}),
+            Happening(32.0, "kill", {"seconds": 3.0}),
+            Happening(60.0, "restart"),
+        ],
+    ),
+    "the switch at the printer, on a slow card": (
+        {},
+        [
+            Happening(19.0, "slow disk", {"write": 8.0, "seconds": 20}),
+            Happening(20.0, "remote off"),
+            Happening(22.0, "power", {"seconds": 2.0, "wrong_by": 0.0, "right_after": 5.0}),
+            ask(40.0, simply(1, "home")),
+        ],
+    ),
+    "the switch at the printer, twice, on a full disk": (
+        {},
+        [
+            Happening(19.0, "full disk", {"seconds": 60.0}),
+            Happening(20.0, "remote off"),
+            Happening(35.0, "remote off"),
+            Happening(50.0, "kill", {"seconds": 2.0}),
+            ask(90.0, simply(1, "home")),
+        ],
+    ),
+    "print, cancel, and a SIGKILL before the print was told": (
+        {},
+        [
+            person(19.0, "M190 S90"),
+            Happening(19.0, "slow disk", {"write": 1.0, "seconds": 30}),
+            ask(20.0, prints(1), simply(2, "cancel")),
+            Happening(20.0, "kill", {"seconds": 2.0}, ("hub", "delivered", 5.5)),
+        ],
+    ),
+    "firmware_restart in a job, over a restart of Moonraker": (
+        {"home": 20.0},
+        [
+            person(10.0, by_hand("long_p1.gcode")),
+            ask(60.0, [1, "home", {}, True], simply(2, "firmware_restart")),
+            Happening(60.0, "restart", {}, ("hub", "delivered", 0.5)),
+        ],
+    ),
+    "a stop that comes again while the disk is full": (
+        {},
+        [
+            Happening(20.0, "full disk", {"seconds": 40.0}),
+            ask(30.0, simply(1, "home")),
+            Happening(32.0, "slow disk", {"write": 4.0, "seconds": 60}),
+            ask(45.0, simply(2, "emergency_stop")),
+            Happening(45.0, "repeat", {}, ("hub", "delivered", 2.0)),
+        ],
+    ),
+    "a stop under the id of an earlier one, where stops are forbidden": (
+        SECOND,
+        [
+            ask(20.0, simply(1, "emergency_stop")),
+            Happening(90.0, "new database"),
+            Happening(91.0, "save", {"security": {"remote_control": "off"}}),
+            person(92.0, by_hand("long_p2.gcode")),
+            ask(120.0, simply(3, "emergency_stop")),
+        ],
+    ),
+    "what was done comes again while a slow card starts": (
+        {},
+        [
+            ask(20.0, simply(1, "home")),
+            Happening(50.0, "slow disk", {"write": 6.0, "seconds": 90}),
+            Happening(51.0, "kill", {"seconds": 1.0}),
+            Happening(53.0, "repeat"),
+        ],
+    ),
+    "buttons at the printer, while a slow card writes": (
+        {"home": 20.0, "pause": 9.0},
+        [
+            person(19.0, "G28"),
+            ask(20.0, prints(1, "fails")),
+            person(30.0, "PAUSE"),
+            Happening(30.0, "slow disk", {"write": 3.0, "seconds": 60}),
+        ],
+    ),
 }
 
 

@@ -106,6 +106,7 @@ class World:
         )
         self.moonraker.queue_options["automatic_transition"] = house["automatic_queue"]
         self._patience = chance("people")
+        self._mended = False  # nothing happens any more but by everybody's wish
         self.probe = Asked(999, "set_flow", {"flow": 124.5}, False)
 
     def _lay_files(self) -> None:
@@ -165,7 +166,8 @@ class World:
 
     def _let(self, happening: Happening) -> None:
         def deed() -> None:
-            DEEDS[happening.kind](self, **happening.args)
+            if not self._mended:
+                DEEDS[happening.kind](self, **happening.args)
 
         if happening.on is None:
             deed()
@@ -179,6 +181,7 @@ class World:
 
     async def _mend(self) -> None:
         self.witness.note("people", "mend everything")
+        self._mended = True
         self.hub.turn("fair", 0.0)
         self.machine.disk.mend()
         self.klippy.wake(False)
@@ -203,11 +206,17 @@ class World:
 
         async def ask() -> None:
             try:
-                await server.request(path, kind, **args)
+                reply = await server.request(path, kind, **args)
             except Exception as error:
                 self.witness.note("people", "was refused", path=path, error=repr(error))
-            else:
-                self.witness.note("people", note or path.rpartition("/")[2])
+                return
+            # An answer that it may be undone is one as well; whether it is, nobody promised.
+            doubtful = "disk has not stored" in (reply or {}).get("message", "")
+            self.witness.note(
+                "people",
+                note or path.rpartition("/")[2],
+                **({"doubtful": True} if doubtful else {}),
+            )
 
         self.loop.create_task(ask(), context=server.process.context.copy())
 

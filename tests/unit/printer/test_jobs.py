@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 import pytest
 
-from components.printer.jobs import RESTARTED, UNSEEN, Jobs, News
+from components.printer.jobs import RESTARTED, UNSEEN, Jobs, News, Session
 from components.printer.snapshot import Job, KlippyState
 from tests.unit.fakes import FakeClock
 
@@ -40,6 +40,7 @@ class House:
         self.clock = Clock()
         self.told: list[News] = []
         self.memory: Any = None
+        self.session: Session | None = Session("boot-1", "77", self.clock.mono, self.clock.mono)
         self.klippy, self.message = READY, ""
         self.state, self.filename, self.stopped, self.began = "standby", "", 0.0, 0.0
         self.awake = False
@@ -49,7 +50,13 @@ class House:
 
     def wake(self) -> None:
         self.server = Server()
-        self.jobs = Jobs(self.server, self.clock, lambda: self.memory, self._remember)
+        self.jobs = Jobs(
+            self.server,
+            self.clock,
+            lambda: self.memory,
+            self._remember,
+            session=lambda: self.session,
+        )
         self.jobs.register()
         self.jobs.subscribe(self.told.append)
         self.jobs.start()
@@ -234,6 +241,35 @@ def test_a_job_over_before_the_first_start() -> None:
     house.wake()
     house.prints()
     assert house.kinds == ["found", "begun"]
+
+
+@pytest.mark.parametrize(
+    ("process", "board_ran_for", "told"),
+    [
+        ("77", 3600.0 - 4.0, []),  # a board's clock is not to the second
+        ("77", 3600.0 + 30.0, []),
+        ("78", 3600.0, ["unseen"]),  # it crashed
+        ("77", 600.0, ["unseen"]),  # FIRMWARE_RESTART
+    ],
+)
+def test_klippy_was_started_anew_while_moonraker_was_away(
+    house: House, process: str, board_ran_for: float, told: list[str]
+) -> None:
+    house.sleep()
+    house.clock.advance(3600)
+    now = house.clock.mono
+    house.session = Session("boot-1", process, now - board_ran_for, now)
+    house.wake()
+    assert house.kinds == told
+    house.sleep()
+    house.wake()
+    assert house.kinds == told
+
+
+def test_the_computer_was_started_anew_while_moonraker_was_away(house: House) -> None:
+    house.session = Session("boot-1+", "12", 10.0, 30.0)
+    house.loses_power()
+    assert house.kinds == []
 
 
 @pytest.mark.parametrize("name", ["a.gcode", "b.gcode"])

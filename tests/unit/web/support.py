@@ -160,9 +160,10 @@ class FakeCommands:
     def on_result(self, listener: Callable[..., None]) -> None:
         self.listeners.append(listener)
 
-    async def set_remote(self, on: bool, by: str) -> None:
+    async def set_remote(self, on: bool, by: str) -> str:
         self.remote_on = on
         self.told.append(("remote", on, by))
+        return ""
 
     def bed_clear(self, by: str, by_macro: bool = False) -> str:
         if self.job_on_bed:
