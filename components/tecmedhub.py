@@ -69,7 +69,14 @@ from .store import downloads, flags, journal, ledger
 from .store.database import Database
 from .web.endpoints import Endpoints
 from .web.page import panel_address
-from .web.rooms import Rooms
+from .web.pages.cameras import CameraPages
+from .web.pages.charts import Charts
+from .web.pages.commands import CommandPages
+from .web.pages.files import FilePages
+from .web.pages.hub import HubPages
+from .web.pages.inside import InsidePages
+from .web.pages.printer import PrinterPages
+from .web.pages.settings import SettingsPages
 
 VERSION = "5.2.0"
 SCHEMAS = (flags.SCHEMA, ledger.SCHEMA, journal.SCHEMA, downloads.SCHEMA)
@@ -100,6 +107,7 @@ class TecMedHub:
         self._build_hub()
         self._build_hands(data_path)
         self._build_status()
+        self._build_pages(data_path)
         self._join()
 
     # Building: constructors only, nothing runs yet
@@ -322,7 +330,7 @@ class TecMedHub:
         )
 
     def _build_status(self) -> None:
-        """What the hub is told, what is counted, and what the operator sees of it."""
+        """What the hub is told, and what is counted."""
         self.offers = Offers()
         self.statistics = Statistics(self.folder, self.worker, self.notices, self.clock, VERSION)
         self.chronicle = Chronicle(self.journal, self.clock)
@@ -340,37 +348,45 @@ class TecMedHub:
             self.clock,
             lambda: self.language,
         )
+
+    def _build_pages(self, data_path: Path) -> None:
+        """What people see and can do of each room, in a browser or by a macro."""
+        logs = logs_folder(self.server.get_app_args())
+        folders = (self.folder, self.files.root, logs, data_path / "config")
         self.endpoints = Endpoints(
-            Rooms(
-                server=self.server,
-                version=VERSION,
-                folder=self.folder,
-                live=self.live,
-                override=self.override,
-                redactor=self.logs.redactor,
-                notices=self.notices,
-                supervisor=self.supervisor,
-                clock=self.clock,
-                worker=self.worker,
-                printer=self.printer,
-                files=self.files,
-                job_history=self.history,
-                host=self.host,
-                client=self.client,
-                link=self.link,
-                connector=self.connector,
-                reporter=self.reporter,
-                commands=self.commands,
-                shown_name=self.hub_name.for_people,
-                bed_word=self.bed_word,
-                transfers=self.transfers,
-                cleanup=self.cleanup,
-                cameras=self.cameras,
-                timelapse=self.timelapse,
-                database=self.database,
-                journal=self.journal,
-                statistics=self.statistics,
-            )
+            self.server,
+            VERSION,
+            (
+                HubPages(
+                    self.live,
+                    self.override,
+                    self.client,
+                    self.link,
+                    self.reporter,
+                    self.connector,
+                    self.clock,
+                ),
+                CameraPages(self.cameras, self.timelapse, self.live, self.clock),
+                FilePages(self.transfers, self.cleanup, self.files.root),
+                PrinterPages(self.printer, self.history, self.live, self.hub_name.for_people),
+                Charts(self.printer, self.link, self.reporter, self.supervisor, self.clock),
+                CommandPages(self.commands, self.journal, self.live, self.bed_word),
+                SettingsPages(self.override, self.live, self.notices),
+                InsidePages(
+                    self.server,
+                    VERSION,
+                    folders,
+                    self.notices,
+                    self.supervisor,
+                    self.database,
+                    self.statistics,
+                ),
+            ),
+            self.clock,
+            self.worker,
+            self.supervisor,
+            self.notices,
+            self.logs.redactor,
         )
 
     def _join(self) -> None:

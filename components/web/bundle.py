@@ -13,19 +13,21 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Sequence
 
 from ..runtime.logs import LOG_FILE, logs_folder
 from ..runtime.steps import Steps, breathe
+from .pages.base import MAX_ROWS, Request, Row
 from .plain import plain
 
 if TYPE_CHECKING:
-    from .doctor.on_call import DoctorOnCall
+    from ..runtime.clock import Clock
+    from ..runtime.redaction import Redactor
+    from ..runtime.worker import Worker
+    from .doctor.doctor import Doctor
     from .doctor.report import Report
-    from .rooms import Rooms
 
 LOG_BYTES = 512 * 1024  # of the end of the log
-ROWS = 200
 
 _README = """\
 Support bundle of TecMedHub for Moonraker {version}, made on {date}.
@@ -34,43 +36,54 @@ It holds the plugin's own status, settings, log and last commands. The token is 
 names of files, of the printer and of the hub's host are not. Look through it before you publish it.
 """
 
-Collect = Callable[[], Awaitable[Mapping[str, Any]]]
+ASKED = Request("GET", {"limit": MAX_ROWS}, "the support bundle")
 
 
 class Bundle:
-    """`parts` are what goes in as JSON, by name."""
+    """The answers of `rows` go in as JSON."""
 
-    def __init__(self, rooms: Rooms, doctor: DoctorOnCall, parts: Mapping[str, Collect]) -> None:
-        self._rooms = rooms
+    def __init__(
+        self,
+        server: Any,
+        version: str,
+        doctor: Doctor,
+        rows: Sequence[Row],
+        clock: Clock,
+        worker: Worker,
+        redactor: Redactor,
+    ) -> None:
+        self._server = server
+        self._version = version
         self._doctor = doctor
-        self._parts = parts
+        self._rows = rows
+        self._clock = clock
+        self._worker = worker
+        self._redactor = redactor
+        self.log = logs_folder(server.get_app_args()) / LOG_FILE
 
     async def make(self) -> bytes:
         """The ZIP; takes as long as the doctor does."""
-        rooms = self._rooms
         report = await self._doctor.examine()
         contents: Dict[str, Any] = {
             "versions.json": self._versions(),
             "doctor.json": report.as_dict(),
         }
-        for name, collect in self._parts.items():
-            contents[f"{name}.json"] = await collect()
+        for row in self._rows:
+            contents[f"{row.name}.json"] = await row.handler(ASKED)
         parts: Dict[str, Any] = {}
-        steps = Steps(rooms.clock)
+        steps = Steps(self._clock)
         for name, content in contents.items():
             await steps.pause()
-            parts[name] = plain(content, rooms.redactor.known)
-        date = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(rooms.clock.time()))
-        parts["README.txt"] = _README.format(version=rooms.version, date=date)
+            parts[name] = plain(content, self._redactor.known)
+        date = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(self._clock.time()))
+        parts["README.txt"] = _README.format(version=self._version, date=date)
         parts["doctor.txt"] = _told(report)
-        log = logs_folder(rooms.server.get_app_args()) / LOG_FILE
-        return await rooms.worker.run(pack, parts, log, rooms.redactor)
+        return await self._worker.run(pack, parts, self.log, self._redactor)
 
     def _versions(self) -> Dict[str, Any]:
-        args = self._rooms.server.get_app_args()
         return {
-            "plugin": self._rooms.version,
-            "moonraker": args.get("software_version"),
+            "plugin": self._version,
+            "moonraker": self._server.get_app_args().get("software_version"),
             "python": sys.version,
             "system": platform.platform(),
             "machine": platform.machine(),

@@ -1,5 +1,5 @@
-"""`/server/tecmedhub/…` over HTTP and JSON-RPC: a table of paths, and one wrapper around all
-handlers.
+"""`/server/tecmedhub/…` over HTTP and JSON-RPC, what macros can call, and one wrapper around all
+of it.
 
 What cannot be done is answered as `{"ok": false, "message": …}` with status 200: Moonraker would
 put the message of an error into the HTTP reason phrase, where newer Tornados replace everything
@@ -9,97 +9,57 @@ beyond plain ASCII by "Unknown".
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Sequence
 
 from ..printer import moonraker_compat
-from ..runtime.logs import LOG_FILE, logs_folder
-from ..runtime.loose import as_bool, as_float, as_int, as_text
+from ..runtime.loose import as_text
 from ..runtime.messages import in_language, say
-from .actions import Actions, Refused
-from .bundle import Bundle, tail
-from .doctor.on_call import DoctorOnCall
-from .history import INTERVAL, History
+from .bundle import Bundle
+from .doctor.doctor import Doctor
 from .notifications import Notifier
 from .page import Page
+from .pages.base import Args, Macro, Pages, Refused, Request, Row
+from .pages.help import HelpPages
 from .plain import plain
-from .remote import RemoteMethods
-from .views import Views
 
 if TYPE_CHECKING:
-    from .rooms import Rooms
+    from ..runtime.clock import Clock
+    from ..runtime.notices import Notices
+    from ..runtime.redaction import Redactor
+    from ..runtime.supervisor import Supervisor
+    from ..runtime.worker import Worker
 
 PREFIX = "/server/tecmedhub/"
-HTML = "text/html; charset=UTF-8"
-MAX_ROWS = 200  # of one answer with a list
-FRESHEST = 1.0  # seconds: however many look, a camera is asked no more often
-
-Args = Dict[str, Any]
-Handler = Callable[["Request"], Awaitable[Any]]
-
-
-class Request(NamedTuple):
-    method: str  # GET or POST
-    args: Args
-    by: str  # who asks, for logs and the console
-
-
-class Row(NamedTuple):
-    """An endpoint; with more than one method, JSON-RPC names are `get_NAME` and `post_NAME`."""
-
-    name: str
-    methods: List[str]
-    handler: Handler
-    content_type: str = ""  # of an answer that is no JSON; HTTP only, no JSON-RPC
-    open: bool = False  # also to clients that Moonraker does not know
 
 
 class Endpoints:
-    def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
-        self._views = Views(rooms)
-        self.history = History(
-            rooms.clock, lambda: rooms.printer.snapshot, lambda: rooms.link.connected
-        )
-        self._actions = Actions(rooms)
-        self._doctor = DoctorOnCall(rooms)
-        self._notifier = Notifier(rooms, self._views)
-        self._remote = RemoteMethods(rooms, self._actions, self._doctor)
-        self._page = Page(rooms.worker)
-        self._bundle = Bundle(
-            rooms,
-            self._doctor,
-            {
-                name: self._collector(handler)
-                for name, handler in (
-                    ("status", self._status),
-                    ("config", self._config),
-                    ("commands", self._commands),
-                    ("events", self._events),
-                    ("history", self._history_since),
-                )
-            },
-        )
-        self.table = (
-            Row("status", ["GET"], self._status),
-            Row("config", ["GET"], self._config),
-            Row("settings", ["POST"], self._settings),
-            Row("history", ["GET"], self._history_since),
-            Row("doctor", ["GET"], self._examine),
-            Row("commands", ["GET"], self._commands),
-            Row("events", ["GET"], self._events),
-            Row("test_connection", ["POST"], self._test_connection),
-            Row("snapshot", ["GET", "POST"], self._snapshot),
-            Row("image", ["GET"], self._image, "image/jpeg"),
-            Row("timelapse_now", ["POST"], self._timelapse_now),
-            Row("bed_clear", ["POST"], self._bed_clear),
-            Row("remote_on", ["POST"], self._remote_on),
-            Row("remote_off", ["POST"], self._remote_off),
-            Row("cleanup", ["GET", "POST"], self._cleanup),
-            Row("cancel_download", ["POST"], self._cancel_download),
-            Row("log", ["GET"], self._log),
-            Row("support", ["GET"], self._support, "application/zip"),
-            *(Row(name, ["GET"], self._panel, HTML, True) for name in ("panel", "")),
-        )
+    """Puts together what the rooms' pages have: endpoints, macros, overview, status, checks."""
+
+    def __init__(
+        self,
+        server: Any,
+        version: str,
+        pages: Sequence[Pages],
+        clock: Clock,
+        worker: Worker,
+        supervisor: Supervisor,
+        notices: Notices,
+        redactor: Redactor,
+    ) -> None:
+        self._server = server
+        self._version = version
+        self._rooms = pages
+        self._clock = clock
+        self._supervisor = supervisor
+        self._notices = notices
+        self._redactor = redactor
+        self._notifier = Notifier(server, clock, redactor, self.overview)
+        self._doctor = Doctor(clock, notices, [check for room in pages for check in room.checks()])
+        status = Row("status", ["GET"], self._status, bundled=True)
+        bundled = [status, *(row for room in pages for row in room.rows() if row.bundled)]
+        bundle = Bundle(server, version, self._doctor, bundled, clock, worker, redactor)
+        self._pages = (*pages, HelpPages(self._doctor, bundle, worker, notices), Page(worker))
+        self.table = (status, *(row for room in self._pages for row in room.rows()))
 
     # Life cycle
 
@@ -115,36 +75,36 @@ class Endpoints:
                     "auth_required": not row.open,
                 }
             moonraker_compat.register_endpoint(
-                self._rooms.server, PREFIX + row.name, row.methods, self._guarded(row), **options
+                self._server, PREFIX + row.name, row.methods, self._guarded(row), **options
             )
         self._notifier.register()
-        self._remote.register()
+        for room in self._pages:
+            for name, macro in room.macros().items():
+                self._server.register_remote_method(name, self._as_macro(name, macro))
 
     def start(self) -> None:
-        rooms, on = self._rooms, self._notifier.on
-        rooms.reporter.subscribe(self._views.status_sent)
-        rooms.reporter.subscribe(self.history.exchange_ended)
-        rooms.reporter.subscribe(on())
-        rooms.link.subscribe(on("events"))
-        rooms.notices.subscribe(on())
-        rooms.printer.subscribe(on("events"))
-        rooms.live.subscribe(on("settings"))
-        rooms.commands.on_result(on("commands"))
-        rooms.cameras.on_new(on("pictures"))
-        rooms.timelapse.on_change(on("videos"))
-        rooms.transfers.subscribe(self._notifier.download)
-        rooms.supervisor.keep("history", self._sample)
-        rooms.supervisor.keep("notifications", self._notifier.run)
+        for room in self._pages:
+            room.follow(self._notifier)
+        self._supervisor.keep("notifications", self._notifier.run)
 
     async def stop(self) -> None:
         """The loops end with the supervisor; an examination under way is given up."""
         self._doctor.close()
 
-    async def _sample(self) -> None:
-        while True:
-            self.history.sample()
-            self._notifier.changed()
-            await self._rooms.clock.sleep(INTERVAL)
+    # What all rooms tell together
+
+    def overview(self) -> Args:
+        """All that changes while one watches, in some two kilobytes."""
+        told: Args = {"version": self._version, "time": self._clock.time()}
+        for room in self._rooms:
+            told.update(room.overview())
+        return dict(told, revisions=dict(self._notifier.revisions))
+
+    async def _status(self, request: Request) -> Args:
+        told = self.overview()
+        for room in self._rooms:
+            told.update(room.status())
+        return told
 
     # One request
 
@@ -160,7 +120,7 @@ class Endpoints:
             except Refused as refusal:
                 result = {"ok": False, "message": refusal.args[0]}
             except Exception as error:
-                self._rooms.notices.log_fault(
+                self._notices.log_fault(
                     f"endpoint {row.name}",
                     say("The endpoint {path} failed", path=PREFIX + row.name),
                     error,
@@ -172,109 +132,36 @@ class Endpoints:
                 result = {"ok": False, "message": fault}
             if isinstance(result, bytes):
                 return result
-            known = self._rooms.redactor.known
-            language = as_text(request.args.get("lang")).lower()[:2] or self._rooms.notices.language
+            known = self._redactor.known
+            language = as_text(request.args.get("lang")).lower()[:2] or self._notices.language
             return plain(result, lambda text: known(in_language(text, language)))
 
         return handle
 
-    # Looking
+    def _as_macro(self, name: str, macro: Macro) -> Callable[..., Awaitable[None]]:
+        """`{action_call_remote_method("tecmedhub_bed_clear")}` in printer.cfg. Klippy does not wait
+        for an answer; what there is to say goes to the console.
+        """
 
-    async def _status(self, request: Request) -> Args:
-        return self._views.status()
-
-    async def _config(self, request: Request) -> Args:
-        return self._rooms.override.describe()
-
-    async def _settings(self, request: Request) -> Args:
-        return await self._actions.settings(
-            request.args.get("changes"), dry_run=as_bool(request.args.get("dry_run")), by=request.by
-        )
-
-    async def _history_since(self, request: Request) -> Args:
-        return self.history.as_dict(as_float(request.args.get("since"), 0.0) or 0.0)
-
-    async def _examine(self, request: Request) -> Args:
-        language = as_text(request.args.get("lang")).lower()[:2]
-        return (await self._doctor.examine()).as_dict(language)
-
-    async def _commands(self, request: Request) -> Args:
-        return {"commands": self._rooms.commands.recent(_limit(request.args))}
-
-    async def _events(self, request: Request) -> Args:
-        return {"events": await self._rooms.journal.recent(_limit(request.args))}
-
-    async def _log(self, request: Request) -> Args:
-        rooms = self._rooms
-        path = logs_folder(rooms.server.get_app_args()) / LOG_FILE
-        text = await rooms.worker.run(tail, path)
-        return {"file": LOG_FILE, "lines": text.splitlines()[-_limit(request.args) :]}
-
-    async def _support(self, request: Request) -> bytes:
-        return await self._bundle.make()
-
-    def _collector(self, handler: Handler) -> Callable[[], Awaitable[Any]]:
-        return lambda: handler(Request("GET", {"limit": MAX_ROWS}, "the support bundle"))
-
-    async def _panel(self, request: Request) -> Union[bytes, Args]:
-        return await self._page.html()
-
-    # Pictures
-
-    async def _snapshot(self, request: Request) -> Args:
-        if request.method == "POST":
-            asked_at = self._rooms.clock.monotonic()
-            message = await self._actions.snapshot()
-            cameras = self._rooms.cameras
-            shots = [cameras.picture(name) for name in cameras.names]
-            good = bool(shots) and all(s is not None and s.taken_at >= asked_at for s in shots)
-            return {"ok": good, "message": message, "cameras": cameras.overview()}
-        return {"cameras": self._rooms.cameras.overview()}
-
-    async def _image(self, request: Request) -> bytes:
-        name = as_text(request.args.get("camera"))
-        max_age = as_float(request.args.get("max_age"))
-        cameras = self._rooms.cameras
-        if max_age is None:
-            shot = cameras.picture(name)
-        else:
-            shot = await cameras.view(name, max(max_age, FRESHEST))
-        if shot is None:
-            raise Refused(say("There is no picture of that camera yet."))
-        jpeg: bytes = shot.jpeg
-        return jpeg
-
-    async def _timelapse_now(self, request: Request) -> Args:
-        return _done(await self._actions.timelapse_now())
-
-    # Doing
-
-    async def _test_connection(self, request: Request) -> Args:
-        return await self._actions.test_connection()
-
-    async def _bed_clear(self, request: Request) -> Args:
-        return _done(await self._actions.bed_clear(request.by))
-
-    async def _remote_on(self, request: Request) -> Args:
-        return _done(await self._actions.set_remote(True, request.by))
-
-    async def _remote_off(self, request: Request) -> Args:
-        return _done(await self._actions.set_remote(False, request.by))
-
-    async def _cleanup(self, request: Request) -> Args:
-        if request.method == "GET":
-            return {"dry_run": True, "files": await self._actions.cleanup_plan()}
-        if not as_bool(request.args.get("confirm")):
-            raise Refused(
-                say(
-                    "Nothing was deleted: look at GET /server/tecmedhub/cleanup first, then post"
-                    " confirm=true."
+        async def call(**params: Any) -> None:
+            try:
+                said = await macro(params)
+            except asyncio.CancelledError:
+                raise
+            except Refused as refusal:
+                said = refusal.args[0]
+            except Exception as error:
+                said = say(
+                    "{name} failed: {error}; see tecmedhub.log.",
+                    name=name,
+                    error=type(error).__name__,
                 )
-            )
-        return dict(_done(""), dry_run=False, files=await self._actions.cleanup())
+                what = say("The remote method {name} failed", name=name)
+                self._notices.log_fault(f"remote method {name}", what, error)
+            if said:
+                self._notices.console(said)
 
-    async def _cancel_download(self, request: Request) -> Args:
-        return _done(await self._actions.cancel_download(as_text(request.args.get("file"))))
+        return call
 
 
 def asked_by(web_request: Any) -> str:
@@ -287,11 +174,3 @@ def asked_by(web_request: Any) -> str:
     if address is None:
         return say("the web interface")
     return say("the web interface at {address}", address=address)
-
-
-def _limit(args: Args) -> int:
-    return min(max(as_int(args.get("limit"), 50) or 50, 1), MAX_ROWS)
-
-
-def _done(message: str) -> Args:
-    return {"ok": True, "message": message}

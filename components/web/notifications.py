@@ -13,30 +13,42 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 from .plain import plain
 
 if TYPE_CHECKING:
-    from .rooms import Rooms
-    from .views import Views
+    from ..runtime.clock import Clock
+    from ..runtime.redaction import Redactor
 
+# Lists worth fetching again, each with a number that grows when it changes.
+TOPICS = ("commands", "events", "pictures", "settings", "downloads", "videos")
 SPACING = 1.0  # seconds between two overviews
 CHANGED = "tecmedhub:changed"  # Moonraker's event names; the websocket method is notify_ + name
 DOWNLOAD = "tecmedhub:download"
 
 
 class Notifier:
-    def __init__(self, rooms: Rooms, views: Views) -> None:
-        self._rooms = rooms
-        self._views = views
+    """`overview()` is what is told of everything."""
+
+    def __init__(
+        self,
+        server: Any,
+        clock: Clock,
+        redactor: Redactor,
+        overview: Callable[[], Dict[str, Any]],
+    ) -> None:
+        self._server = server
+        self._clock = clock
+        self._redactor = redactor
+        self._overview = overview
         self._wake = asyncio.Event()
+        self.revisions: Dict[str, int] = dict.fromkeys(TOPICS, 0)
 
     def register(self) -> None:
         """From the constructor of the component, where Moonraker wants it."""
-        server = self._rooms.server
-        server.register_notification(CHANGED, "tecmedhub_changed")
-        server.register_notification(DOWNLOAD, "tecmedhub_download")
+        self._server.register_notification(CHANGED, "tecmedhub_changed")
+        self._server.register_notification(DOWNLOAD, "tecmedhub_download")
 
     def changed(self, *topics: str) -> None:
-        """Something that people watch has changed; `topics` name lists worth fetching again."""
+        """Something that people watch has changed; `topics` name lists."""
         for topic in topics:
-            self._views.revisions[topic] += 1
+            self.revisions[topic] += 1
         if self._listened_to():  # whoever comes later asks for everything first
             self._wake.set()
 
@@ -57,11 +69,11 @@ class Notifier:
             await self._wake.wait()
             self._wake.clear()
             if self._listened_to():
-                self._send(CHANGED, self._views.overview())
-            await self._rooms.clock.sleep(SPACING)
+                self._send(CHANGED, self._overview())
+            await self._clock.sleep(SPACING)
 
     def _listened_to(self) -> bool:
-        return bool(self._rooms.server.lookup_component("websockets").get_count())
+        return bool(self._server.lookup_component("websockets").get_count())
 
     def _send(self, event: str, content: Dict[str, Any]) -> None:
-        self._rooms.server.send_event(event, plain(content, self._rooms.redactor.known))
+        self._server.send_event(event, plain(content, self._redactor.known))

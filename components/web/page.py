@@ -7,11 +7,14 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Optional, Sequence, Tuple
+
+from .pages.base import Pages, Request, Row
 
 if TYPE_CHECKING:
     from ..runtime.worker import Worker
 
+HTML = "text/html; charset=UTF-8"
 PATH = "/server/tecmedhub/panel"
 FOLDER = Path(__file__).parent / "panel"
 STYLES = ("panel.css",)
@@ -36,13 +39,16 @@ def panel_address(server: Any) -> str:
     return f"http://{host}:{info.get('port') or 7125}{PATH}"
 
 
-class Page:
+class Page(Pages):
     def __init__(self, worker: Worker, folder: Path = FOLDER) -> None:
         self._worker = worker
         self._folder = folder
         self._made: Optional[bytes] = None
 
-    async def html(self) -> bytes:
+    def rows(self) -> Sequence[Row]:
+        return [Row(name, ["GET"], self._html, HTML, open=True) for name in ("panel", "")]
+
+    async def _html(self, request: Request) -> bytes:
         """The document, read from disk the first time it is asked for."""
         if self._made is None:
             self._made = await self._worker.run(assemble, self._folder)

@@ -5,15 +5,14 @@ examination.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Awaitable, Callable, List, NamedTuple, Optional
+from typing import TYPE_CHECKING, Awaitable, Callable, List, NamedTuple, Optional, Sequence
 
 from ...runtime.messages import say
-from .host import HostChecks
-from .hub import HubChecks
 from .report import Finding, Report, State
 
 if TYPE_CHECKING:
-    from ..rooms import Rooms
+    from ...runtime.clock import Clock
+    from ...runtime.notices import Notices
 
 
 class Check(NamedTuple):
@@ -23,27 +22,10 @@ class Check(NamedTuple):
 
 
 class Doctor:
-    def __init__(
-        self,
-        rooms: Rooms,
-        hub: Optional[HubChecks] = None,
-        host: Optional[HostChecks] = None,
-    ) -> None:
-        self._rooms = rooms
-        hub = hub or HubChecks(rooms)
-        host = host or HostChecks(rooms)
-        self.checks = (
-            Check("hub", hub.run, 45.0),  # three sockets of 5 s, three exchanges
-            Check("cameras", host.cameras, 25.0),
-            Check("ffmpeg", host.ffmpeg, 10.0),
-            Check("disk", host.disk, 10.0),
-            Check("permissions", host.permissions, 10.0),
-            Check("link", host.link, 10.0),
-            Check("moonraker", host.moonraker, 5.0),
-            Check("klipper", host.klipper, 5.0),
-            Check("power", host.power, 5.0),
-            Check("tasks", host.tasks, 5.0),
-        )
+    def __init__(self, clock: Clock, notices: Notices, checks: Sequence[Check]) -> None:
+        self._clock = clock
+        self._notices = notices
+        self.checks = checks
         self._under_way: "Optional[asyncio.Task[Report]]" = None
 
     async def examine(self) -> Report:
@@ -57,10 +39,10 @@ class Doctor:
             self._under_way.cancel()
 
     async def _examine(self) -> Report:
-        started = self._rooms.clock.monotonic()
+        started = self._clock.monotonic()
         found = await asyncio.gather(*(self._one(check) for check in self.checks))
         findings = [finding for part in found for finding in part]
-        return Report(findings, self._rooms.clock.monotonic() - started)
+        return Report(findings, self._clock.monotonic() - started)
 
     async def _one(self, check: Check) -> List[Finding]:
         try:
@@ -72,7 +54,7 @@ class Doctor:
                 Finding(check.name, State.FAILED, "check_timeout", {"seconds": round(check.limit)})
             ]
         except Exception as error:
-            self._rooms.notices.log_once(
+            self._notices.log_once(
                 f"doctor {check.name}: {type(error).__name__}: {error}",
                 say(
                     "The doctor's check '{name}' failed: {error}",

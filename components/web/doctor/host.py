@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ...printer.host import read_disk
-from ...runtime.logs import logs_folder
 from ...runtime.worker import aside
 from .report import Finding, State
 
 if TYPE_CHECKING:
-    from ..rooms import Rooms
+    from ...cameras.cameras import Cameras
+    from ...printer.klippy import Printer
+    from ...runtime.supervisor import Supervisor
+    from ...settings.model import LiveSettings
+    from ...store.database import Database
 
 LOW_DISK = 500 * 1024 * 1024  # bytes; the clean-up begins here
 NO_DISK = 200 * 1024 * 1024  # bytes; no download begins below
@@ -29,106 +32,102 @@ FFMPEG_WITHIN = 5.0  # seconds
 DISK_WITHIN = 5.0  # seconds; a dying card can take minutes
 
 
-class HostChecks:
-    def __init__(self, rooms: Rooms, package: Optional[Path] = None) -> None:
-        self._rooms = rooms
-        # As Moonraker imported it, the link not followed.
-        self._package = package or Path(sys.modules[_top_package()].__file__ or "").parent
+async def cameras(cameras: Cameras, live: LiveSettings) -> List[Finding]:
+    if not live.now.camera.enabled:
+        return [Finding("cameras", State.SKIPPED, "cameras_disabled")]
+    if not cameras.names:
+        return [Finding("cameras", State.SKIPPED, "cameras_none")]
+    await cameras.snapshot()
+    return [camera_finding(view) for view in cameras.overview()]
 
-    async def cameras(self) -> List[Finding]:
-        cameras = self._rooms.cameras
-        if not self._rooms.live.now.camera.enabled:
-            return [Finding("cameras", State.SKIPPED, "cameras_disabled")]
-        if not cameras.names:
-            return [Finding("cameras", State.SKIPPED, "cameras_none")]
-        await cameras.snapshot()
-        return [camera_finding(view) for view in cameras.overview()]
 
-    async def ffmpeg(self) -> List[Finding]:
-        if not self._rooms.live.now.camera.timelapse_enabled:
-            return [Finding("ffmpeg", State.SKIPPED, "ffmpeg_unneeded")]
-        path = shutil.which("ffmpeg")
-        if path is None:
-            return [Finding("ffmpeg", State.WARNING, "ffmpeg_missing")]
-        found = await aside(ffmpeg_encoders, path)
-        if found is None:
-            return [Finding("ffmpeg", State.WARNING, "ffmpeg_broken", {"path": path})]
-        code = "ffmpeg_ok" if " libx264 " in found else "ffmpeg_no_h264"
-        state = State.OK if code == "ffmpeg_ok" else State.WARNING
-        return [Finding("ffmpeg", state, code, {"path": path})]
+async def ffmpeg(live: LiveSettings) -> List[Finding]:
+    if not live.now.camera.timelapse_enabled:
+        return [Finding("ffmpeg", State.SKIPPED, "ffmpeg_unneeded")]
+    path = shutil.which("ffmpeg")
+    if path is None:
+        return [Finding("ffmpeg", State.WARNING, "ffmpeg_missing")]
+    found = await aside(ffmpeg_encoders, path)
+    if found is None:
+        return [Finding("ffmpeg", State.WARNING, "ffmpeg_broken", {"path": path})]
+    code = "ffmpeg_ok" if " libx264 " in found else "ffmpeg_no_h264"
+    state = State.OK if code == "ffmpeg_ok" else State.WARNING
+    return [Finding("ffmpeg", state, code, {"path": path})]
 
-    async def disk(self) -> List[Finding]:
-        _, free = await asyncio.wait_for(aside(read_disk, self._rooms.files.root), DISK_WITHIN)
-        values = {"free": _megabytes(free), "folder": str(self._rooms.files.root)}
-        if free < NO_DISK:
-            return [Finding("disk", State.FAILED, "disk_full", values)]
-        if free < LOW_DISK:
-            return [Finding("disk", State.WARNING, "disk_low", values)]
-        return [Finding("disk", State.OK, "disk_ok", values)]
 
-    async def permissions(self) -> List[Finding]:
-        folders = [self._rooms.folder, self._rooms.files.root]
-        args = self._rooms.server.get_app_args()
-        folders += [logs_folder(args), Path(args["data_path"], "config")]
-        refused = await asyncio.wait_for(aside(unwritable, folders), DISK_WITHIN)
-        if refused:
-            return [
-                Finding(
-                    "permissions", State.FAILED, "folder_unwritable", {"folder": str(refused[0])}
-                )
-            ]
-        if not self._rooms.database.writable:
-            values = {"folder": str(self._rooms.folder)}
-            return [Finding("permissions", State.FAILED, "database_unwritable", values)]
-        return [Finding("permissions", State.OK, "permissions_ok")]
+async def disk(root: Path) -> List[Finding]:
+    _, free = await asyncio.wait_for(aside(read_disk, root), DISK_WITHIN)
+    values = {"free": _megabytes(free), "folder": str(root)}
+    if free < NO_DISK:
+        return [Finding("disk", State.FAILED, "disk_full", values)]
+    if free < LOW_DISK:
+        return [Finding("disk", State.WARNING, "disk_low", values)]
+    return [Finding("disk", State.OK, "disk_ok", values)]
 
-    async def link(self) -> List[Finding]:
-        return [await asyncio.wait_for(aside(link_finding, self._package), DISK_WITHIN)]
 
-    async def moonraker(self) -> List[Finding]:
-        told = str(self._rooms.server.get_app_args().get("software_version", "?"))
-        values = {
-            "version": told,
-            "plugin": self._rooms.version,
-            "python": "{}.{}.{}".format(*sys.version_info[:3]),
-        }
-        known = version_of(told)
-        if known is not None and known < OLDEST_MOONRAKER:
-            return [Finding("moonraker", State.FAILED, "moonraker_old", values)]
-        if sys.version_info < OLDEST_PYTHON:
-            return [Finding("moonraker", State.FAILED, "python_old", values)]
-        code = "moonraker_ok" if known is not None else "moonraker_unknown"
-        return [Finding("moonraker", State.OK, code, values)]
+async def permissions(folders: Sequence[Path], database: Database) -> List[Finding]:
+    refused = await asyncio.wait_for(aside(unwritable, folders), DISK_WITHIN)
+    if refused:
+        values = {"folder": str(refused[0])}
+        return [Finding("permissions", State.FAILED, "folder_unwritable", values)]
+    if not database.writable:
+        values = {"folder": str(database.path.parent)}
+        return [Finding("permissions", State.FAILED, "database_unwritable", values)]
+    return [Finding("permissions", State.OK, "permissions_ok")]
 
-    async def klipper(self) -> List[Finding]:
-        snapshot = self._rooms.printer.snapshot
-        message = snapshot.message  # a text's `rstrip` is no Message any more
-        if message.endswith("."):
-            message = message.rstrip(".")
-        values = {"state": snapshot.klippy.value, "message": message}
-        if snapshot.ready:
-            return [Finding("klipper", State.OK, "klipper_ready", values)]
-        return [Finding("klipper", State.WARNING, "klipper_not_ready", values)]
 
-    async def power(self) -> List[Finding]:
-        """Whether an emergency stop that Klippy does not take could cut the power."""
-        device = self._rooms.live.now.security.emergency_power_device
-        known = self._rooms.printer.power_devices
-        values = {"device": device, "known": ", ".join(known)}
-        if device:
-            state, code = (State.OK, "ok") if device in known else (State.FAILED, "missing")
-            return [Finding("power", state, f"power_{code}", values)]
-        return [Finding("power", State.SKIPPED, "power_offered" if known else "power_none", values)]
+async def link() -> List[Finding]:
+    """Of the plugin as Moonraker imported it: the link is not followed."""
+    package = Path(sys.modules[__name__.rsplit(".", 3)[0]].__file__ or "").parent
+    return [await asyncio.wait_for(aside(link_finding, package), DISK_WITHIN)]
 
-    async def tasks(self) -> List[Finding]:
-        supervisor = self._rooms.supervisor
-        dead = sorted(name for name, running in supervisor.running.items() if not running)
-        if dead:
-            return [Finding("tasks", State.FAILED, "tasks_dead", {"names": ", ".join(dead)})]
-        failed = sorted(supervisor.failures)
-        if failed:
-            return [Finding("tasks", State.WARNING, "tasks_failed", {"names": ", ".join(failed)})]
-        return [Finding("tasks", State.OK, "tasks_ok", {"count": len(supervisor.running)})]
+
+async def moonraker(server: Any, version: str) -> List[Finding]:
+    told = str(server.get_app_args().get("software_version", "?"))
+    values = {
+        "version": told,
+        "plugin": version,
+        "python": "{}.{}.{}".format(*sys.version_info[:3]),
+    }
+    known = version_of(told)
+    if known is not None and known < OLDEST_MOONRAKER:
+        return [Finding("moonraker", State.FAILED, "moonraker_old", values)]
+    if sys.version_info < OLDEST_PYTHON:
+        return [Finding("moonraker", State.FAILED, "python_old", values)]
+    code = "moonraker_ok" if known is not None else "moonraker_unknown"
+    return [Finding("moonraker", State.OK, code, values)]
+
+
+async def klipper(printer: Printer) -> List[Finding]:
+    snapshot = printer.snapshot
+    message = snapshot.message
+    if message.endswith("."):  # else untouched: what `rstrip` gives is no Message any more
+        message = message.rstrip(".")
+    values = {"state": snapshot.klippy.value, "message": message}
+    if snapshot.ready:
+        return [Finding("klipper", State.OK, "klipper_ready", values)]
+    return [Finding("klipper", State.WARNING, "klipper_not_ready", values)]
+
+
+async def power(printer: Printer, live: LiveSettings) -> List[Finding]:
+    """Whether an emergency stop that Klippy does not take could cut the power."""
+    device = live.now.security.emergency_power_device
+    known = printer.power_devices
+    values = {"device": device, "known": ", ".join(known)}
+    if device:
+        state, code = (State.OK, "ok") if device in known else (State.FAILED, "missing")
+        return [Finding("power", state, f"power_{code}", values)]
+    return [Finding("power", State.SKIPPED, "power_offered" if known else "power_none", values)]
+
+
+async def tasks(supervisor: Supervisor) -> List[Finding]:
+    dead = sorted(name for name, running in supervisor.running.items() if not running)
+    if dead:
+        return [Finding("tasks", State.FAILED, "tasks_dead", {"names": ", ".join(dead)})]
+    failed = sorted(supervisor.failures)
+    if failed:
+        return [Finding("tasks", State.WARNING, "tasks_failed", {"names": ", ".join(failed)})]
+    return [Finding("tasks", State.OK, "tasks_ok", {"count": len(supervisor.running)})]
 
 
 def camera_finding(view: Mapping[str, Any]) -> Finding:
@@ -202,8 +201,3 @@ def _repository_of(folder: Path) -> Optional[Path]:
 
 def _megabytes(count: int) -> str:
     return f"{count / 1024**3:.1f} GB" if count >= 1024**3 else f"{count // 1024**2} MB"
-
-
-def _top_package() -> str:
-    """The package that is the plugin: three names up from this module."""
-    return __name__.rsplit(".", 3)[0]

@@ -23,8 +23,12 @@ from ...runtime.worker import aside
 from .report import Finding, State
 
 if TYPE_CHECKING:
-    from ...hub.client import Reply
-    from ..rooms import Rooms
+    from ...hub.client import HubClient, Reply
+    from ...hub.link import Link
+    from ...net.connect import Connector
+    from ...runtime.clock import Clock
+    from ...settings.model import LiveSettings
+    from ...status.reporter import Reporter
 
 CONNECT_WITHIN = 5.0  # seconds, for each of name, connection and TLS
 ADDRESSES_TRIED = 3
@@ -62,24 +66,25 @@ class _Way:
     proxied: bool = False
 
 
+@dataclass(eq=False)
 class HubChecks:
-    def __init__(
-        self,
-        rooms: Rooms,
-        resolver: Resolve = resolve,
-    ) -> None:
-        self._rooms = rooms
-        self._resolve = resolver
+    live: LiveSettings
+    client: HubClient
+    link: Link
+    reporter: Reporter
+    connector: Connector
+    clock: Clock
+    resolver: Resolve = resolve
 
     async def run(self) -> List[Finding]:
-        settings = self._rooms.live.now
+        settings = self.live.now
         if not settings.complete:
             missing = [n for n in ("server_url", "printer_token") if not getattr(settings, n)]
             unset = Finding(
                 "settings", State.FAILED, "settings_missing", {"names": ", ".join(missing)}
             )
             return [unset, *_skipped((*WAY, *STAGES), "no_hub")]
-        way = _Way(*self._rooms.client.origin)
+        way = _Way(*self.client.origin)
         findings: List[Finding] = []
         for check in (self._proxy, self._dns, self._tcp, self._tls):
             finding = await check(way)
@@ -93,7 +98,7 @@ class HubChecks:
 
     async def _proxy(self, way: _Way) -> Finding:
         """Whether one is set, lets us in, and reaches the hub where that can be asked for (TLS)."""
-        connector = self._rooms.connector
+        connector = self.connector
         started, shown = time.monotonic(), ""
         try:
             proxy = connector.proxy_for(way.scheme, way.host, way.port)
@@ -118,7 +123,7 @@ class HubChecks:
         started = time.monotonic()
         try:
             way.addresses = await asyncio.wait_for(
-                aside(self._resolve, way.host, way.port), CONNECT_WITHIN
+                aside(self.resolver, way.host, way.port), CONNECT_WITHIN
             )
         except asyncio.TimeoutError:
             return Finding(
@@ -169,7 +174,7 @@ class HubChecks:
             return Finding("tls", State.WARNING, "tls_not_used", {"host": way.host})
         values: Dict[str, Any] = {"host": way.host}
         try:
-            opened = await self._rooms.connector.open(
+            opened = await self.connector.open(
                 way.scheme, way.host, way.port, within=CONNECT_WITHIN
             )
         except ConnectFailed as failed:
@@ -180,7 +185,7 @@ class HubChecks:
             certificate = secured.getpeercert() or {}
         finally:
             opened.stream.close()
-        days = _days_left(certificate, self._rooms.clock.time())
+        days = _days_left(certificate, self.clock.time())
         if days is not None and days < CERTIFICATE_DAYS:
             return Finding("tls", State.WARNING, "tls_ends_soon", dict(values, days=days))
         return Finding("tls", State.OK, "tls_ok", dict(values, days="?" if days is None else days))
@@ -188,26 +193,25 @@ class HubChecks:
     # Exchanges
 
     async def _talk(self) -> List[Finding]:
-        rooms = self._rooms
-        reply = await rooms.reporter.send()
-        rooms.link.ended("status", reply)
+        reply = await self.reporter.send()
+        self.link.ended("status", reply)
         findings = list(self._stages(reply))
         findings.append(self._clock())
         if reply.ok:
-            poll = await rooms.client.fetch_commands()
-            rooms.link.ended("commands", poll)
-            listing, files = await rooms.client.list_files()
+            poll = await self.client.fetch_commands()
+            self.link.ended("commands", poll)
+            listing, files = await self.client.list_files()
             findings.append(_sibling("commands", poll, {}))
             findings.append(_sibling("files", listing, {"count": len(files)}))
         return findings
 
     def _stages(self, reply: Reply) -> List[Finding]:
         values: Dict[str, Any] = {
-            "host": self._rooms.client.origin[1],
+            "host": self.client.origin[1],
             "ms": round(reply.seconds * 1000),
             "status": reply.status,
             "sentence": reply.sentence,
-            "generation": int(self._rooms.client.generation),
+            "generation": int(self.client.generation),
         }
         broken = None if reply.failure is None else _STAGE_OF.get(reply.failure, "http")
         found: List[Finding] = []
@@ -219,7 +223,7 @@ class HubChecks:
         return found + _skipped(STAGES[len(found) :], "not_reached")
 
     def _clock(self) -> Finding:
-        skew = self._rooms.client.clock_skew
+        skew = self.client.clock_skew
         if skew is None:
             return Finding("clock", State.SKIPPED, "clock_unknown")
         values = {"seconds": round(abs(skew))}

@@ -31,9 +31,18 @@ from components.store import journal
 from components.store.database import Database
 from components.store.journal import Journal
 from components.web.endpoints import Endpoints
-from components.web.rooms import Rooms
+from components.web.pages.base import Pages
+from components.web.pages.cameras import CameraPages
+from components.web.pages.charts import Charts
+from components.web.pages.commands import CommandPages
+from components.web.pages.files import FilePages
+from components.web.pages.hub import HubPages
+from components.web.pages.inside import InsidePages
+from components.web.pages.printer import PrinterPages
+from components.web.pages.settings import SettingsPages
 from tests.unit.fakes import Board, FakeClock
 
+VERSION = "5.0.0"
 TOKEN = "printer_5f3759df_secret"
 JPEG = b"\xff\xd8 a picture \xff\xd9"
 PREFIX = "/server/tecmedhub/"
@@ -95,6 +104,7 @@ class FakePrinter:
             },
             sensors={"temperature_sensor raspberry_pi": 51.2},
         )
+        self.power_devices: list[str] = []
         self.listeners: list[Callable[..., None]] = []
 
     def subscribe(self, listener: Callable[..., None]) -> None:
@@ -299,37 +309,61 @@ class House:
         self.journal = Journal(self.database, self.clock)
         trust = Trust(self.clock, environment={})
         self.connector = Connector(self.clock, trust, environment={})
-        self.rooms = Rooms(
-            server=self.server,
-            version="5.0.0",
-            folder=folder / "tecmedhub",
-            live=self.live,
-            override=self.override,
-            redactor=self.redactor,
-            notices=self.notices,
-            supervisor=self.supervisor,
-            clock=self.clock,
-            worker=self.worker,
-            printer=self.printer,  # type: ignore[arg-type]
-            files=SimpleNamespace(root=folder / "gcodes"),  # type: ignore[arg-type]
-            job_history=SimpleNamespace(recent=[]),  # type: ignore[arg-type]
-            host=SimpleNamespace(),  # type: ignore[arg-type]
-            client=self.client,  # type: ignore[arg-type]
-            link=self.link,
-            connector=self.connector,
-            reporter=self.reporter,  # type: ignore[arg-type]
-            commands=self.commands,
-            shown_name=lambda: self.live.now.printer_name,
-            bed_word=lambda: "ocupada" if self.commands.bed_needs_clearing else "libre",  # type: ignore[arg-type]
-            transfers=self.transfers,  # type: ignore[arg-type]
-            cleanup=self.cleanup,  # type: ignore[arg-type]
-            cameras=self.cameras,  # type: ignore[arg-type]
-            timelapse=self.timelapse,  # type: ignore[arg-type]
-            database=self.database,
-            journal=self.journal,
-            statistics=SimpleNamespace(as_dict=lambda: {"updates_sent": 3}),  # type: ignore[arg-type]
+        root = folder / "gcodes"
+        self.folders = (folder / "tecmedhub", root, folder / "logs", folder / "config")
+        self.charts = Charts(
+            self.printer,  # type: ignore[arg-type]
+            self.link,
+            self.reporter,  # type: ignore[arg-type]
+            self.supervisor,
+            self.clock,
         )
-        self.endpoints = Endpoints(self.rooms)
+        self.pages: tuple[Pages, ...] = (
+            HubPages(
+                self.live,
+                self.override,
+                self.client,  # type: ignore[arg-type]
+                self.link,
+                self.reporter,  # type: ignore[arg-type]
+                self.connector,
+                self.clock,
+            ),
+            CameraPages(self.cameras, self.timelapse, self.live, self.clock),  # type: ignore[arg-type]
+            FilePages(self.transfers, self.cleanup, root),  # type: ignore[arg-type]
+            PrinterPages(
+                self.printer,  # type: ignore[arg-type]
+                SimpleNamespace(recent=[]),  # type: ignore[arg-type]
+                self.live,
+                lambda: self.live.now.printer_name,
+            ),
+            self.charts,
+            CommandPages(
+                self.commands,  # type: ignore[arg-type]
+                self.journal,
+                self.live,
+                lambda: "ocupada" if self.commands.bed_needs_clearing else "libre",
+            ),
+            SettingsPages(self.override, self.live, self.notices),
+            InsidePages(
+                self.server,
+                VERSION,
+                self.folders,
+                self.notices,
+                self.supervisor,
+                self.database,
+                SimpleNamespace(as_dict=lambda: {"updates_sent": 3}),  # type: ignore[arg-type]
+            ),
+        )
+        self.endpoints = Endpoints(
+            self.server,
+            VERSION,
+            self.pages,
+            self.clock,
+            self.worker,
+            self.supervisor,
+            self.notices,
+            self.redactor,
+        )
 
     async def open(self) -> House:
         await self.database.open([journal.SCHEMA])

@@ -22,15 +22,15 @@ from components.net.trust import Trust
 from components.printer.snapshot import KlippyState, Snapshot
 from components.runtime.clock import Clock
 from components.settings.model import LiveSettings, Settings
-from components.web.doctor import hub
-from components.web.doctor.doctor import Doctor
-from components.web.doctor.host import HostChecks, link_finding, version_of
+from components.web.doctor import host, hub
+from components.web.doctor.doctor import Check, Doctor
+from components.web.doctor.host import link_finding, version_of
 from components.web.doctor.hub import HubChecks, resolve
 from components.web.doctor.report import Finding, Report, State
 from components.web.doctor.texts import TEXTS, TITLES
 from tests.rig.faults import FaultServer
 from tests.rig.proxy import Proxy
-from tests.unit.web.support import TOKEN, House, merge_settings
+from tests.unit.web.support import TOKEN, VERSION, House, merge_settings
 
 
 class RealHub:
@@ -44,24 +44,26 @@ class RealHub:
         self.live = LiveSettings(Settings(server_url=url, printer_token=TOKEN))
         self.transport = Transport(self.http, Clock(), "TecMedHub/test")
         self.client = HubClient(self.live, self.transport, Clock())
-        self.rooms = house.rooms._replace(
-            live=self.live,
-            client=self.client,
-            connector=self.connector,
-            clock=clock,
-            reporter=self,  # type: ignore[arg-type]
-        )
+        self.house = house
+        self.clock = clock
 
     async def send(self) -> Reply:
         return await self.client.send_status({"action": "update_printer", "token": TOKEN})
 
     async def findings(self, **arguments: Any) -> dict[str, Finding]:
         try:
-            found = await HubChecks(self.rooms, **arguments).run()
+            found = await hub_checks(self, self.house, **arguments).run()
         finally:
             self.transport.close()
             self.connector.close()
         return {finding.check: finding for finding in found}
+
+
+def hub_checks(rooms: Any, house: House, **arguments: Any) -> HubChecks:
+    """The checks of a hub that `rooms` has, at the link of the house."""
+    reporter = rooms if isinstance(rooms, RealHub) else house.reporter
+    client, connector = rooms.client, rooms.connector
+    return HubChecks(rooms.live, client, house.link, reporter, connector, rooms.clock, **arguments)
 
 
 @pytest.fixture
@@ -208,7 +210,7 @@ async def test_a_certificate_that_ends_soon(house: House) -> None:
     with FaultServer(tls="good") as server:
         authority = str(server.certificate.authority)
         real = RealHub(house, server.url("/api.php"), authority)
-        real.rooms = real.rooms._replace(clock=Later())
+        real.clock = Later()
         found = await real.findings()
     assert (found["tls"].state, found["tls"].code) == (State.WARNING, "tls_ends_soon")
 
@@ -237,7 +239,7 @@ async def test_a_proxy_that_rejects_the_password(house: House) -> None:
 
 async def test_without_settings_it_says_what_is_missing(house: House) -> None:
     house.live.replace(merge_settings({"server_url": "http://127.0.0.1/api.php"}))
-    found = await HubChecks(house.rooms).run()
+    found = await hub_checks(house, house).run()
     assert found[0].code == "settings_missing"
     assert "printer_token" in found[0].words("en")[0]
     assert "server_url" not in found[0].words("en")[0]
@@ -259,7 +261,7 @@ async def test_each_camera_is_named(house: House) -> None:
         {"name": "cenital", "state": "failing", "message": "it does not answer."},
         {"name": "lateral", "state": "frozen", "message": ""},
     ]
-    found = await HostChecks(house.rooms).cameras()
+    found = await host.cameras(house.cameras, house.live)
     assert [f.state for f in found] == [State.OK, State.FAILED, State.WARNING]
     assert "cenital" in found[1].words("es")[0]
     assert "it does not answer." in found[1].words("en")[0]
@@ -268,15 +270,14 @@ async def test_each_camera_is_named(house: House) -> None:
 
 async def test_no_camera_is_no_fault(house: House) -> None:
     house.cameras.views = []
-    assert (await one(HostChecks(house.rooms).cameras())).state is State.SKIPPED
+    assert (await one(host.cameras(house.cameras, house.live))).state is State.SKIPPED
 
 
 async def test_ffmpeg(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
     monkeypatch.setenv("PATH", str(programs))
-    checks = HostChecks(house.rooms)
-    missing = await one(checks.ffmpeg())
+    missing = await one(host.ffmpeg(house.live))
     assert (missing.state, missing.code) == (State.WARNING, "ffmpeg_missing")
     program = programs / "ffmpeg"
     for script, code in (
@@ -286,7 +287,7 @@ async def test_ffmpeg(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ):
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
-        assert (await one(checks.ffmpeg())).code == code
+        assert (await one(host.ffmpeg(house.live))).code == code
 
 
 async def test_the_disk(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,17 +299,17 @@ async def test_the_disk(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(
             "components.web.doctor.host.read_disk", lambda path, free=free: (10**12, free << 20)
         )
-        assert (await one(HostChecks(house.rooms).disk())).state is state
+        assert (await one(host.disk(house.folder))).state is state
 
 
 async def test_a_folder_that_cannot_be_written(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (await one(HostChecks(house.rooms).permissions())).state is State.OK
+    assert (await one(host.permissions(house.folders, house.database))).state is State.OK
     # Root may write everywhere, so the system's answer is given here.
     really = os.access
     monkeypatch.setattr(os, "access", lambda p, m: "config" not in str(p) and really(p, m))
-    finding = await one(HostChecks(house.rooms).permissions())
+    finding = await one(host.permissions(house.folders, house.database))
     assert finding.code == "folder_unwritable"
     assert str(house.folder / "config") in finding.words("en")[1]
 
@@ -335,16 +336,16 @@ def test_the_link_and_the_exclude_line(tmp_path: Path) -> None:
 
 
 async def test_moonrakers_version(house: House) -> None:
-    assert (await one(HostChecks(house.rooms).moonraker())).state is State.OK
+    assert (await one(host.moonraker(house.server, VERSION))).state is State.OK
     for version, code in (("v0.7.1-44-g1", "moonraker_old"), ("?", "moonraker_unknown")):
         house.server.get_app_args = lambda v=version: {"software_version": v}  # type: ignore[method-assign]
-        assert (await one(HostChecks(house.rooms).moonraker())).code == code
+        assert (await one(host.moonraker(house.server, VERSION))).code == code
     assert version_of("v0.10.0") == (0, 10, 0)
 
 
 async def test_klipper_in_trouble(house: House) -> None:
     house.printer.snapshot = Snapshot(klippy=KlippyState.SHUTDOWN, message="MCU 'mcu' shutdown.")
-    finding = await one(HostChecks(house.rooms).klipper())
+    finding = await one(host.klipper(house.printer))
     assert finding.state is State.WARNING
     assert "MCU 'mcu' shutdown" in finding.words("en")[0]
 
@@ -352,25 +353,25 @@ async def test_klipper_in_trouble(house: House) -> None:
 # The examination
 
 
-class Broken:
-    def __getattr__(self, name: str) -> Any:
-        async def fail() -> list[Finding]:
-            raise RuntimeError("broken")
-
-        return fail
+def doctor_of(house: House, *more: Check) -> Doctor:
+    checks = [check for room in house.pages for check in room.checks()]
+    return Doctor(house.clock, house.notices, [*checks, *more])
 
 
 async def test_a_check_that_breaks_spoils_no_other(house: House) -> None:
-    doctor = Doctor(house.rooms, host=Broken())  # type: ignore[arg-type]
-    report = await doctor.examine()
-    codes = [finding.code for finding in report.findings if finding.check == "cameras"]
-    assert codes == ["check_broken"]
+    async def broken() -> list[Finding]:
+        raise RuntimeError("broken")
+
+    report = await doctor_of(house, Check("files", broken, 5.0)).examine()
+    codes = [finding.code for finding in report.findings if finding.check == "files"]
+    assert "check_broken" in codes
     assert any(finding.check == "dns" for finding in report.findings)
+    assert any(finding.check == "cameras" for finding in report.findings)
     assert report.as_dict("es")["checks"][0]["title"]
 
 
 async def test_two_who_ask_share_one_examination(house: House) -> None:
-    doctor = Doctor(house.rooms)
+    doctor = doctor_of(house)
     first, second = await asyncio.gather(doctor.examine(), doctor.examine())
     assert first is second
     assert house.cameras.taken == 1

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from components.web.notifications import CHANGED, DOWNLOAD
+from components.web.notifications import CHANGED, DOWNLOAD, TOPICS
 from components.web.page import FOLDER, SCRIPTS
-from components.web.views import TOPICS
 from tests.unit.web.support import PREFIX, House
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"

@@ -305,12 +305,12 @@ async def test_the_page_is_whole_and_holds_no_secret(house: House) -> None:
 
 
 async def test_the_last_hour_is_kept_and_no_more(house: House) -> None:
-    history = house.endpoints.history
+    charts = house.charts
     for _ in range(400):
         house.clock.advance(10)
-        history.exchange_ended({}, Reply(True, "", seconds=0.1))
-        history.exchange_ended({}, Reply(True, "", seconds=0.3))
-        history.sample()
+        charts.exchange_ended({}, Reply(True, "", seconds=0.1))
+        charts.exchange_ended({}, Reply(True, "", seconds=0.3))
+        charts.sample()
     answer = await house.server.call("GET", "history")
     assert len(answer["times"]) == 360
     assert answer["times"][-1] == house.clock.time()
@@ -323,12 +323,12 @@ async def test_the_last_hour_is_kept_and_no_more(house: House) -> None:
 
 
 async def test_a_heater_that_came_and_went_leaves_holes(house: House) -> None:
-    history = house.endpoints.history
+    charts = house.charts
     with_heaters = house.printer.snapshot
-    history.sample()
+    charts.sample()
     house.printer.snapshot = type(with_heaters)()
     house.clock.advance(10)
-    history.sample()
+    charts.sample()
     answer = await house.server.call("GET", "history")
     columns = answer["temperatures"]["extruder"]["temperature"]
     assert columns[-2:] == [210.0, None]
@@ -336,10 +336,10 @@ async def test_a_heater_that_came_and_went_leaves_holes(house: House) -> None:
 
 
 async def test_a_jump_of_the_clock_leaves_no_fold_in_the_chart(house: House) -> None:
-    history = house.endpoints.history
-    history.sample()
+    charts = house.charts
+    charts.sample()
     house.clock.wall += 30 * 365 * 86400  # NTP arrives
     house.clock.advance(10)
-    history.sample()
+    charts.sample()
     times = (await house.server.call("GET", "history"))["times"]
     assert times[-1] - times[-2] == pytest.approx(10, abs=0.2)

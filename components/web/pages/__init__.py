@@ -1,0 +1,1 @@
+"""What the web shows of each room, and what can be done there: a file each."""
