@@ -410,20 +410,19 @@ def no_print_on_an_uncleared_bed(case: Case) -> Iterator[str]:
     """I6: no print begins by the hub's doing on a bed that nobody cleared."""
     dirty_since: float | None = None
     began_at = ended_at = 0.0
+    clears = [
+        f.data["run"]
+        for f in case.gets
+        if f.data["by"] == "person" and "BED_CLEAR" in f.data["script"]
+    ]
     queued_by_hub = running = False
     for fact in case.facts:
         if fact.what == "queue started":
             queued_by_hub = fact.data["by"] != "person"
         if fact.who == "people" and fact.what == "bed_clear":
             dirty_since = None
-        if (
-            fact.what == "gets"
-            and fact.data["by"] == "person"
-            and "BED_CLEAR" in fact.data["script"]
-        ):
-            ended = case.ended.get(fact.data["run"])
-            if ended is not None and "error" not in ended.data:
-                dirty_since = None
+        if fact.what == "ended" and fact.data["run"] in clears and "error" not in fact.data:
+            dirty_since = dirty_since if running else None
         if fact.what == "job begins":
             by = fact.data["by"]
             ours = by == "plugin" or (by == "queue" and queued_by_hub)

@@ -221,6 +221,25 @@ def test_a_job_of_moonrakers_history_before_the_plugin_came(house: Stack) -> Non
     assert refused_for_the_bed(house)
 
 
+@pytest.mark.parametrize("how", ["crash", "firmware_restart", "nothing"])
+def test_klippy_is_started_anew_while_moonraker_is_away(house: Stack, how: str) -> None:
+    clear_bed(house)
+    house.put("long.gcode", LONG)
+    wait_until(lambda: known_ready(house), PATIENCE, "the plugin to see the printer")
+    house.moonraker.kill()
+    if how != "nothing":
+        house.klippy.gcode("SDCARD_PRINT_FILE FILENAME=long.gcode")
+        house.klippy.wait_print("printing", PATIENCE)
+    if how == "crash":
+        house.klippy.kill()
+        house.klippy.launch()
+    elif how == "firmware_restart":
+        house.klippy.firmware_restart()
+    comes_back(house)
+    wait_until(lambda: known_ready(house), PATIENCE, "the plugin to see the printer")
+    assert refused_for_the_bed(house) == (how != "nothing")
+
+
 def test_jobs_of_one_file_one_after_the_other(house: Stack) -> None:
     for _ in range(2):
         starts(house, "tiny.gcode", "M117 hello\n")
