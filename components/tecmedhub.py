@@ -397,6 +397,7 @@ class TecMedHub:
         self.printer.watch(self.jobs.look)
         self.files.subscribe(lambda: news("files"))
         self.jobs.subscribe(self.chronicle.job_told)
+        self.jobs.subscribe(self.commands.job_told)
         self.history.on_end(self.chronicle.job_listed)
         self.history.subscribe(lambda: news("history"))
         self.job_queue.subscribe(lambda: news("job queue"))

@@ -70,6 +70,13 @@ class Halts:
             self._fallen = self._lanes.newest
         self._wake()
 
+    def note_unseen(self) -> None:
+        """Klippy is another than before our start: what a former run left was meant for that one.
+        """
+        self._fallen = max(self._fallen, -1)
+        self._why = say("Klippy was started anew")
+        self._lanes.stir()
+
     @property
     def stopping(self) -> bool:
         """Whether an emergency stop has come since Klippy was last up."""

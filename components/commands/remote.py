@@ -26,6 +26,7 @@ from typing import (
     Tuple,
 )
 
+from ..printer.jobs import News
 from ..runtime.loose import as_text
 from ..runtime.messages import Message, in_language, parts, restored, say, sentence
 from ..settings.model import Settings
@@ -326,6 +327,11 @@ class Commands:
             state, message = await self._emergency.last_outcome()
         for command in stops:
             await self._finish(command, state, message)
+
+    def job_told(self, news: News) -> None:
+        """A listener for `Jobs.subscribe`."""
+        if news.kind == "unseen":
+            self._halts.note_unseen()
 
     # The operator
 

@@ -184,6 +184,15 @@ class Case:
             and not any(begin - 10 < m < end for m in self.moves)
         )
 
+    def ended_at(self, run: int) -> float:
+        return self.ended[run].at if run in self.ended else self.seen.ended
+
+    def handed_out_again(self, command: Asked) -> bool:
+        """Its hub keeps it until it hears of it (`features.redeliver`), and had the time for it."""
+        early = bool(command.handed) and command.handed[0] < self.seen.ended - 140
+        last_base = not any(m > command.handed[0] for m in self.moves) if command.handed else False
+        return bool(self.house["features"].get("redeliver")) and early and last_base
+
     def known_since(self, command: Asked) -> float:
         """The first delivery after which the process lived long enough to have noted it."""
         lasting = [
@@ -340,13 +349,15 @@ def _tell(asked: list[Asked], facts: list[Fact]) -> dict[int, list[Fact]]:
         fitting = [c for c in bearers if c.action == fact.data["action"]] or bearers
         if len(fitting) > 1:
             received = fact.data.get("received_at")
-            by_time = [c for c in fitting if received is not None and _close(c, received, fact)]
-            fitting = by_time or fitting
+            by_time = [c for c in fitting if received is not None and _apart(c, received, fact) < 5]
+            if by_time:
+                fitting = [min(reversed(by_time), key=lambda c: _apart(c, received, fact))]
         if fitting:
             told[fitting[-1].n].append(fact)
     return told
 
 
-def _close(command: Asked, received: float, fact: Fact) -> bool:
-    hub_now = fact.data["hub_now"]
-    return abs((hub_now - fact.at + command.delivered[0]) - received) < 5
+def _apart(command: Asked, received: float, fact: Fact) -> float:
+    """Seconds between what a result says of its command's arrival, and this one's."""
+    hub_then = fact.data["hub_now"] - fact.at + command.delivered[0]
+    return float(abs(hub_then - received))

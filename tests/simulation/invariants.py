@@ -96,7 +96,7 @@ def each_command_ends_truly(case: Case) -> Iterator[str]:
     for command in case.asked:
         if not command.delivered:
             if command.handed and not _lost_fairly(command, case):
-                yield f"{_name(command)} was handed to a connection that nobody listened to"
+                yield f"{_name(command)} was handed to nobody who listened, and never again"
             continue
         yield from _one_end(command, case)
         if known_again(command):
@@ -122,8 +122,51 @@ def _same_klippy(case: Case, begin: float, end: float) -> bool:
     return any(s.begin <= begin and end <= s.end for s in case.klippys)
 
 
+def _queued_truly(command: Asked, told: Fact, case: Case) -> Iterator[str]:
+    """A print that went into Moonraker's job queue: what was said of its begin is so."""
+    said, at, file = str(told.data["message"]), told.at, command.params["file"]
+    begins = [s.begin for s, name, by in case.jobs if name == file and by == "queue"]
+    started = [f for f in case.facts if f.what == "queue started"]
+    if "does not start by itself" in said and not case.house["automatic_queue"]:
+        for begin in begins:
+            if not any(at - 30 < f.at <= begin for f in started):
+                yield f"{_name(command)} was told not to start by itself, and did at {begin:.1f} s"
+    put = [f.at for f in case.facts if f.what == "queued" and f.data["file"] == file]
+    if not put or "in the job queue" not in said:
+        return
+    if "has been started" in said:
+        if not any(f.data["by"] == "plugin" and abs(f.at - put[-1]) < 1 for f in started):
+            yield f"{_name(command)} was told that its queue was started, and it was not"
+        began = any(put[-1] <= s.begin < put[-1] + 20 for s, _, _ in case.jobs)
+        if not began and _left_alone(case, put[-1], put[-1] + 20):
+            yield f"{_name(command)} was told that its queue was started, and nothing began"
+    elif "when the jobs before it are complete" in said:
+        ends = [f for f in case.facts if f.what == "job ends" and f.at > at]
+        if not ends or ends[0].data["state"] != "complete":
+            return
+        end = ends[0].at
+        began = any(end <= s.begin < end + 20 for s, _, by in case.jobs if by == "queue")
+        if not began and case.same_life(put[-1], end) and _left_alone(case, end - 1, end + 20):
+            yield f"{_name(command)} waits in a queue that did not go on at {end:.1f} s"
+
+
+def _left_alone(case: Case, begin: float, end: float) -> bool:
+    """Klippy ran, had nothing to do for anybody, and nobody touched the queue."""
+    if not case.same_life(begin, end) or not _ready_through(case, begin, end):
+        return False
+    if any(s.touches(begin, end) for s in case.hangs):
+        return False
+    if any(begin < f.at < end and f.data["script"] and f.data["by"] != "queue" for f in case.gets):
+        return False
+    return not any(case.begun[run] < begin < case.ended_at(run) for run in case.begun)
+
+
 def _lost_fairly(command: Asked, case: Case) -> bool:
-    """Its reply was cut, or on its way when the process was killed or had its time over."""
+    """Its reply was cut, or on its way when the process was killed or had its time over; a hub that
+    hands out again has brought it nevertheless.
+    """
+    if case.handed_out_again(command):
+        return False
     for fact in case.facts:
         if fact.what == "lost" and fact.data["n"] == command.n:
             if fact.data["why"] == "nobody listens":
@@ -160,7 +203,7 @@ def _excused(command: Asked, case: Case) -> bool:
     if _like_one_before(command, case):
         return True
     if not case.same_life(first, first + 3.0):
-        return True
+        return not case.handed_out_again(command)
     # Where the disk took nothing, its end was told from memory, which died with the process.
     return not case.quiet_disk(first, first + 1) and not case.same_life(first, case.seen.ended)
 
@@ -195,7 +238,9 @@ def _true_end(command: Asked, told: Fact, status: str, case: Case) -> Iterator[s
     sent = case.sent[command.n]
     if command.action == "emergency_stop":
         if status == "done":
-            halted = any(first - 0.5 <= h <= at for h, _ in case.halts)
+            halts = [h for h, _ in case.halts]
+            halts += [f.at for f in case.facts if f.what == "power off"]
+            halted = any(first - 0.5 <= h <= at for h in halts)
             if not halted and _ready_through(case, first, at):
                 yield f"{_name(command)} was told done, and Klippy went on"
         return
@@ -212,7 +257,10 @@ def _true_end(command: Asked, told: Fact, status: str, case: Case) -> Iterator[s
             for s, name, by in case.jobs
             if name == command.params["file"] and by in ("plugin", "queue")
         ]
-        if status == "done" and not any(b <= at for b in began) and not command.params.get("queue"):
+        queue = status == "done" and "job queue" in str(told.data["message"])
+        if queue:
+            yield from _queued_truly(command, told, case)
+        elif status == "done" and not any(b <= at for b in began):
             yield f"{_name(command)} was told done, and had not begun"
         in_klippy = status == "interrupted" and any(f.at <= at for f in sent)  # it cannot be known
         if status != "done" and not in_klippy:
@@ -302,6 +350,7 @@ def _undisturbed(case: Case, begin: float, end: float) -> bool:
 def a_stop_arrives(case: Case) -> Iterator[str]:
     """I3: a stop delivered in time reaches Klippy at once, or is told as not taken; one that waits
     at a hub which can be reached is fetched within half a minute."""
+    yield from _the_power_goes_off(case)
     arrivals = [f.at for f in case.ours if f.data["script"] == "emergency_stop"]
     for command in case.asked:
         if command.action != "emergency_stop":
@@ -332,6 +381,39 @@ def a_stop_arrives(case: Case) -> Iterator[str]:
                 )
         elif not any(at - 10.0 <= a <= at + AT_ONCE for a in arrivals):
             yield f"{_name(command)}, delivered at {at:.1f} s, did not reach Klippy"
+
+
+def _the_power_goes_off(case: Case) -> Iterator[str]:
+    """`security.emergency_power_device` is off within 5 s of a stop that Klippy did not take;
+    never without one, nor where nobody set it."""
+    offs = [f.at for f in case.facts if f.what == "power off"]
+    stops = [
+        (at, c)
+        for c in case.asked
+        if c.action == "emergency_stop"
+        for at in c.delivered
+        if not case.forbidden(c, at)
+    ]
+    for off in offs:
+        asked = [at for at, _ in stops if 0 < off - at < 15]
+        taken = [h for h, _ in case.halts if asked and asked[0] - 0.5 < h < off - 1.0]
+        if not asked or not case.house["power_device"]:
+            yield f"the power was switched off at {off:.1f} s, and nobody had asked for a stop"
+        elif taken and _klippy_there(case, asked[0]):
+            yield f"the power was switched off at {off:.1f} s, after Klippy took the stop"
+    for at, command in stops:
+        hung = any(s.begin < at - HEARS_WITHIN and at + 6 < s.end for s in case.hangs)
+        young = at - (at if command.stamped is None else command.queued) < 55
+        if (
+            hung
+            and young
+            and case.house["power_device"] == "works"
+            and _klippy_there(case, at)
+            and case.alive(at, at + 6)
+            and not case.forbidden(command, at, True)
+            and not any(at - 60 < off < at + 5 for off in offs)
+        ):
+            yield f"{_name(command)}: Klippy hung, and the power was not off within 5 s"
 
 
 def _fetched_in_time(command: Asked, case: Case) -> Iterator[str]:
@@ -440,7 +522,9 @@ def no_print_on_an_uncleared_bed(case: Case) -> Iterator[str]:
         if running and stopped:
             running = False
             ended_at = fact.at
-            if dirty_since is None and not case.left_no_trace(began_at):
+            # Klipper tells four times a second: a crash soon after its begin is all that was seen.
+            seen = fact.what == "job ends" or fact.at - began_at > HEARS_WITHIN
+            if dirty_since is None and seen and not case.left_no_trace(began_at):
                 dirty_since = fact.at
 
 

@@ -62,6 +62,8 @@ class Klippy(GCode):
     def _get_ready(self) -> None:
         if self.hung:
             self._backlog.append(self._get_ready)
+        elif self.state != "startup":
+            return
         elif self.broken:
             self._set_state("error", "Option 'pin' in section 'fan' must be specified")
         else:

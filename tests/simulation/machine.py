@@ -32,6 +32,7 @@ class Machine:
     def __init__(self, loop: VirtualLoop, rng: random.Random, folder: Path) -> None:
         self.loop = loop
         self.disk = Disk(loop, rng, folder)
+        self.outlet = Outlet(loop, True)
         self.boots = 1
         self._booted_at = 0.0
         self._wrong_by = 0.0  # seconds that the wall clock lags behind
@@ -50,6 +51,25 @@ class Machine:
 
     def uptime(self) -> float:
         return 1000.0 + self.loop.time() - self._booted_at
+
+
+class Outlet:
+    """The plug that feeds the printer, as Moonraker's [power] switches it."""
+
+    def __init__(self, loop: VirtualLoop, works: bool) -> None:
+        self._loop = loop
+        self.works = works
+        self.state = "on"
+        self.on_off: Callable[[], None] = lambda: None
+
+    async def switch(self, state: str) -> str:
+        """What it is then."""
+        await asyncio.sleep(0.2)
+        if self.works and state != self.state:
+            self.state = state
+            if state == "off":
+                self.on_off()
+        return self.state
 
 
 class MachineClock(Clock):

@@ -34,7 +34,7 @@ from components.tecmedhub import TecMedHub
 
 from .klippy import Klippy
 from .loop import Process, VirtualLoop
-from .machine import Machine, MachineClock, VirtualWorker
+from .machine import Machine, MachineClock, Outlet, VirtualWorker
 from .witness import Witness
 
 BY: contextvars.ContextVar[str] = contextvars.ContextVar("by", default="plugin")
@@ -361,24 +361,23 @@ class Files:
         self._server.send_event("file_manager:filelist_changed", event)
 
 
-class Power:
-    """Moonraker's [power] with one device."""
+class PowerDevice:
+    """One of Moonraker's [power]; it is not locked while printing."""
 
-    def __init__(self, server: Server, witness: Witness) -> None:
-        self._witness = witness
-        server.register_endpoint("/machine/device_power/device", ["GET", "POST"], self._device)
-        server.register_endpoint("/machine/device_power/devices", ["GET"], self._devices)
+    bound_services = ("klipper",)
 
-    async def _device(self, request: Any) -> dict[str, Any]:
-        name, action = request.get_str("device"), request.get_str("action", "")
-        if name != "printer":
-            raise ServerError(f"No valid device named {name}")
-        if action == "off":
-            self._witness.note("machine", "power off")
-        return {name: "off" if action == "off" else "on"}
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
 
-    async def _devices(self, request: Any) -> dict[str, Any]:
-        return {"devices": [{"device": "printer", "status": "on", "type": "http"}]}
+    @property
+    def state(self) -> str:
+        return self._outlet.state
+
+    async def process_request(self, request: str, force: bool = False) -> str:
+        if not self._outlet.works:
+            await asyncio.sleep(1.0)
+            raise ServerError("Error requesting device state")
+        return await self._outlet.switch(request)
 
 
 class _FaultHandler(logging.Handler):
@@ -504,7 +503,8 @@ class Moonraker:
         add("job_state", JobState(Config(server, {})))
         add("job_queue", self._make_queue(server))
         add("history", History(server, self.jobs, clock))
-        add("power", Power(server, self._witness))
+        devices = {"printer": PowerDevice(self._machine.outlet)}
+        add("power", SimpleNamespace(devices=devices))
         for action in ("reboot", "shutdown"):
             server.register_endpoint(f"/machine/{action}", ["POST"], self._machine_action(action))
         ground = Ground(
@@ -536,13 +536,18 @@ class Moonraker:
         real_queue.QueuedJob.__init__ = lambda job, name, user=None: self._queued_job(  # type: ignore[method-assign]
             job, name, user
         )
-        real = queue.start_queue
+        start, add = queue.start_queue, queue.queue_job
 
         async def start_queue() -> None:
             self._witness.note("moonraker", "queue started", by=BY.get())
-            await real()
+            await start()
+
+        async def queue_job(filenames: Any, *args: Any, **options: Any) -> None:
+            await add(filenames, *args, **options)
+            self._witness.note("moonraker", "queued", file=filenames)
 
         queue.start_queue = start_queue  # type: ignore[method-assign]
+        queue.queue_job = queue_job  # type: ignore[method-assign]
         return queue
 
     def _queued_job(self, job: Any, filename: str, user: Any = None) -> None:

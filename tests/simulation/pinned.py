@@ -52,6 +52,7 @@ CALM = {
     "attended": 20.0,
     "automatic_queue": False,
     "moonraker_after": 0.0,
+    "power_device": "",
     "print_it": "short_m.gcode",
 }
 LONG_POLL = {"command_results": True, "long_poll": 25, "events": True}
@@ -272,6 +273,57 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
             Happening(20.0, "kill", {"seconds": 80.0}),
             person(30.0, "FIRMWARE_RESTART"),
             ask(110.0, prints(1, "short")),
+        ],
+    ),
+    "what waited, over a restart and a crash of Klippy that nobody saw": (
+        {},
+        [
+            person(19.0, "G4 P60000"),
+            ask(20.0, prints(1), simply(2, "set_speed", speed=61)),
+            Happening(40.0, "kill", {"seconds": 20.0}),
+            Happening(45.0, "crash", {"back_after": 2.0}),
+        ],
+    ),
+    "Klippy hangs under a stop, and the operator has a switch for it": (
+        {"power_device": "works"},
+        [
+            Happening(20.0, "hang", {"seconds": 60.0, "dead_mcu": True}),
+            ask(22.0, simply(1, "emergency_stop")),
+        ],
+    ),
+    "Klippy takes a stop, so the switch stays": (
+        {"power_device": "works"},
+        [ask(22.0, simply(1, "emergency_stop"))],
+    ),
+    "the queue goes on after a job": (
+        {"automatic_queue": True},
+        [
+            ask(20.0, prints(1, "short")),
+            ask(25.0, prints(2, "short", queue=True)),
+        ],
+    ),
+    "the queue does not start by itself": (
+        {},
+        [
+            ask(20.0, prints(1, "short")),
+            ask(25.0, prints(2, "short", queue=True)),
+            ask(60.0, prints(3, "short", queue=True)),
+        ],
+    ),
+    "a reply that never arrives, of a hub that hands out again": (
+        {"features": {"command_results": True, "redeliver": 15}},
+        [
+            ask(10.0, simply(1, "set_speed", speed=61)),
+            Happening(19.5, "weather", {"kind": "cut", "seconds": 8.0}),
+            ask(20.0, simply(2, "set_speed", speed=62), prints(3, "short")),
+        ],
+    ),
+    "a SIGKILL before the receipt, of a hub that hands out again": (
+        {"features": {"command_results": True, "redeliver": 15}},
+        [
+            ask(10.0, simply(1, "set_speed", speed=61)),
+            ask(20.0, simply(2, "set_speed", speed=62), prints(3, "short")),
+            Happening(20.0, "kill", {"seconds": 2.0}, ("hub", "delivered", 0.004)),
         ],
     ),
     "a restart while the disk takes nothing": (

@@ -356,6 +356,7 @@ def make_house(rng: random.Random) -> dict[str, Any]:
         "restart": rng.choice((1.0, 4.0)),
         "attended": rng.choice((3.0, 20.0, 20.0, 100.0)),
         "automatic_queue": rng.random() < 0.3,
+        "power_device": rng.choice(("", "", "works", "broken")),
         "moonraker_after": rng.choice((0.0, 0.0, 0.0, 40.0)),
     }
 

@@ -104,6 +104,10 @@ class World:
             chance("plugin"),
             self.hub,
         )
+        if house["power_device"]:
+            self.moonraker.options["security_emergency_power_device"] = "printer"
+        self.machine.outlet.works = house["power_device"] != "broken"
+        self.machine.outlet.on_off = self._power_off
         self.moonraker.queue_options["automatic_transition"] = house["automatic_queue"]
         self._patience = chance("people")
         self._mended = False  # nothing happens any more but by everybody's wish
@@ -156,13 +160,22 @@ class World:
         if at > self.loop.time():
             await asyncio.sleep(at - self.loop.time())
 
+    def _power_off(self) -> None:
+        self.witness.note("machine", "power off")
+        self.loop.call_later(
+            1.0, lambda: self.klippy.shut_down("Lost communication with MCU 'mcu'")
+        )
+
     def _attend(self) -> None:
         """Somebody sees that the printer has stopped, and presses the button."""
         after = self.story.house["attended"] * self._patience.uniform(0.5, 1.5)
-        self.loop.call_later(
-            after,
-            lambda: self.klippy.state == "shutdown" and self.klippy.person("FIRMWARE_RESTART"),
-        )
+
+        def press() -> None:
+            self.machine.outlet.state = "on"
+            if self.klippy.state == "shutdown":
+                self.klippy.person("FIRMWARE_RESTART")
+
+        self.loop.call_later(after, press)
 
     def _let(self, happening: Happening) -> None:
         def deed() -> None:
@@ -184,6 +197,7 @@ class World:
         self._mended = True
         self.hub.turn("fair", 0.0)
         self.machine.disk.mend()
+        self.machine.outlet.state = "on"
         self.klippy.wake(False)
         self.moonraker.start()
         self.klippy._start_if_off()
