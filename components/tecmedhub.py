@@ -144,11 +144,7 @@ class TecMedHub:
             clock=self.clock,
         )
         self.database = Database(
-            self.folder,
-            self.notices,
-            self.clock,
-            self.ground.worker("store"),
-            self.ground.connect,
+            self.folder, self.notices, self.clock, self.ground.worker("store"), self.ground.connect
         )
         self.flags = flags.Flags(self.database, self.clock)
         self.journal = journal.Journal(
@@ -323,10 +319,7 @@ class TecMedHub:
             on_new=lambda: self.reporter.new_result(),  # noqa: PLW0108 - it is not there yet
         )
         self.inbox = Inbox(
-            self.commands.take,
-            self.supervisor,
-            self.poller.stir,
-            arrived=self.receipts.arrived,
+            self.commands.take, self.supervisor, self.poller.stir, arrived=self.receipts.arrived
         )
 
     def _build_status(self) -> None:

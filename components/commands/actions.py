@@ -9,8 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Dict, Mapping, NamedTuple, Optional, Tuple
 
-from ..settings.model import RemoteControl
-from ..settings.operator import OperatorAction
+from ..settings.model import OperatorAction, RemoteControl
 
 
 class Lane(str, Enum):

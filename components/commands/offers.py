@@ -9,8 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..printer.snapshot import Snapshot
 from ..runtime.loose import as_float, as_list
-from ..settings.model import Settings
-from ..settings.operator import OperatorAction, OperatorParameter
+from ..settings.model import OperatorAction, OperatorParameter, Settings
 from .actions import ACTIONS, Action, Parameter, find_action
 from .further import AXES, ONLY_FILAMENT, Z_STEP, find_object
 from .gcode import matches_name

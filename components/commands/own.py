@@ -12,7 +12,7 @@ from typing import Any, Dict
 from ..printer.snapshot import Snapshot
 from ..runtime.loose import as_bool, as_float
 from ..runtime.messages import say
-from ..settings.operator import Confirmation, OperatorAction, OperatorParameter
+from ..settings.model import Confirmation, OperatorAction, OperatorParameter
 from . import gcode
 from .actions import Parameter
 from .gcode import Refused

@@ -17,8 +17,7 @@ from ..printer.klippy import JobQueue
 from ..printer.snapshot import KlippyState, Snapshot
 from ..runtime.loose import as_float, printable
 from ..runtime.messages import say
-from ..settings.model import Expiry, RemoteControl, Security
-from ..settings.operator import OperatorAction
+from ..settings.model import Expiry, OperatorAction, RemoteControl, Security
 from . import orders
 from .actions import ACTIONS, PRINTS, Action, Lane, Own, find_action
 from .danger import effect_of

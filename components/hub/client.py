@@ -7,6 +7,7 @@ Keeps what the hub said about itself (announced features, its clock); when to ca
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import urllib.parse
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
@@ -14,7 +15,6 @@ from typing import Any, Awaitable, Callable, Dict, List, Mapping, NamedTuple, Op
 from ..runtime.clock import Clock
 from ..runtime.loose import as_bool, as_text
 from ..runtime.messages import say, sentence
-from ..runtime.steps import Steps
 from ..settings.model import LiveSettings, Settings
 from . import protocol
 from .json_body import MAX_VALUES, has_too_many_values, read_json_object, to_json
@@ -25,6 +25,7 @@ from .transport import MAX_JSON_BODY, Transport
 
 MAX_HUB_MESSAGE = 200  # characters of the hub's own words in a sentence
 MAX_LIST = 1 << 20  # bytes of a list of files: 1,000 names of the longest kind
+FILES_AT_ONCE = 50  # of a list, between turns of others: a thousand would hold them up
 CLOCK_EVERY = 60.0  # seconds between looks at the Date header of replies that bring no command
 CLOCK_SMOOTHING = 2.0  # seconds; a Date header has whole seconds, so smaller steps are noise
 WAY_BACK = 2.0  # seconds; what an exchange takes longer was spent by the hub before its Date
@@ -165,9 +166,9 @@ class HubClient:
         url = protocol.file_list_url(self.where, self._live.now.printer_token)
         reply = await self._get("files", url, max_body=MAX_LIST, repeatable=True)
         found: List[HubFile] = []
-        steps = Steps(self._clock)
-        for item in protocol.listed_files(reply.data) if reply.ok else ():
-            await steps.pause()
+        for number, item in enumerate(protocol.listed_files(reply.data) if reply.ok else ()):
+            if number % FILES_AT_ONCE == 0:
+                await asyncio.sleep(0)
             file = protocol.read_file(item)
             if file is not None:
                 found.append(file)

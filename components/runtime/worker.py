@@ -74,10 +74,7 @@ class Worker:
             self._jobs.put(None)
 
     def _lack_thread(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        future: "asyncio.Future[Any]",
-        error: RuntimeError,
+        self, loop: asyncio.AbstractEventLoop, future: "asyncio.Future[Any]", error: RuntimeError
     ) -> None:
         """The system has no thread left for us: this job fails, the next one tries again."""
         self._started -= 1

@@ -6,10 +6,10 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.messages import say, sentence
 from .caution import GUARDED
-from .model import Origin
+from .model import BadValue, Origin
 from .options import BY_PATH, CONFIG_FILE, OPTIONS, SECTION
 from .problems import MAX_PROBLEMS, Problem, doubtful, no_longer_needed, unknown
-from .values import BadValue, Kind, Option, is_secrets_template, read
+from .values import Kind, Option, is_secrets_template, read
 
 FILAMENT = BY_PATH["printer_data.filament"]
 _SECRET = '{"%s": {"token": "…"}}' % SECTION

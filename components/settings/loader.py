@@ -15,27 +15,14 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 from ..runtime.messages import joined, say
 from ..runtime.redaction import Redactor
 from ..runtime.steps import breathe
-from . import model
 from .caution import GUARDED, cautious, narrower, wider
-from .conf import ConfValues, read_conf
+from .conf import ConfValues
 from .jsonc import Document
 from .memory import NOTHING, Memory
-from .model import Origin, Origins, RemoteControl, Settings
+from .model import BadValue, Origin, Origins, RemoteControl, Settings
 from .options import BY_PATH, CONFIG_FILE, OPTIONS, SECTION, SECTIONS
 from .problems import MAX_PROBLEMS, Problem, doubtful, no_longer_needed, unknown
-from .values import BadValue, Kind, Option, Reading, figure, read, shown
-
-__all__ = [
-    "ConfValues",
-    "Layer",
-    "Loaded",
-    "Problem",
-    "describe_value",
-    "merge",
-    "missing",
-    "read_conf",
-    "value_of",
-]
+from .values import Kind, Option, Reading, figure, read, shown
 
 MAX_LOOKED_AT = 50  # names below one that is not known
 
@@ -413,31 +400,16 @@ def value_of(settings: Settings, path: str) -> Any:
 
 
 def _build(values: Mapping[str, Any]) -> Settings:
+    settings = Settings()
     parts: Dict[str, Dict[str, Any]] = {}
-    top: Dict[str, Any] = {}
     for path, value in values.items():
         section, _, name = path.rpartition(".")
-        if section:
-            parts.setdefault(section, {})[name] = value
-        elif BY_PATH[path].in_json:
-            top[path] = value
-    security = parts["security"]
-    security["remote_control"] = RemoteControl(security["remote_control"])
-    return Settings(
-        camera=model.Camera(**parts["camera"]),
-        intervals=model.Intervals(**parts["intervals"]),
-        timeouts=model.Timeouts(**parts["timeouts"]),
-        retries=model.Retries(**parts["retries"]),
-        network=model.Network(**parts["network"]),
-        file_management=model.FileManagement(**parts["file_management"]),
-        logging=model.Logging(**parts["logging"]),
-        security=model.Security(**security),
-        commands=model.CommandDefaults(**parts["commands"]),
-        expiry=model.Expiry(**parts["expiry"]),
-        printer=model.PrinterParts(**parts["printer"]),
-        printer_data=model.PrinterData(**parts["printer_data"]),
-        **top,
-    )
+        if BY_PATH[path].in_json:
+            guarded = path == "security.remote_control"
+            parts.setdefault(section, {})[name] = RemoteControl(value) if guarded else value
+    top = parts.pop("")
+    sections = {name: getattr(settings, name)._replace(**part) for name, part in parts.items()}
+    return settings._replace(**top, **sections)
 
 
 def missing(settings: Settings, file_name: str = CONFIG_FILE) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, NamedTuple
 
 from .caution import GUARDED
+from .model import BadValue
 from .options import BY_PATH
-from .values import BadValue, read
+from .values import read
 
 FILE = "last_good_settings.json"
 MAX_BYTES = 1024 * 1024

@@ -10,8 +10,8 @@ takes effect without a restart. Nothing here reads a file; see `loader` for how 
 from enum import Enum
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+from ..runtime.messages import Told
 from ..runtime.redaction import secrets_in
-from .operator import OperatorAction
 
 
 class Origin(str, Enum):
@@ -32,6 +32,46 @@ class RemoteControl(str, Enum):
     PRINT = "print"
     MONITOR = "monitor"
     OFF = "off"
+
+
+class BadValue(Told):
+    """What an option must be, or what is wrong with a part of it."""
+
+
+class OperatorParameter(NamedTuple):
+    """`kind`: number | text | choice | boolean. `default` None: it must be given."""
+
+    name: str
+    kind: str = "number"
+    low: float = 0.0
+    high: float = 0.0
+    unit: str = ""
+    choices: Tuple[str, ...] = ()
+    longest: int = 0  # characters of a text
+    default: Any = None
+
+
+class Confirmation(NamedTuple):
+    """The state that shows its success: a field of one of Klipper's objects; `equals` None: it is
+    anything at all.
+    """
+
+    object: str
+    field: str
+    equals: Any = None
+    within: float = 30.0  # seconds
+
+
+class OperatorAction(NamedTuple):
+    name: str
+    gcode: str = ""  # with {parameter} places
+    macro: str = ""  # its parameters become the macro's
+    parameters: Tuple[OperatorParameter, ...] = ()
+    lane: str = "gcode"
+    danger: bool = True  # it wants confirm: true while a job owns the printer
+    expiry: Optional[float] = None  # seconds; None: as G-code
+    confirmation: Optional[Confirmation] = None
+    description: str = ""
 
 
 class Camera(NamedTuple):

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..runtime.loose import printable
 from ..runtime.messages import say
+from .model import BadValue, Confirmation, OperatorAction, OperatorParameter
 
 MAX_ACTIONS = 40
 MAX_PARAMETERS = 10
@@ -40,46 +41,6 @@ _KEYS = frozenset(
 )
 
 
-class OperatorParameter(NamedTuple):
-    """`kind`: number | text | choice | boolean. `default` None: it must be given."""
-
-    name: str
-    kind: str = "number"
-    low: float = 0.0
-    high: float = 0.0
-    unit: str = ""
-    choices: Tuple[str, ...] = ()
-    longest: int = 0  # characters of a text
-    default: Any = None
-
-
-class Confirmation(NamedTuple):
-    """The state that shows its success: a field of one of Klipper's objects; `equals` None: it is
-    anything at all.
-    """
-
-    object: str
-    field: str
-    equals: Any = None
-    within: float = 30.0  # seconds
-
-
-class OperatorAction(NamedTuple):
-    name: str
-    gcode: str = ""  # with {parameter} places
-    macro: str = ""  # its parameters become the macro's
-    parameters: Tuple[OperatorParameter, ...] = ()
-    lane: str = "gcode"
-    danger: bool = True  # it wants confirm: true while a job owns the printer
-    expiry: Optional[float] = None  # seconds; None: as G-code
-    confirmation: Optional[Confirmation] = None
-    description: str = ""
-
-
-class Unreadable(ValueError):
-    """The text completes "… must be"/says what is wrong, for people."""
-
-
 def read_actions(
     raw: Any, taken: Tuple[str, ...]
 ) -> Tuple[Dict[str, OperatorAction], Tuple[str, ...]]:
@@ -90,9 +51,9 @@ def read_actions(
         try:
             raw = json.loads(raw) if raw.strip() else {}
         except ValueError:
-            raise Unreadable(say("an object: action names with what each does")) from None
+            raise BadValue("an object: action names with what each does") from None
     if not isinstance(raw, dict):
-        raise Unreadable(say("an object: action names with what each does"))
+        raise BadValue("an object: action names with what each does")
     found: Dict[str, OperatorAction] = {}
     told: List[str] = []
     for name, value in raw.items():
@@ -101,39 +62,39 @@ def read_actions(
         shown = printable(str(name), 40)
         try:
             if len(found) >= MAX_ACTIONS:
-                raise Unreadable(say("there are more than {most}", most=MAX_ACTIONS))
+                raise BadValue("there are more than {most}", most=MAX_ACTIONS)
             if not _NAME.fullmatch(name):
-                raise Unreadable(say("a name is lower-case letters, digits and _, 40 at most"))
+                raise BadValue("a name is lower-case letters, digits and _, 40 at most")
             if name in taken:
-                raise Unreadable(say("the plugin has an action of that name"))
+                raise BadValue("the plugin has an action of that name")
             found[name] = _read_action(name, value)
-        except Unreadable as reason:
+        except BadValue as reason:
             told.append(say('"{name}": {reason}', name=shown, reason=str(reason)))
     return found, tuple(told)
 
 
 def _read_action(name: str, raw: Any) -> OperatorAction:
     if not isinstance(raw, dict):
-        raise Unreadable(say("an action is an object with gcode or macro"))
+        raise BadValue("an action is an object with gcode or macro")
     _known_keys(raw, _KEYS)
     gcode, macro = raw.get("gcode", ""), raw.get("macro", "")
     if not isinstance(gcode, str) or not isinstance(macro, str) or bool(gcode) == bool(macro):
-        raise Unreadable(say("it has either gcode or macro, as a text"))
+        raise BadValue("it has either gcode or macro, as a text")
     if macro and not _MACRO.fullmatch(macro):
-        raise Unreadable(say("macro is the name of a macro"))
+        raise BadValue("macro is the name of a macro")
     parameters = _read_parameters(raw.get("parameters", {}))
     if gcode:
         _check_template(gcode, {parameter.name for parameter in parameters})
     lane = raw.get("lane", "gcode")
     if lane not in _LANES:
-        raise Unreadable(say("lane is gcode, or control (past waiting G-code)"))
+        raise BadValue("lane is gcode, or control (past waiting G-code)")
     danger = raw.get("danger", True)
     if not isinstance(danger, bool):
-        raise Unreadable(say("danger is true or false"))
+        raise BadValue("danger is true or false")
     expiry = raw.get("expiry")
     description = raw.get("description", "")
     if not isinstance(description, str) or len(description) > 200:
-        raise Unreadable(say("description is a text of at most 200 characters"))
+        raise BadValue("description is a text of at most 200 characters")
     return OperatorAction(
         name=name,
         gcode=gcode.strip(),
@@ -149,40 +110,36 @@ def _read_action(name: str, raw: Any) -> OperatorAction:
 
 def _check_template(gcode: str, names: "set[str]") -> None:
     if len(gcode) > MAX_GCODE or gcode.count("\n") >= MAX_LINES:
-        raise Unreadable(
-            say(
-                "gcode has at most {lines} lines and {characters} characters",
-                lines=MAX_LINES,
-                characters=MAX_GCODE,
-            )
+        raise BadValue(
+            "gcode has at most {lines} lines and {characters} characters",
+            lines=MAX_LINES,
+            characters=MAX_GCODE,
         )
     used = set(_PLACE.findall(gcode))
     rest = _PLACE.sub("", gcode)
     if "{" in rest or "}" in rest:
-        raise Unreadable(say("gcode has braces only around the name of a parameter"))
+        raise BadValue("gcode has braces only around the name of a parameter")
     if used - names:
-        raise Unreadable(
-            say("gcode names the parameter {name}, which it lacks", name=sorted(used - names)[0])
+        raise BadValue(
+            "gcode names the parameter {name}, which it lacks", name=sorted(used - names)[0]
         )
     if names - used:
-        raise Unreadable(
-            say("the parameter {name} stands nowhere in its gcode", name=sorted(names - used)[0])
+        raise BadValue(
+            "the parameter {name} stands nowhere in its gcode", name=sorted(names - used)[0]
         )
 
 
 def _read_parameters(raw: Any) -> Tuple[OperatorParameter, ...]:
     if not isinstance(raw, dict) or len(raw) > MAX_PARAMETERS:
-        raise Unreadable(
-            say("parameters is an object with at most {most} names", most=MAX_PARAMETERS)
-        )
+        raise BadValue("parameters is an object with at most {most} names", most=MAX_PARAMETERS)
     return tuple(_read_parameter(name, value) for name, value in raw.items())
 
 
 def _read_parameter(name: str, raw: Any) -> OperatorParameter:
     if not _PARAMETER.fullmatch(name):
-        raise Unreadable(say("a parameter's name is letters, digits and _"))
+        raise BadValue("a parameter's name is letters, digits and _")
     if not isinstance(raw, dict):
-        raise Unreadable(say("the parameter {name} is an object such as min and max", name=name))
+        raise BadValue("the parameter {name} is an object such as min and max", name=name)
     kind = raw.get("type", "choice" if "choices" in raw else "number")
     default = raw.get("default")
     if kind == "number":
@@ -193,7 +150,7 @@ def _read_parameter(name: str, raw: Any) -> OperatorParameter:
             default = _number(default, say("default of {name}", name=name), low, high)
         unit = raw.get("unit", "")
         if not isinstance(unit, str) or len(unit) > 10:
-            raise Unreadable(say("unit of {name} is a short text", name=name))
+            raise BadValue("unit of {name} is a short text", name=name)
         return OperatorParameter(name, kind, low, high, printable(unit, 10), default=default)
     if kind == "choice":
         _known_keys(raw, frozenset(("type", "choices", "default")))
@@ -203,15 +160,13 @@ def _read_parameter(name: str, raw: Any) -> OperatorParameter:
             or not 1 <= len(choices) <= MAX_CHOICES
             or not all(isinstance(one, str) and _WORD.fullmatch(one) for one in choices)
         ):
-            raise Unreadable(
-                say(
-                    "choices of {name} is a list of plain words, {most} at most",
-                    name=name,
-                    most=MAX_CHOICES,
-                )
+            raise BadValue(
+                "choices of {name} is a list of plain words, {most} at most",
+                name=name,
+                most=MAX_CHOICES,
             )
         if default is not None and default not in choices:
-            raise Unreadable(say("default of {name} is one of its choices", name=name))
+            raise BadValue("default of {name} is one of its choices", name=name)
         return OperatorParameter(name, kind, choices=tuple(choices), default=default)
     if kind == "text":
         _known_keys(raw, frozenset(("type", "max_length", "default")))
@@ -221,33 +176,31 @@ def _read_parameter(name: str, raw: Any) -> OperatorParameter:
         if default is not None and not (
             isinstance(default, str) and len(default) <= longest and _WORD.fullmatch(default)
         ):
-            raise Unreadable(
-                say(
-                    "default of {name} is a plain text of at most {longest} characters",
-                    name=name,
-                    longest=longest,
-                )
+            raise BadValue(
+                "default of {name} is a plain text of at most {longest} characters",
+                name=name,
+                longest=longest,
             )
         return OperatorParameter(name, kind, longest=longest, default=default)
     if kind == "boolean":
         _known_keys(raw, frozenset(("type", "default")))
         if default is not None and not isinstance(default, bool):
-            raise Unreadable(say("default of {name} is true or false", name=name))
+            raise BadValue("default of {name} is true or false", name=name)
         return OperatorParameter(name, kind, default=default)
-    raise Unreadable(say("type of {name} is number, text, choice or boolean", name=name))
+    raise BadValue("type of {name} is number, text, choice or boolean", name=name)
 
 
 def _read_confirmation(raw: Any) -> Optional[Confirmation]:
     if raw is None:
         return None
     if not isinstance(raw, dict):
-        raise Unreadable(say("confirmation is an object with object, field and equals"))
+        raise BadValue("confirmation is an object with object, field and equals")
     _known_keys(raw, frozenset(("object", "field", "equals", "within")))
     name, field, equals = raw.get("object"), raw.get("field"), raw.get("equals")
     if not isinstance(name, str) or not isinstance(field, str) or not name or not field:
-        raise Unreadable(say("confirmation names an object of Klipper's and its field"))
+        raise BadValue("confirmation names an object of Klipper's and its field")
     if not isinstance(equals, (str, int, float, bool, type(None))):
-        raise Unreadable(say("equals of confirmation is a text, a number, true or false"))
+        raise BadValue("equals of confirmation is a text, a number, true or false")
     within = _number(raw.get("within", 30.0), say("within of confirmation"), 1, 600)
     return Confirmation(name[:100], field[:100], equals, within)
 
@@ -256,14 +209,12 @@ def _known_keys(raw: Mapping[str, Any], known: "frozenset[str]") -> None:
     for name in raw:
         if name not in known and not str(name).startswith("_"):
             allowed = ", ".join(sorted(known))
-            raise Unreadable(
-                say('"{name}" is none of {allowed}', name=printable(str(name), 40), allowed=allowed)
+            raise BadValue(
+                '"{name}" is none of {allowed}', name=printable(str(name), 40), allowed=allowed
             )
 
 
 def _number(value: Any, name: str, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise Unreadable(
-            say("{name} is a number from {low:g} to {high:g}", name=name, low=low, high=high)
-        )
+        raise BadValue("{name} is a number from {low:g} to {high:g}", name=name, low=low, high=high)
     return float(value)

@@ -174,12 +174,7 @@ _TABLE: Tuple[Option, ...] = (
         "The same while the printer is idle; default: as intervals.status_update.",
     ),
     _seconds("intervals.command_check", 0.5, 60, "Between two requests for commands."),
-    _seconds(
-        "intervals.command_check_active",
-        0.5,
-        60,
-        "The same for a minute after a command.",
-    ),
+    _seconds("intervals.command_check_active", 0.5, 60, "The same for a minute after a command."),
     _seconds(
         "intervals.health_check",
         1,
@@ -226,10 +221,7 @@ _TABLE: Tuple[Option, ...] = (
     ),
     # Files
     Option(
-        "file_management.auto_cleanup",
-        Kind.BOOLEAN,
-        "Delete old G-code files.",
-        cautious=False,
+        "file_management.auto_cleanup", Kind.BOOLEAN, "Delete old G-code files.", cautious=False
     ),
     Option(
         "file_management.max_age_days",

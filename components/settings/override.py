@@ -8,6 +8,7 @@ meaning what it said before, across a restart too, and a notice says where it is
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import stat
@@ -78,8 +79,7 @@ class Override:
         self._own_name = conf.config_file
         self._signature: Optional[_Signature] = None
         self._shown: Set[str] = set()
-        self._looking = False
-        self._look_again = False
+        self._looking = asyncio.Lock()
         self._stopped = False
 
     async def start(self) -> None:
@@ -112,7 +112,7 @@ class Override:
         that is edited by hand; with `dry_run` only tell what it would be. Raises `SaveRefused`.
         """
         if self._folder is None:
-            raise SaveRefused(say("Moonraker has no folder for settings: edit moonraker.conf."))
+            raise SaveRefused("Moonraker has no folder for settings: edit moonraker.conf.")
         path = self._folder / self._own_name
         saved = await self._worker.run(prepare, path, dict(wanted))
         layer = Layer(self._own_name, saved.document)
@@ -125,28 +125,18 @@ class Override:
                 await self._worker.run(replace, path, saved.after)
             except OSError as error:
                 raise SaveRefused(
-                    say(
-                        "{file} could not be written ({reason}).",
-                        file=self._own_name,
-                        reason=error.strerror or type(error).__name__,
-                    )
+                    "{file} could not be written ({reason}).",
+                    file=self._own_name,
+                    reason=error.strerror or type(error).__name__,
                 ) from None
             await self.look()
         return saved
 
     async def look(self) -> None:
         """Apply the file if it has changed since the last look."""
-        if self._looking:
-            self._look_again = True
-            return
-        self._looking = True
-        try:
-            self._look_again = True
-            while self._look_again and not self._stopped:
-                self._look_again = False
+        async with self._looking:
+            if not self._stopped:
                 await self._look_once()
-        finally:
-            self._looking = False
 
     async def _watch(self) -> None:
         while True:

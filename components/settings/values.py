@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from ..runtime.loose import printable
 from ..runtime.messages import say, sentence
 from ..runtime.redaction import mask_url
-from .operator import Unreadable, read_actions
+from .model import BadValue
+from .operator import read_actions
 
 MAX_URL = 2048  # what servers and proxies reliably take
 MAX_MAP_KEYS = 20
@@ -32,10 +33,6 @@ _WORDS = {"true": True, "yes": True, "on": True, "1": True}
 _WORDS.update({"false": False, "no": False, "off": False, "0": False})
 _HOST = re.compile(r"[\w.\-]+\Z|\[[0-9A-Fa-f:.]+\]\Z")
 _SECRETS_TEMPLATE = re.compile(r"\{[^{}]*\bsecrets\b[^{}]*\}")
-
-
-class BadValue(ValueError):
-    """The text says what the value must be."""
 
 
 class Kind(str, Enum):
@@ -106,15 +103,8 @@ def read(option: Option, raw: Any) -> Reading:
     if option.kind is Kind.MAP:
         return _read_map(option, raw)
     if option.kind is Kind.OWN_ACTIONS:
-        return _read_own_actions(option, raw)
-    return Reading(_SCALARS[option.kind](option, raw))
-
-
-def _read_own_actions(option: Option, raw: Any) -> Reading:
-    try:
         return Reading(*read_actions(raw, option.choices))
-    except Unreadable as reason:
-        raise BadValue(str(reason)) from None
+    return Reading(_SCALARS[option.kind](option, raw))
 
 
 UNITS: Dict[str, str] = {
@@ -241,7 +231,7 @@ def _token(option: Option, raw: Any) -> str:
     if not text:
         raise BadValue(allowed(option))
     if is_secrets_template(text):
-        raise BadValue(say("the token itself: {secrets…} is read in moonraker.conf only"))
+        raise BadValue("the token itself: {secrets…} is read in moonraker.conf only")
     return text
 
 
@@ -457,16 +447,14 @@ def _item(option: Option, raw: Any, *, explain: bool) -> str:
         check_url(text, wanted, credentials=True)  # cameras do ask for a user name and password
         return text
     text = _one_line(
-        raw,
-        option.limit,
-        say("one line of text, at most {limit} characters", limit=option.limit),
+        raw, option.limit, say("one line of text, at most {limit} characters", limit=option.limit)
     )
     if option.kind is Kind.PATTERNS and not re.match(r"[\w*?\-.\[\]]+\Z", text):
-        raise BadValue(say("a name such as M117 or G*"))
+        raise BadValue("a name such as M117 or G*")
     if option.kind is Kind.ACTIONS:
         text = re.sub(r"[\s-]+", "_", text).lower()
         if not re.match(r"[a-z0-9_]+\Z", text):
-            raise BadValue(say("an action name such as reboot"))
+            raise BadValue("an action name such as reboot")
         if option.choices and text not in option.choices:
             near = closest(text, option.choices) if explain else ""
             hint = (
@@ -474,7 +462,7 @@ def _item(option: Option, raw: Any, *, explain: bool) -> str:
                 if near
                 else say("docs/commands.md lists them")
             )
-            raise BadValue(say("an action that exists ({hint})", hint=hint))
+            raise BadValue("an action that exists ({hint})", hint=hint)
     if option.kind is Kind.HOSTS:
         wanted = say("a host such as files.example.org")
         check_url(text if "://" in text else f"http://{text}", wanted)

@@ -6,6 +6,7 @@ owner's.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import platform
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Sequence
 
 from ..runtime.logs import LOG_FILE, logs_folder
-from ..runtime.steps import Steps, breathe
+from ..runtime.steps import breathe
 from .pages.base import MAX_ROWS, Request, Row
 from .plain import plain
 
@@ -71,9 +72,8 @@ class Bundle:
         for row in self._rows:
             contents[f"{row.name}.json"] = await row.handler(ASKED)
         parts: Dict[str, Any] = {}
-        steps = Steps(self._clock)
         for name, content in contents.items():
-            await steps.pause()
+            await asyncio.sleep(0)  # others have their turn between them
             parts[name] = plain(content, self._redactor.known)
         date = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(self._clock.time()))
         parts["README.txt"] = _README.format(version=self._version, date=date)

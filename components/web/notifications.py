@@ -27,11 +27,7 @@ class Notifier:
     """`overview()` is what is told of everything."""
 
     def __init__(
-        self,
-        server: Any,
-        clock: Clock,
-        redactor: Redactor,
-        overview: Callable[[], Dict[str, Any]],
+        self, server: Any, clock: Clock, redactor: Redactor, overview: Callable[[], Dict[str, Any]]
     ) -> None:
         self._server = server
         self._clock = clock

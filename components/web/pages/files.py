@@ -60,9 +60,4 @@ class FilePages(Pages):
 
 
 def _row(item: Removal) -> Dict[str, Any]:
-    return {
-        "path": item.path,
-        "reason": item.reason,
-        "age": round(item.age),
-        "size": item.size,
-    }
+    return {"path": item.path, "reason": item.reason, "age": round(item.age), "size": item.size}

@@ -15,7 +15,7 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from components.hub.any_client import client_of
-from components.hub.client import HubClient, Reply
+from components.hub.client import FILES_AT_ONCE, HubClient, Reply
 from components.hub.outcomes import Failure
 from components.hub.protocol import Generation
 from components.hub.transport import Transport
@@ -336,3 +336,28 @@ async def test_a_name_server_that_hangs_takes_one_thread_and_none_of_the_executo
     assert asked == ["hub.test"]
     let_go.set()
     bench.close()
+
+
+async def test_a_long_list_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(None, server_url="http://127.0.0.1/api.php")
+    files = [{"name": f"part {number}.gcode"} for number in range(1000)]
+
+    async def get(*_args: Any, **_options: Any) -> Reply:
+        return Reply(True, "", {"files": files})
+
+    monkeypatch.setattr(bench.client, "_get", get)
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if not done:
+            asyncio.get_running_loop().call_soon(turn)
+
+    done = False
+    asyncio.get_running_loop().call_soon(turn)
+    _, found = await bench.client.list_files()
+    done = True
+    assert len(found) == 1000
+    assert turns >= 1000 // FILES_AT_ONCE
+    bench.transport.close()

@@ -22,7 +22,8 @@ from components.runtime.logs import Logs, logs_folder
 from components.runtime.notices import Notices
 from components.runtime.supervisor import Supervisor
 from components.runtime.worker import Worker
-from components.settings.loader import merge, missing, read_conf
+from components.settings.conf import read_conf
+from components.settings.loader import merge, missing
 from components.settings.model import LiveSettings
 from components.settings.override import Override
 from components.tecmedhub import log_as_set

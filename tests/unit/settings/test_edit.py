@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.settings.edit import edited
 from components.settings.jsonc import JsoncError, parse
+from components.settings.saving import edited
 from components.settings.template import json_template
 
 V4 = """{

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.settings.operator import Unreadable, read_actions
+from components.settings.model import BadValue
+from components.settings.operator import read_actions
 
 GOOD = {"gcode": "M117 {x}", "parameters": {"x": {"min": 0, "max": 5}}}
 
@@ -52,7 +53,7 @@ def test_names() -> None:
     assert found == {}
     assert "of that name" in told[0]
     assert len(told) == 3
-    with pytest.raises(Unreadable):
+    with pytest.raises(BadValue):
         read_actions([1], ())
     assert read_actions('{"one": {"gcode": "G28"}}', ())[0]["one"].gcode == "G28"
 
