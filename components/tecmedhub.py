@@ -19,12 +19,15 @@ from .commands import Command, Commands, Deeds, Inbox, PrintRequest, Receipts, T
 from .commands.bed import Bed
 from .commands.offers import Offers
 from .files.cleanup import Cleanup
+from .files.fetching import Fetching
 from .files.gcode_root import GcodeStore, LoadedFile
+from .files.hub_files import HubFiles
 from .files.inventory import Inventory
 from .files.local_look import why_unfit
 from .files.placing import Placing
 from .files.staging_folder import StagingFolder
-from .files.transfers import Arrived, TransferError, Transfers
+from .files.transfers import Transfers
+from .files.wanted import Arrived, TransferError, Wanted
 from .films.render import Renderer
 from .films.timelapse import Timelapse
 from .films.timelapse_page import TimelapsePage
@@ -236,26 +239,40 @@ class TecMedHub:
             notices=self.notices,
             clock=self.ground.clock,
         )
+        hub_files = HubFiles(
+            live=self.live,
+            hub=self.client,
+            inventory=inventory,
+            clock=self.clock,
+            rng=self.ground.rng,
+        )
         self.cleanup = Cleanup(
+            live=self.live,
             store=store,
             inventory=inventory,
             placing=placing,
             worker=self.worker,
+            notices=self.notices,
+            clock=self.clock,
             hub_time=self.client.now,
-            offered=lambda: self.transfers.offered(),  # noqa: PLW0108 - not there yet
-            **common,
+            offered=hub_files.offered,
+        )
+        fetching = Fetching(
+            live=self.live,
+            connector=self.connector,
+            user_agent=f"TecMedHub/{VERSION}",
+            worker=self.worker,
+            notices=self.notices,
+            clock=self.clock,
+            rng=self.ground.rng,
+            make_room=self.cleanup.make_room,
         )
         self.transfers = Transfers(
-            hub=self.client,
-            store=store,
+            hub_files=hub_files,
+            fetching=fetching,
             inventory=inventory,
             staging=staging,
             placing=placing,
-            worker=self.worker,
-            rng=self.ground.rng,
-            user_agent=f"TecMedHub/{VERSION}",
-            make_room=self.cleanup.make_room,
-            connector=self.connector,
             **common,
         )
         pictures = self.ground.worker("pictures")
@@ -473,7 +490,7 @@ class TecMedHub:
 
     async def _start_files(self) -> None:
         await self.transfers.start()
-        await self.cleanup.start()
+        self.supervisor.keep("files: clean up", self.cleanup.watch)
 
     async def _start_timelapse(self) -> None:
         self.timelapse.attach(self.server.lookup_component("file_manager"))
@@ -570,7 +587,7 @@ class TecMedHub:
                 bed_status=in_language(self.bed_word(), self.language),
                 job_id=self.jobs.current_id,
                 command_id=self.jobs.open.command_id if self.jobs.open else "",
-                hub_file=lambda path: self.inventory.origin(path).hub_file,
+                hub_file=self.inventory.hub_file,
                 reason=self.pauses.reason,
                 language=self.language,
                 null_times=self.client.features.null_times,
@@ -604,7 +621,15 @@ class TecMedHub:
 
     async def _fetch(self, request: PrintRequest) -> Arrived:
         before = self.transfers.fetched
-        arrived = await self.transfers.fetch(request)
+        arrived = await self.transfers.fetch(
+            Wanted(
+                request.file,
+                request.download_url,
+                size=request.size,
+                md5=request.md5,
+                sha256=request.sha256,
+            )
+        )
         self.statistics.count("files_downloaded", self.transfers.fetched - before)
         return arrived
 

@@ -13,14 +13,13 @@ from typing import Awaitable, Callable, Dict, List, NamedTuple, Optional, Set, T
 from ..runtime.clock import Clock
 from ..runtime.messages import say
 from ..runtime.notices import Notices
-from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
 from ..store.downloads import DownloadRow
 from .gcode_root import GcodeStore, OnDisk, StoreFailed, look_up_all, walk
 from .inventory import Inventory
 from .placing import Placing
-from .staging_file import RESERVE, FreeSpace, free_space
+from .staging_file import DISK, RESERVE, Disk
 
 DAY = 86400.0
 LOW_SPACE = 500 * 2**20  # bytes free under which the hub's files make room
@@ -62,28 +61,32 @@ class Cleanup:
         inventory: Inventory,
         placing: Placing,
         worker: Worker,
-        supervisor: Supervisor,
         notices: Notices,
         clock: Clock,
         hub_time: Callable[[], float],
-        space: FreeSpace = free_space,
-        offered: Optional[Offered] = None,
+        offered: Offered,
+        disk: Disk = DISK,
     ) -> None:
         self._live = live
         self._store = store
         self._inventory = inventory
         self._placing = placing
         self._worker = worker
-        self._supervisor = supervisor
         self._notices = notices
         self._clock = clock
         self._hub_time = hub_time
-        self._space = space
-        self._offered = offered or _nothing_offered
+        self._offered = offered
+        self._disk = disk
         self._looks = 0
 
-    async def start(self) -> None:
-        self._supervisor.keep("files: clean up", self._loop)
+    async def watch(self) -> None:
+        """Look at the space and the ages, for ever."""
+        while True:
+            await self._clock.sleep(SPACE_EVERY)
+            await self.make_room()
+            if self._looks % AGE_EVERY == 0:
+                await self.run()
+            self._looks += 1
 
     async def plan(self) -> List[Removal]:
         """What is old enough to go now, longest unused first, whether `auto_cleanup` is on or not.
@@ -152,14 +155,6 @@ class Cleanup:
         return sum(removal.size for removal in removed)
 
     # Inside
-
-    async def _loop(self) -> None:
-        while True:
-            await self._clock.sleep(SPACE_EVERY)
-            await self.make_room()
-            if self._looks % AGE_EVERY == 0:
-                await self.run()
-            self._looks += 1
 
     async def _own(self) -> "List[_Used]":
         """The files that came from the hub, as they are on disk; records of files that are gone are
@@ -241,7 +236,7 @@ class Cleanup:
 
     async def _free(self) -> int:
         try:
-            return await self._worker.run(self._space, self._store.root)
+            return await self._worker.run(self._disk.free, self._store.root)
         except OSError:
             return ENOUGH_SPACE  # whatever is wrong shows when something is written
 
@@ -295,10 +290,6 @@ def enough(removals: List[Removal], missing: int) -> List[Removal]:
         plan.append(removal)
         missing -= removal.size
     return plan if missing <= 0 else []
-
-
-async def _nothing_offered() -> Set[Tuple[str, str]]:
-    return set()
 
 
 def _mib(removals: List[Removal]) -> int:

@@ -1,9 +1,8 @@
 """One attempt at one file: from an address into the staging file, judged on the way and verified at
 the end.
 
-Whatever is wrong ends in `DownloadFailed` with a sentence for people and with what may be done
-about it; the staging file is left as it is, for the caller to resume or to remove. Nothing here
-knows where the file goes afterwards.
+Whatever is wrong ends in `DownloadFailed`; the staging file is left as it is, for the caller to
+resume or to remove. Nothing here knows where the file goes afterwards.
 """
 
 from __future__ import annotations
@@ -11,70 +10,44 @@ from __future__ import annotations
 import asyncio
 import errno
 import re
-import ssl
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Tuple
+from typing import Callable, NamedTuple, Optional
 
-from ..hub.outcomes import Failure, explain, host_of, http_date, read_retry_after, redact_query
 from ..net.connect import Connector
-from ..net.faults import ConnectFailed, Phase
-from ..net.get import MAX_BUFFER, SLOWEST, Break, Enough, GetFailed, Head, Taker, get
-from ..runtime.messages import Told, say
+from ..net.faults import ConnectFailed
+from ..net.get import MAX_BUFFER, Enough, GetFailed, Head, Taker, get
+from ..runtime.messages import say
 from ..runtime.worker import Worker
+from ..settings.model import Settings
+from . import failures
 from .addresses import host_header, split_target
+from .failures import DownloadFailed
 from .gcode_look import HEAD, NotGcode, check_head, has_command, hub_message
 from .names import show
-from .staging_file import (
-    BLOCK,
-    RESERVE,
-    DiskFull,
-    FreeSpace,
-    OpenFile,
-    Sealed,
-    StagingFile,
-    free_space,
-    open_file,
-)
+from .staging_file import BLOCK, RESERVE, Disk, DiskFull, Sealed, StagingFile
 from .wanted import Wanted
 
 MIN_BLOCK = 64 * 1024  # bytes
 FILL_TIME = 1.0  # seconds until a block of MIN_BLOCK goes to disk: slow lines show progress too
-AGAIN_STATUSES = frozenset(
-    (408, 425, 429, 500, 502, 503, 504)
-)  # the server's own trouble, which may pass
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})\Z")
-_ETAG = re.compile(
-    r'"[\x21\x23-\x7e]{1,120}"\Z'
-)  # strong ones only: a weak one does not promise the same bytes
+# Strong ones only: a weak one does not promise the same bytes.
+_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,120}"\Z')
 
 
 class Limits(NamedTuple):
     max_size: int  # bytes
     idle: float  # seconds without a byte
     connect: float  # seconds to a connection
-    verify_checksums: bool = True
+    verify_checksums: bool
 
-
-class DownloadFailed(Told):
-    """`again`: another attempt may succeed; `keep`: what has come so far is
-    worth keeping.
-    """
-
-    def __init__(
-        self,
-        template: str,
-        *,
-        again: bool = False,
-        keep: bool = False,
-        damaged: bool = False,
-        retry_after: Optional[float] = None,
-        **places: object,
-    ) -> None:
-        super().__init__(template, **places)
-        self.again = again
-        self.keep = keep
-        self.damaged = damaged  # it came whole, but wrong
-        self.retry_after = retry_after  # seconds, as the server asked
+    @classmethod
+    def of(cls, settings: Settings) -> "Limits":
+        return cls(
+            settings.file_management.max_size_mb * 2**20,
+            settings.timeouts.file_download,
+            settings.timeouts.server,
+            settings.file_management.verify_checksums,
+        )
 
 
 class Download:
@@ -89,9 +62,8 @@ class Download:
         limits: Limits,
         user_agent: str,
         connector: Connector,
-        space: FreeSpace = free_space,
-        opener: OpenFile = open_file,
-        on_bytes: Callable[[int, Optional[int]], None] = lambda done, size: None,
+        disk: Disk,
+        on_bytes: Callable[[int, Optional[int]], None],
     ) -> None:
         self.wanted = wanted
         self.path = path
@@ -100,39 +72,37 @@ class Download:
         self._limits = limits
         self._user_agent = user_agent
         self._connector = connector
-        self._space = space
+        self._disk = disk
         self._on_bytes = on_bytes
-        self._file = StagingFile(path, bool(wanted.sha256), space, opener)
+        self._file = StagingFile(path, bool(wanted.sha256), disk)
         self._total: Optional[int] = None  # bytes of the whole, as the server announced it
 
     async def attempt(self, resume: bool) -> Sealed:
         """Fetch the file, or the rest of it if `resume`; what it is once it is whole, verified and
         safely on disk.
         """
+        wanted = self.wanted
         try:
             have = await self._begin(resume)
-            if (
-                have and have == self.wanted.size
-            ):  # whole already: we were stopped just before it was put in place
+            if have and have == wanted.size:  # whole: we were stopped just before it was placed
                 return await self._verify(framed=True)
             return await self._take(have)
         except NotGcode as error:
             raise DownloadFailed(
-                "{file} is {error}.", file=show(self.wanted.name), error=str(error)
+                "{file} is {error}.", file=show(wanted.name), error=str(error)
             ) from None
         except DiskFull:
-            raise DownloadFailed(_full(self.wanted.name)) from None
+            raise failures.no_room(wanted) from None
         except (GetFailed, ConnectFailed) as error:
-            raise self._broken(*_told(error, host_of(self.wanted.url), self._limits.idle)) from None
+            raise failures.broken(wanted, error, self._limits.idle, self.resumable) from None
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DownloadFailed(_full(self.wanted.name)) from None
-            reason = error.strerror or type(error).__name__
+                raise failures.no_room(wanted) from None
             raise DownloadFailed(
                 "{file} cannot be written to {folder} ({reason}): check the disk.",
-                file=show(self.wanted.name),
+                file=show(wanted.name),
                 folder=self.path.parent,
-                reason=reason,
+                reason=error.strerror or type(error).__name__,
             ) from None
         finally:
             await asyncio.shield(self._worker.run(self._file.close))
@@ -150,7 +120,7 @@ class Download:
     async def _begin(self, resume: bool) -> int:
         wanted = self.wanted
         if wanted.size is not None and wanted.size > self._limits.max_size:
-            raise self._too_large(wanted.size)
+            raise failures.too_large(wanted, wanted.size, self._limits.max_size)
         have = 0
         if resume and self.resumable:
             try:
@@ -194,19 +164,14 @@ class Download:
             # What came before a cut goes to the disk as well.
             await asyncio.shield(arrival.flush())
         if arrival.refusal:
-            raise self._refused(head, bytes(arrival.refusal[:HEAD]))
+            raise failures.refused(self.wanted, head, bytes(arrival.refusal[:HEAD]))
         await arrival.end()
         return await self._verify(head.framed)
 
     async def begin_reply(self, head: Head, have: int) -> int:
         """Judge the head of a reply that brings the file; how much of it is kept from before."""
         if head.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
-            raise DownloadFailed(
-                "{host} sends {file} compressed although plain was asked for: turn compression "
-                "off for downloads (zlib.output_compression, mod_deflate).",
-                host=host_of(self.wanted.url),
-                file=show(self.wanted.name),
-            )
+            raise failures.compressed(self.wanted)
         if head.status == 206:
             self._check_range(head.headers.get("Content-Range", ""), have, head.length)
         elif have:  # the server begins anew
@@ -226,117 +191,45 @@ class Download:
     def received(self, done: int) -> None:
         """So many bytes of the file have come."""
         if done > self._limits.max_size:
-            raise self._too_large(None)
+            raise failures.too_large(self.wanted, None, self._limits.max_size)
         if self.wanted.size is not None and done > self.wanted.size:
-            raise self._wrong_size(say("more than {size}", size=done - 1))
+            raise failures.wrong_size(self.wanted, say("more than {size}", size=done - 1))
         self._on_bytes(done, self.expected())
 
     async def write(self, block: bytearray) -> None:
         await self._worker.run(self._file.write, block)
 
     def check_start(self, block: bytes) -> None:
-        """Is this the file at all? The hub sends its refusals with HTTP 200, in its place."""
+        """Is this the file at all?"""
         start = block[:HEAD]
         told = None if has_command(start) else hub_message(start)
         if told is not None:
-            host = host_of(self.wanted.url)
-            name = show(self.wanted.name)
-            raise DownloadFailed(
-                say('{host} does not give {file}: "{told}".', host=host, file=name, told=told)
-                if told
-                else say("{host} does not give {file} without a reason.", host=host, file=name)
-            )
+            raise failures.not_given(self.wanted, told)
         check_head(start)
         size, total = self.wanted.size, self._total
         if total is not None and total > self._limits.max_size:
-            raise self._too_large(total)
+            raise failures.too_large(self.wanted, total, self._limits.max_size)
         if total is not None and size is not None and total != size:
-            raise self._wrong_size(str(total))
+            raise failures.wrong_size(self.wanted, str(total))
 
     async def _verify(self, framed: bool) -> Sealed:
-        wanted, name = self.wanted, show(self.wanted.name)
-        if wanted.size is not None and self._file.size != wanted.size:
-            raise self._wrong_size(str(self._file.size), again=not framed)
-        if self._total is not None and self._file.size != self._total:
-            raise DownloadFailed(
-                "{file} came with {size} of the {total} bytes announced.",
-                file=name,
-                size=self._file.size,
-                total=self._total,
-                again=True,
-            )
-        checked = wanted.has_checksum and self._limits.verify_checksums
-        if not framed and wanted.size is None and not checked:
-            raise DownloadFailed(
-                "{host} does not say how long {file} is, so a cut could not be noticed: let it "
-                "send Content-Length, a size or a checksum.",
-                host=host_of(wanted.url),
-                file=name,
-            )
+        """`framed`: a cut would have been noticed."""
+        wanted, size = self.wanted, self._file.size
+        if wanted.size is not None and size != wanted.size:
+            raise failures.wrong_size(wanted, str(size), again=not framed)
+        if self._total is not None and size != self._total:
+            raise failures.cut_short(wanted, size, self._total)
+        checked = self._limits.verify_checksums
+        if not framed and wanted.size is None and not (checked and wanted.has_checksum):
+            raise failures.of_unknown_length(wanted)
         sums = await self._worker.run(self._file.finish)
-        if self._limits.verify_checksums:
-            for kind, expected, found in (
-                ("SHA-256", wanted.sha256, sums.sha256),
-                ("MD5", wanted.md5, sums.md5),
-            ):
-                if expected and expected != found:
-                    raise DownloadFailed(
-                        "{file} came damaged: its {kind} is {found}, but should be {expected}.",
-                        file=name,
-                        kind=kind,
-                        found=found,
-                        expected=expected,
-                        again=True,
-                        damaged=True,
-                    )
+        for kind, expected, found in (
+            ("SHA-256", wanted.sha256, sums.sha256),
+            ("MD5", wanted.md5, sums.md5),
+        ):
+            if checked and expected and expected != found:
+                raise failures.damaged(wanted, kind, found, expected)
         return await self._worker.run(self._file.seal)
-
-    def _refused(self, head: Head, body: bytes) -> DownloadFailed:
-        host, name = host_of(self.wanted.url), show(self.wanted.name)
-        if head.status == 416:
-            return DownloadFailed(
-                "{host} has a different {file} now.", host=host, file=name, again=True
-            )
-        if 300 <= head.status < 400:
-            target = redact_query(head.headers.get("Location", ""))
-            return DownloadFailed(
-                "{host} redirects {file} to {target}: give the final address; redirects are "
-                "not followed.",
-                host=host,
-                file=name,
-                target=target,
-            )
-        told = hub_message(body)
-        said = f' ("{told}")' if told else ""
-        if head.status in (404, 410):
-            return DownloadFailed(
-                "{host} has no file {file}: HTTP {status}{said}.",
-                host=host,
-                file=name,
-                status=head.status,
-                said=said,
-            )
-        if head.status in AGAIN_STATUSES:
-            date = http_date(head.headers.get("Date", ""))
-            wait = read_retry_after(head.headers.get("Retry-After", ""), 0.0, date)
-            return DownloadFailed(
-                "{host} answered HTTP {status}{said} for {file}: look into the server's PHP "
-                "error log.",
-                host=host,
-                status=head.status,
-                said=said,
-                file=name,
-                again=True,
-                keep=True,
-                retry_after=wait,
-            )
-        return DownloadFailed(
-            "{host} answered HTTP {status}{said} for {file}.",
-            host=host,
-            status=head.status,
-            said=said,
-            file=name,
-        )
 
     def _check_range(self, content_range: str, have: int, length: Optional[int]) -> None:
         """The rest is the rest only if it begins where we stopped and ends where the whole ends,
@@ -352,48 +245,12 @@ class Download:
             or any(size != whole for size in known)
             or (length is not None and length != whole - have)
         ):
-            raise DownloadFailed(
-                "{host} sent another part of {file} than was asked for.",
-                host=host_of(self.wanted.url),
-                file=show(self.wanted.name),
-                again=True,
-            )
+            raise failures.another_part(self.wanted)
         self._total = whole
 
     async def _check_space(self, more: int) -> None:
-        if await self._worker.run(self._space, self.path.parent) < max(more, 0) + RESERVE:
+        if await self._worker.run(self._disk.free, self.path.parent) < max(more, 0) + RESERVE:
             raise DiskFull()
-
-    def _broken(self, failure: Failure, why: str) -> DownloadFailed:
-        again = failure in (Failure.DNS, Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BUSY)
-        told = say("{file} could not be fetched: {why}", file=show(self.wanted.name), why=why)
-        return DownloadFailed(told, again=again, keep=again and self.resumable)
-
-    def _too_large(self, size: Optional[int]) -> DownloadFailed:
-        limit = self._limits.max_size / 2**20
-        if size is None:
-            return DownloadFailed(
-                "{file} is larger than the {limit:.0f} MiB that file_management.max_size_mb "
-                "allows.",
-                file=show(self.wanted.name),
-                limit=limit,
-            )
-        return DownloadFailed(
-            "{file} has {size:.0f} MiB, more than the {limit:.0f} MiB that "
-            "file_management.max_size_mb allows.",
-            file=show(self.wanted.name),
-            size=size / 2**20,
-            limit=limit,
-        )
-
-    def _wrong_size(self, found: str, again: bool = False) -> DownloadFailed:
-        return DownloadFailed(
-            "{file} has {found} bytes, but should have {wanted}: upload it again.",
-            file=show(self.wanted.name),
-            found=found,
-            wanted=self.wanted.size,
-            again=again,
-        )
 
 
 class _Arrival(Taker):
@@ -460,44 +317,3 @@ class _Arrival(Taker):
             await writing
         if block:
             self._writing = asyncio.ensure_future(self._download.write(block))
-
-
-def _told(error: Exception, host: str, idle: float) -> Tuple[Failure, str]:
-    """What an exchange that broke off means, and a sentence on it."""
-    if isinstance(error, ConnectFailed):
-        phases = {Phase.RESOLVE: Failure.DNS, Phase.TLS: Failure.TLS}
-        return phases.get(error.phase, Failure.UNREACHABLE), error.sentence
-    assert isinstance(error, GetFailed)
-    if error.kind is Break.SILENT:
-        return Failure.TIMED_OUT, say(
-            "{host} sent nothing for {seconds:g} s.", host=host, seconds=idle
-        )
-    if error.kind is Break.SLOW:
-        return (
-            Failure.TIMED_OUT,
-            say(
-                "{host} sends less than {slowest} bytes a second, which would never end.",
-                host=host,
-                slowest=SLOWEST,
-            ),
-        )
-    if error.kind is Break.GARBLED:
-        return (
-            Failure.STATUS,
-            say("{host} answered with something that is not HTTP: check the address.", host=host),
-        )
-    if isinstance(error.error, ssl.SSLError):
-        exchange = explain(error.error, host, idle)
-        return exchange.failure or Failure.TLS, exchange.sentence
-    return Failure.UNREACHABLE, say(
-        "{host} closed the connection before everything had come.", host=host
-    )
-
-
-def _full(name: str) -> str:
-    return say(
-        "There is no room for {file}: it would leave less than {reserve} MiB free. "
-        "Delete old files on the printer.",
-        file=show(name),
-        reserve=RESERVE // 2**20,
-    )

@@ -66,8 +66,8 @@ class GcodeStore:
         file_manager: Any,
         job_queue: Any,
         loaded: Callable[[], LoadedFile],
-        call_method: Optional[Callable[..., Awaitable[Any]]] = None,
-        send_event: Optional[Callable[..., Any]] = None,
+        call_method: Callable[..., Awaitable[Any]],
+        send_event: Callable[..., Any],
     ) -> None:
         """`call_method(name, arguments)` is Moonraker's internal transport, for history and
         metadata; `send_event` is the server's.
@@ -97,8 +97,6 @@ class GcodeStore:
         `StoreFailed`; the file is in place all the same.
         """
         self._announce("create_file", path)
-        if self._call_method is None:
-            return
         try:
             await self._call_method("server.files.metascan", {"filename": path})
         except asyncio.CancelledError:
@@ -128,7 +126,7 @@ class GcodeStore:
         (`[file_manager] file_system_observer: none`).
         """
         observer = getattr(self._file_manager, "fs_observer", None)
-        if self._send_event is None or getattr(observer, "has_fast_observe", True):
+        if getattr(observer, "has_fast_observe", True):
             return
         item: Dict[str, Any] = {"root": "gcodes", "path": path, "size": 0, "modified": 0.0}
         disk = look_up(self.root, path)
@@ -169,8 +167,6 @@ class GcodeStore:
         Raises `StoreFailed`.
         """
         printed: Dict[str, float] = {}
-        if self._call_method is None:
-            return printed
         start = 0
         while True:
             arguments = {"since": moment, "limit": HISTORY_PAGE, "start": start, "order": "desc"}
@@ -247,23 +243,6 @@ def walk(root: Path) -> List[OnDisk]:
         except OSError:
             continue
     return found
-
-
-def same_file_system(folder: Path, other: Path) -> bool:
-    """Whether a file can be renamed from one to the other; folders that do not exist yet count as
-    their parents.
-    """
-    return _device(folder) == _device(other)
-
-
-def _device(folder: Path) -> int:
-    while True:
-        try:
-            return folder.stat().st_dev
-        except OSError:
-            if folder == folder.parent:
-                return -1
-            folder = folder.parent
 
 
 def _relative(name: str) -> str:

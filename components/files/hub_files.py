@@ -79,14 +79,22 @@ class HubFiles:
     async def find(self, asked: Wanted) -> "Tuple[Listing, Optional[HubFile]]":
         """What the hub's list says of the file, and its entry there if it is offered.
 
-        Raises `Refused` when the hub stays out of reach for as many attempts as `retries` has.
+        Raises `Refused` where several could be meant, and when the hub stays out of reach for as
+        many attempts as `retries` has.
         """
         backoff = Backoff(lambda: self._live.now, self._rng)
         while True:
             reply, files = await self._hub.list_files()
             if reply.ok:
                 whole = len(as_list(reply.data.get("files"))) <= MAX_FILES_LISTED
-                return look_in(files, asked, whole)
+                listing, entry = look_in(files, asked, whole)
+                if listing is Listing.AMBIGUOUS:
+                    raise Refused(
+                        "Several files of the hub are called {file}: send the name that the hub "
+                        "stores the wanted one under, or its checksum.",
+                        file=show(asked.name),
+                    )
+                return listing, entry
             if reply.failure not in _MAY_PASS and reply.status < 500:
                 return Listing.UNKNOWN, None  # the download itself will tell better
             delay = backoff.failed()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Awaitable, Dict, List, NamedTuple, Optional, TypeVar
+import time
+from typing import Awaitable, Callable, Dict, List, Optional, TypeVar
 
 from ..runtime.clock import Clock
 from ..runtime.messages import say
@@ -18,10 +19,10 @@ from ..runtime.worker import Worker
 from ..store.downloads import KEPT_ROWS, DownloadRow, Downloads, DownloadState
 from .gcode_root import GcodeStore, OnDisk, look_up, walk
 from .local_look import why_unfit
-from .names import composed
+from .names import Refused, composed, show
 from .staging_file import Sums, holds_what_was_sent, sums_of
 from .staging_folder import StagingFolder
-from .wanted import Wanted
+from .wanted import Arrived, Wanted
 
 T = TypeVar("T")
 
@@ -29,14 +30,9 @@ IN_HAND_FOR = 3600.0  # seconds
 RESUMABLE_FOR = 86400.0  # seconds that the beginning of an interrupted file is kept
 
 
-class Origin(NamedTuple):
-    """Where a file of the printer comes from."""
-
-    hub_file: str = ""  # as the hub's list calls it
-    command_id: str = ""  # of the command that had it fetched
-
-
 class Inventory:
+    """`ident` is the record of a download; None where it could not be written."""
+
     def __init__(
         self,
         *,
@@ -52,60 +48,48 @@ class Inventory:
         self._notices = notices
         self._clock = clock
         self._in_hand: Dict[str, float] = {}  # path → monotonic seconds
-        self._begun: Dict[int, Origin] = {}  # of downloads under way
-        self._origins: Dict[str, Origin] = {}  # by path
+        self._begun: Dict[int, str] = {}  # downloads under way → what the hub calls the file
+        self._hub_files: Dict[str, str] = {}  # path → what the hub calls the file
 
     # Records
 
-    async def begin(
-        self, wanted: Wanted, hub_name: str, source: str, command_id: str
-    ) -> Optional[int]:
-        """Record that a download starts; None where that failed."""
+    async def begin(self, wanted: Wanted, hub_name: str, source: str) -> Optional[int]:
+        """Record that a download starts."""
         ident = await self._try(
             self._downloads.begin(
-                wanted.name, hub_name, source, command_id, wanted.size, wanted.md5, wanted.sha256
+                wanted.name, hub_name, source, wanted.size, wanted.md5, wanted.sha256
             )
         )
         if ident is not None:
-            self._begun[ident] = Origin(hub_name, command_id)
+            self._begun[ident] = hub_name
         return ident
 
     async def failed(self, ident: Optional[int], reason: str) -> None:
         if ident is not None:
             self._begun.pop(ident, None)
-            await self._try(self._downloads.ended(ident, DownloadState.FAILED, reason))
+        await self._note(ident, self._downloads.ended, DownloadState.FAILED, reason)
 
     async def marked(self, ident: Optional[int]) -> None:
-        if ident is not None:
-            await self._try(self._downloads.marked(ident))
+        await self._note(ident, self._downloads.marked)
 
     async def placing(self, ident: Optional[int], path: str, sums: Sums) -> None:
-        if ident is not None:
-            await self._try(self._downloads.placing(ident, path, *sums))
+        await self._note(ident, self._downloads.placing, path, *sums)
 
     async def placed(self, ident: Optional[int], disk: OnDisk, to_mark: bool) -> None:
         """The file is in place, and is `disk`."""
-        if ident is not None:
-            begun = self._begun.pop(ident, None)
-            if begun is not None:
-                self._origins[disk.path] = begun
-            await self._try(
-                self._downloads.done(ident, disk.path, disk.size, disk.mtime_ns, to_mark)
-            )
+        if ident is not None and ident in self._begun:
+            self._hub_files[disk.path] = self._begun.pop(ident)
+        await self._note(ident, self._downloads.done, disk.path, disk.size, disk.mtime_ns, to_mark)
 
     async def rewritten(self, ident: Optional[int], before: OnDisk) -> None:
         """Moonraker may have put more into the file that was `before`: it is still ours then."""
         now = await self._worker.run(look_up, self._store.root, before.path)
-        if ident is not None and now is not None and now.size > before.size:
-            await self._try(self._downloads.touched(ident, now.size, now.mtime_ns))
+        if now is not None and now.size > before.size:
+            await self._note(ident, self._downloads.touched, now.size, now.mtime_ns)
 
     async def not_needed(self, ident: Optional[int]) -> None:
-        if ident is not None:
-            await self._try(
-                self._downloads.ended(
-                    ident, DownloadState.GONE, say("the same bytes were there already")
-                )
-            )
+        reason = say("the same bytes were there already")
+        await self._note(ident, self._downloads.ended, DownloadState.GONE, reason)
 
     async def owned(self) -> List[DownloadRow]:
         return await self._try(self._downloads.owned()) or []
@@ -131,21 +115,13 @@ class Inventory:
         since = self._in_hand.get(path)
         return since is not None and self._clock.monotonic() - since < IN_HAND_FOR
 
-    # Where a file comes from
-
-    def origin(self, path: str) -> Origin:
-        """What the hub calls the file at `path`, and the command that brought it; both "" for a
-        file that never came from the hub. Of files deleted lately, too.
-        """
-        return self._origins.get(path, Origin())
-
-    async def own_named(self, name: str) -> List[str]:
-        """Paths of the G-code files of that name, in whichever folder."""
-        wanted = composed(name)
-        files = await self._worker.run(walk, self._store.root)
-        return [file.path for file in files if composed(os.path.basename(file.path)) == wanted]
-
     # What is here
+
+    def hub_file(self, path: str) -> str:
+        """What the hub calls the file at `path`; "" for one that never came from the hub. Of files
+        deleted lately, too.
+        """
+        return self._hub_files.get(path, "")
 
     async def already_here(self, wanted: Wanted, source: str, path: str) -> Optional[str]:
         """Where the wanted bytes lie already: a file of ours fetched from the same source, or the
@@ -171,21 +147,40 @@ class Inventory:
         fault = await why_unfit(self._store.root / path, self._worker)
         return None if fault else path
 
-    async def newest_of(self, wanted: Wanted, source: str) -> Optional[DownloadRow]:
-        """The file fetched last under this name, if it is still what it was and nothing wanted
-        speaks against it.
+    async def kept(self, wanted: Wanted, source: str) -> Optional[Arrived]:
+        """What the printer has of a file that `source` certainly has not: the copy fetched before,
+        if it is still what it was, or the only file here of that name. Raises `Refused`.
         """
-        for row in await self._try(self._downloads.named(wanted.name, source)) or []:
+        fetched = await self._try(self._downloads.named(wanted.name, source)) or []
+        for row in fetched:
             fits = wanted.size in (None, row.size) and (
                 not wanted.has_checksum or _same_bytes(row.size, row.md5, row.sha256, wanted)
             )
             if fits and await self.unchanged(row) is not None:
-                return row
-        return None
-
-    async def had(self, wanted: Wanted, source: str) -> bool:
-        """Whether a file of that name has come from there, whatever became of it since."""
-        return bool(await self._try(self._downloads.named(wanted.name, source)))
+                when = time.localtime(row.finished or row.started)
+                day = time.strftime("%Y-%m-%d %H:%M", when)
+                return Arrived(
+                    row.path,
+                    say("the hub no longer offers it: the copy fetched on {day} is used", day=day),
+                )
+        if fetched or wanted.tells_apart:
+            return None  # which bytes are meant is known, and those are not here
+        name = composed(wanted.name)
+        files = await self._worker.run(walk, self._store.root)
+        own = [file.path for file in files if composed(os.path.basename(file.path)) == name]
+        if len(own) > 1:
+            raise Refused(
+                "The hub does not have {file}, and the printer has several files of that name: "
+                "send print_local with the folder.",
+                file=show(wanted.name),
+            )
+        if not own:
+            return None
+        fault = await why_unfit(self._store.root / own[0], self._worker)
+        if fault:
+            raise Refused("{file} is {fault}.", file=show(own[0]), fault=fault)
+        note = say("the hub does not have it: the printer's own {file} is used", file=show(own[0]))
+        return Arrived(own[0], note)
 
     async def owner_of(self, path: str) -> Optional[DownloadRow]:
         return await self._try(self._downloads.owner_of(path))
@@ -219,13 +214,13 @@ class Inventory:
         """
         for row in reversed(await self._try(self._downloads.recent(KEPT_ROWS)) or []):
             if row.path and row.state in (DownloadState.DONE, DownloadState.GONE):
-                self._origins[row.path] = Origin(row.hub_name, row.command_id)
+                self._hub_files[row.path] = row.hub_name
         resumable: Dict[str, DownloadRow] = {}
         keep = set()
         for row in await self._try(self._downloads.unfinished()) or []:
             disk = await self._in_place(row) if row.state is DownloadState.PLACING else None
             if disk is not None:
-                self._begun[row.id] = Origin(row.hub_name, row.command_id)
+                self._begun[row.id] = row.hub_name
                 await self.placed(row.id, disk, to_mark=row.hub_name != "")
                 self._notices.logger.info("%s was put in place just before the restart.", row.path)
                 continue
@@ -258,6 +253,12 @@ class Inventory:
             return await self._worker.run(holds_what_was_sent, path, row.size or 0, row.md5)
         except OSError:
             return False
+
+    async def _note(
+        self, ident: Optional[int], change: Callable[..., Awaitable[None]], *values: object
+    ) -> None:
+        if ident is not None:
+            await self._try(change(ident, *values))
 
     async def _try(self, work: Awaitable[T]) -> Optional[T]:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 from ..runtime import moves
 from ..runtime.clock import Clock
@@ -21,16 +21,12 @@ from ..runtime.worker import Worker
 from .gcode_root import GcodeStore, OnDisk, StoreFailed, is_taken, look_up
 from .inventory import Inventory
 from .names import Refused, alternatives, show
-from .staging_file import Sums, discard, sync_folder
+from .staging_file import Sealed, Sums, sync_folder
 from .staging_folder import StagingFolder
 
 # Moonraker waits 1 s for the other half of a move before it forgets a file that has left its
 # folder, and would then forget the metadata of whatever has the name by that time.
 FORGOTTEN_WITHIN = 1.5  # seconds
-
-
-class Staged(Refused):
-    """The staged file is not what was verified any more."""
 
 
 class Placing:
@@ -56,31 +52,27 @@ class Placing:
         part: Path,
         folder: str,
         name: str,
+        sealed: Sealed,
         *,
-        sent: Sums,
-        stored: Sums,
-        verified: Identity,
         ident: Optional[int],
         to_mark: bool,
     ) -> str:
-        """Make the staged file `part` a file of the printer; its path. The staged file is gone in
-        every case.
-
-        `sent` are the sums of the hub's bytes, `stored` those of what lies in `part` (a newline may
-        have been added), `verified` is the file that they were taken of. Raises `Refused`.
+        """Make the staged file `part`, which is `sealed`, a file of the printer; its path. The
+        staged file is gone in every case. Raises `Refused`.
         """
+        verified = sealed.identity
         try:
             self._store.check_writable()
             for candidate in alternatives(name):
                 path = os.path.join(folder, candidate)
-                if await self._has(path, stored):
+                if await self._has(path, sealed.stored):
                     await self._inventory.not_needed(ident)
                     return path
                 if await self._worker.run(
                     is_taken, self._store.root, path
                 ) and not await self._make_way(path):
                     continue
-                await self._inventory.placing(ident, path, sent)
+                await self._inventory.placing(ident, path, sealed.sent)
                 try:
                     await self._worker.run(_place, part, self._store.root / path, verified, name)
                 except FileExistsError:
@@ -115,7 +107,7 @@ class Placing:
                 error=str(error),
             ) from None
         finally:
-            await self._worker.run(discard, part)
+            await self._staging.discard(part)
 
     async def remove(self, disk: OnDisk) -> bool:
         """Delete a file if it still is what `disk` says and nothing speaks for it; whether it was.
@@ -123,19 +115,19 @@ class Placing:
         Its metadata and thumbnails go with it. Raises `StoreFailed`.
         """
         self._store.check_writable()
-        root = self._store.root
-        folder = os.path.dirname(disk.path)
 
         def keep() -> bool:
             return bool(self._store.why_not_delete(disk.path)) or self._inventory.in_hand(disk.path)
 
         try:
-            aside = await self._staging.folder_for(folder)
-            gone = await self._worker.run(
-                moves.take_away, root / disk.path, disk.identity, aside, keep
-            )
+            return await self._take_away(disk, keep)
         except OSError as error:
             raise StoreFailed(error.strerror or type(error).__name__) from None
+
+    async def _take_away(self, disk: OnDisk, keep: Callable[[], bool]) -> bool:
+        aside = await self._staging.folder_for(os.path.dirname(disk.path))
+        path = self._store.root / disk.path
+        gone = await self._worker.run(moves.take_away, path, disk.identity, aside, keep)
         if gone:
             self._store.removed(disk.path)
         return gone
@@ -172,26 +164,18 @@ class Placing:
         if row is None or disk is None:
             return False
         try:
-            aside = await self._staging.folder_for(os.path.dirname(path))
-            gone = await self._worker.run(
-                moves.take_away,
-                self._store.root / path,
-                disk.identity,
-                aside,
-                lambda: bool(self._store.why_not_replace(path)),
-            )
+            gone = await self._take_away(disk, lambda: bool(self._store.why_not_replace(path)))
         except OSError:
             return False
         if gone:
             await self._inventory.gone(row, say("replaced by a newer version"))
-            self._store.removed(path)
             await self._clock.sleep(FORGOTTEN_WITHIN)
         return gone
 
 
 def _place(part: Path, target: Path, verified: Identity, name: str) -> None:
     if identity_of(part) != verified:
-        raise Staged(
+        raise Refused(
             "{file} was changed by another program after it had been verified: send it again.",
             file=show(name),
         )

@@ -27,7 +27,6 @@ class Progress:
         self._samples: Deque[Tuple[float, int]] = deque()
         self._told_at = 0.0
         self._console_next = CONSOLE_STEP
-        self._extra: Optional[Listener] = None
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener(progress)` at most once a second while a download runs, and
@@ -58,8 +57,8 @@ class Progress:
             "eta": eta,
         }
 
-    def begin(self, file: str, size: Optional[int], also: Optional[Listener] = None) -> None:
-        self._file, self._done, self._size, self._extra = file, 0, size, also
+    def begin(self, file: str, size: Optional[int]) -> None:
+        self._file, self._done, self._size = file, 0, size
         self._samples.clear()
         self._console_next = CONSOLE_STEP
         self._tell()
@@ -94,7 +93,6 @@ class Progress:
         if self._file:
             self._file = ""
             self._tell()
-            self._extra = None
 
     def _speed(self) -> float:
         if not self._samples:
@@ -106,5 +104,5 @@ class Progress:
     def _tell(self) -> None:
         self._told_at = self._monotonic()
         progress = self.now
-        for listener in [*self._listeners, *([self._extra] if self._extra else [])]:
+        for listener in self._listeners:
             listener(progress)

@@ -9,17 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
+from ..runtime.disk import free_space
 from ..runtime.identity import Identity, identity
 from .gcode_look import BOM, Look, Mends
 
 BLOCK = 512 * 1024  # bytes a write; 64 KiB to 1 MiB suit both the disk and the memory of a Pi
 RESERVE = 200 * 1024 * 1024  # bytes that stay free: a full disk stops Moonraker and Klipper's log
 SPACE_CHECKED_EVERY = 16 * 1024 * 1024  # bytes written between two looks at the free space
-
-FreeSpace = Callable[[Path], int]
-OpenFile = Callable[[Path, str], BinaryIO]
 
 
 class DiskFull(Exception):
@@ -43,29 +41,26 @@ class Sealed(NamedTuple):
     mends: Mends
 
 
-def free_space(folder: Path) -> int:
-    """Bytes free for us on the file system of `folder`."""
-    stat = os.statvfs(str(folder))
-    return stat.f_bavail * stat.f_frsize
+class Disk:
+    """The disk as files are written to it; a test's may be full, slow or broken."""
+
+    def free(self, folder: Path) -> int:
+        """Bytes."""
+        return free_space(folder)
+
+    def open(self, path: Path, mode: str) -> BinaryIO:
+        return open(path, mode, buffering=0)  # type: ignore[return-value]  # "wb" and "r+b" only
 
 
-def open_file(path: Path, mode: str) -> BinaryIO:
-    return open(path, mode, buffering=0)  # type: ignore[return-value]  # "wb" and "r+b" only
+DISK = Disk()
 
 
 class StagingFile:
-    def __init__(
-        self,
-        path: Path,
-        want_sha256: bool,
-        space: FreeSpace = free_space,
-        opener: OpenFile = open_file,
-    ) -> None:
+    def __init__(self, path: Path, want_sha256: bool, disk: Disk = DISK) -> None:
         self.path = path
         self.size = 0
         self._want_sha256 = want_sha256
-        self._space = space
-        self._opener = opener
+        self._disk = disk
         self._file: Any = None
         self._unchecked = 0
         self._mends = Mends()
@@ -76,7 +71,7 @@ class StagingFile:
         self.close()
         self._reset()
         if keep and self.path.is_file() and not self.path.is_symlink():
-            self._file = self._opener(self.path, "r+b")
+            self._file = self._disk.open(self.path, "r+b")
             while True:
                 block = self._file.read(BLOCK)
                 if not block:
@@ -85,14 +80,14 @@ class StagingFile:
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             remove(self.path)
-            self._file = self._opener(self.path, "wb")
+            self._file = self._disk.open(self.path, "wb")
         return self.size
 
     def write(self, block: bytes) -> None:
         self._unchecked += len(block)
         if self._unchecked >= SPACE_CHECKED_EVERY:
             self._unchecked = 0
-            if self._space(self.path.parent) < RESERVE:
+            if self._disk.free(self.path.parent) < RESERVE:
                 raise DiskFull()
         view = memoryview(block)
         while view:
@@ -189,14 +184,6 @@ def remove(path: Path) -> None:
     try:
         path.unlink()
     except FileNotFoundError:
-        pass
-
-
-def discard(path: Path) -> None:
-    """Remove it if the disk allows; what stays is removed at the next start."""
-    try:
-        remove(path)
-    except OSError:
         pass
 
 

@@ -14,11 +14,11 @@ import os
 from pathlib import Path
 from typing import Callable, List, Optional, Set, Tuple
 
+from ..runtime.disk import discard, same_file_system
 from ..runtime.messages import say
 from ..runtime.moves import bring_back
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
-from .gcode_root import same_file_system
 from .names import EXTENSION
 from .staging_file import remove
 
@@ -67,6 +67,10 @@ class StagingFolder:
             )
         return place
 
+    async def discard(self, part: Path) -> None:
+        """Remove a staging file; what the disk does not let go is removed at the next start."""
+        await self._worker.run(discard, part)
+
     async def left_of(self, name: str) -> Optional[Path]:
         """What an earlier run left of the file that the hub calls `name`."""
         return await self._worker.run(_left_of, self._candidates(), name)
@@ -88,9 +92,9 @@ class StagingFolder:
 
 def _choose(candidates: List[Path], destination: Path) -> Path:
     for place in candidates:
-        if not same_file_system(place, destination):
-            continue
         try:
+            if not same_file_system(place, destination):
+                continue
             place.mkdir(parents=True, exist_ok=True)
             probe = place / f"probe{SUFFIX}"
             probe.touch()
@@ -98,9 +102,8 @@ def _choose(candidates: List[Path], destination: Path) -> Path:
         except OSError:
             continue
         return place
-    return candidates[
-        0
-    ]  # a slow move is better than none; what is wrong with the folder shows when it is written to
+    # A slow move is better than none; what is wrong with the folder shows when it is written to.
+    return candidates[0]
 
 
 def _left_of(candidates: List[Path], name: str) -> Optional[Path]:

@@ -9,133 +9,77 @@ deletes its copy then.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import os
-import random
-import time
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Awaitable, Callable, Deque, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Deque, Dict, List, Optional
 
-from ..hub.backoff import Backoff
 from ..hub.outcomes import redact_query
 from ..hub.protocol import HubFile
-from ..net.connect import Connector
-from ..net.trust import Trust
 from ..runtime.clock import Clock
-from ..runtime.messages import Told, say
+from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
-from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
 from ..store.downloads import DownloadRow
 from .addresses import check_url
+from .fetching import Fetching
 from .gcode_look import Mends
-from .gcode_root import GcodeStore
 from .hub_files import HubFiles, Listing
 from .inventory import Inventory
-from .local_look import why_unfit
 from .names import Refused, plain_folder, plain_gcode_name, show
 from .placing import Placing
 from .progress import Listener, Progress
-from .staging_file import FreeSpace, OpenFile, discard, free_space, open_file
 from .staging_folder import StagingFolder
-from .wanted import Wanted
+from .wanted import Arrived, TransferError, Wanted
 
 MAX_WAITING = 5  # downloads behind the one that runs
-STEP = 1024 * 1024  # bytes further than ever before: then a bad line is not given up yet
-LONGEST_RETRY_AFTER = 120.0  # seconds
 HUB = "hub"  # the source of files that the hub's own list and download serve
-
-
-class TransferError(Told):
-    """The file cannot be had."""
-
-
-class FetchRequest(NamedTuple):
-    """What to fetch; empty or None: not given. Any object with these attributes serves."""
-
-    file: str
-    download_url: str = ""
-    md5: str = ""
-    sha256: str = ""
-    size: Optional[int] = None  # bytes
-    command_id: str = ""
-
-
-class Arrived(NamedTuple):
-    """A file that may be printed."""
-
-    path: str  # below the gcodes root
-    note: str = ""  # for people: which copy this is, or what was put right, where that is news
 
 
 @dataclass
 class _Job:
-    file: str  # as the hub calls it
+    asked: Wanted  # by the name that the hub uses
     name: str  # as it is stored, unless the hub knows a better one
     folder: str
-    url: str
-    md5: str
-    sha256: str
-    size: Optional[int]
-    command_id: str
-    progress: Optional[Listener]
     hub_name: str = ""  # as the hub's list calls it; "" when there is an address
     cancelled: bool = False
     placing: bool = False
     task: "Optional[asyncio.Future[Arrived]]" = None
 
     @property
+    def file(self) -> str:
+        return self.asked.name
+
+    @property
     def source(self) -> str:
-        return redact_query(self.url) if self.url else HUB
+        return redact_query(self.asked.url) if self.asked.url else HUB
 
 
 class Transfers:
-    """`hub` is a `HubClient` (`list_files`, `file_request`, `mark_downloaded`).
-
-    `make_room(bytes)` is asked to delete what may go when the disk is too full, and says how many
-    bytes it freed.
-    """
-
     def __init__(
         self,
         *,
         live: LiveSettings,
-        hub: Any,
-        store: GcodeStore,
+        hub_files: HubFiles,
+        fetching: Fetching,
         inventory: Inventory,
         staging: StagingFolder,
         placing: Placing,
-        worker: Worker,
         supervisor: Supervisor,
         notices: Notices,
         clock: Clock,
-        rng: random.Random,
-        user_agent: str = "TecMedHub",
-        make_room: Optional[Callable[[int], Awaitable[int]]] = None,
-        space: FreeSpace = free_space,
-        opener: OpenFile = open_file,
-        connector: Optional[Connector] = None,
     ) -> None:
         self._live = live
-        self._hub_files = HubFiles(live=live, hub=hub, inventory=inventory, clock=clock, rng=rng)
-        self._worker = worker
+        self._hub_files = hub_files
+        self._fetching = fetching
+        self._inventory = inventory
+        self._staging = staging
+        self._placing = placing
         self._supervisor = supervisor
         self._notices = notices
         self._clock = clock
-        self._rng = rng
-        self._user_agent = user_agent
-        self._make_room = make_room
-        self._space = space
-        self._opener = opener
-        self._connector = connector or Connector(clock, Trust(clock))
-        self._store = store
-        self._staging = staging
-        self._inventory = inventory
-        self._placing = placing
         self._progress = Progress(clock.monotonic, notices.console)
         self._jobs: Deque[_Job] = deque()  # the first one runs
         self._turn: Optional[asyncio.Lock] = None
@@ -197,18 +141,14 @@ class Transfers:
                 return True
         return False
 
-    async def offered(self) -> Set[Tuple[str, str]]:
-        """Name and MD5 of what the hub can give again now."""
-        return await self._hub_files.offered()
-
-    async def fetch(self, request: Any, progress: Optional[Listener] = None) -> Arrived:
-        """See that `request` (a `FetchRequest` or alike) is among the printer's files; where it is.
+    async def fetch(self, asked: Wanted) -> Arrived:
+        """See that what is asked for is among the printer's files; where it is.
 
         The path differs from the name asked for when other bytes had that name, or when the hub
         stores the file under another one than it was uploaded with. Raises `TransferError`.
         """
         try:
-            job = self._accept(request, progress)
+            job = self._accept(asked)
         except Refused as error:
             raise TransferError(str(error)) from None
         if self._stopped:
@@ -239,24 +179,15 @@ class Transfers:
 
     # One job
 
-    def _accept(self, request: Any, progress: Optional[Listener]) -> _Job:
+    def _accept(self, asked: Wanted) -> _Job:
         settings = self._live.now
-        file: str = request.file
-        url: str = getattr(request, "download_url", "") or ""
-        if url:
-            check_url(url, settings.server_url, settings.file_management.allowed_hosts)
-        size: Optional[int] = getattr(request, "size", None)
-        return _Job(
-            file=file,
-            name=plain_gcode_name(file),
-            folder=plain_folder(settings.file_management.folder),
-            url=url,
-            md5=_checksum(getattr(request, "md5", ""), 32, "md5"),
-            sha256=_checksum(getattr(request, "sha256", ""), 64, "sha256"),
-            size=size,
-            command_id=str(getattr(request, "command_id", "")),
-            progress=progress,
+        if asked.url:
+            check_url(asked.url, settings.server_url, settings.file_management.allowed_hosts)
+        asked = asked._replace(
+            md5=_checksum(asked.md5, 32, "md5"), sha256=_checksum(asked.sha256, 64, "sha256")
         )
+        folder = plain_folder(settings.file_management.folder)
+        return _Job(asked, plain_gcode_name(asked.name), folder)
 
     async def _in_turn(self, job: _Job) -> Arrived:
         if self._turn is None:
@@ -270,21 +201,14 @@ class Transfers:
                 self._progress.end()
 
     async def _run(self, job: _Job) -> Arrived:
-        wanted = Wanted(job.file, job.url, {}, job.size, job.md5, job.sha256)
+        wanted, name = job.asked, job.name
         listed = None
-        name = job.name
-        if not job.url:
+        if not wanted.url:
             listing, listed = await self._hub_files.find(wanted)
-            if listing is Listing.AMBIGUOUS:
-                raise Refused(
-                    "Several files of the hub are called {file}: send the name that the hub "
-                    "stores the wanted one under, or its checksum.",
-                    file=show(job.file),
-                )
             if listing is Listing.GONE:
-                kept = await self._kept(wanted)
+                kept = await self._inventory.kept(wanted, HUB)
                 if kept is not None:
-                    return kept
+                    return self._told(kept)
             wanted = self._hub_files.wanted(wanted, listed)
             job.hub_name = job.file if listed is None else listed.name
             name = name if listed is None else self._own_name(listed, name)
@@ -297,7 +221,7 @@ class Transfers:
             if listed is not None and _is(listed, wanted):
                 await self._hub_files.tell(job.hub_name, None)
             return Arrived(here)
-        ident = await self._inventory.begin(wanted, job.hub_name, job.source, job.command_id)
+        ident = await self._inventory.begin(wanted, job.hub_name, job.source)
         try:
             return await self._fetch(job, name, wanted, ident)
         except (TransferError, Refused) as error:
@@ -306,47 +230,9 @@ class Transfers:
             raise TransferError(str(error)) from None
         except asyncio.CancelledError:
             if job.cancelled:
-                part = await self._staging.file_for(job.folder, job.name)
-                await self._worker.run(discard, part)
+                await self._staging.discard(await self._staging.file_for(job.folder, job.name))
                 await self._inventory.failed(ident, "cancelled")
             raise
-
-    async def _kept(self, wanted: Wanted) -> Optional[Arrived]:
-        """What the printer has of a file that the hub certainly has not: the copy fetched before,
-        or the only file here of that name.
-        """
-        old = await self._inventory.newest_of(wanted, HUB)
-        if old is not None:
-            day = time.strftime("%Y-%m-%d %H:%M", time.localtime(old.finished or old.started))
-            return self._told(
-                Arrived(
-                    old.path,
-                    say("the hub no longer offers it: the copy fetched on {day} is used", day=day),
-                )
-            )
-        if wanted.tells_apart or await self._inventory.had(wanted, HUB):
-            return None  # which bytes are meant is known, and those are not here
-        own = await self._inventory.own_named(wanted.name)
-        if len(own) > 1:
-            raise Refused(
-                "The hub does not have {file}, and the printer has several files of that "
-                "name: send print_local with the folder.",
-                file=show(wanted.name),
-            )
-        if not own:
-            return None
-        fault = await why_unfit(self._store.root / own[0], self._worker)
-        if fault:
-            raise Refused("{file} is {fault}.", file=show(own[0]), fault=fault)
-        return self._told(
-            Arrived(
-                own[0],
-                say(
-                    "the hub does not have it: the printer's own {file} is used",
-                    file=show(own[0]),
-                ),
-            )
-        )
 
     def _told(self, arrived: Arrived) -> Arrived:
         self._notices.console(say("{file}: {note}.", file=arrived.path, note=arrived.note))
@@ -373,23 +259,17 @@ class Transfers:
     async def _fetch(self, job: _Job, name: str, wanted: Wanted, ident: Optional[int]) -> Arrived:
         started = self._clock.monotonic()
         part = await self._staging.file_for(job.folder, job.name)
-        self._progress.begin(job.file, wanted.size, job.progress)
+        self._progress.begin(job.file, wanted.size)
+        resume = self._resumes(job, wanted)
         try:
-            sealed = await self._attempts(wanted, part, self._resumes(job, wanted))
+            sealed = await self._fetching.fetch(wanted, part, resume, self._progress.update)
         except TransferError:
-            await self._worker.run(discard, part)
+            await self._staging.discard(part)
             raise
         job.placing = True
         settling = asyncio.ensure_future(
             self._placing.put(
-                part,
-                job.folder,
-                name,
-                sent=sealed.sent,
-                stored=sealed.stored,
-                verified=sealed.identity,
-                ident=ident,
-                to_mark=not job.url,
+                part, job.folder, name, sealed, ident=ident, to_mark=not job.asked.url
             )
         )
         settling.add_done_callback(lambda future: future.cancelled() or future.exception())
@@ -415,60 +295,6 @@ class Transfers:
             await self._hub_files.tell(job.hub_name, ident)
         arrived = Arrived(path, mended(sealed.mends))
         return self._told(arrived) if arrived.note else arrived
-
-    async def _attempts(self, wanted: Wanted, part: Path, resume: bool) -> Any:
-        """Try until the file is there, by `retries`; what is worth keeping between attempts is
-        kept.
-        """
-        settings = self._live.now
-        if self._make_room is not None:
-            await self._make_room(wanted.size or 0)
-        # Most printers never fetch a file; an import holds up the event loop, hence the thread.
-        await self._worker.run(importlib.import_module, ".download", __package__)
-        from .download import Download, DownloadFailed, Limits  # noqa: PLC0415
-
-        download = Download(
-            wanted,
-            part,
-            worker=self._worker,
-            limits=Limits(
-                max_size=settings.file_management.max_size_mb * 2**20,
-                idle=settings.timeouts.file_download,
-                connect=settings.timeouts.server,
-                verify_checksums=settings.file_management.verify_checksums,
-            ),
-            user_agent=self._user_agent,
-            connector=self._connector,
-            space=self._space,
-            opener=self._opener,
-            on_bytes=self._progress.update,
-        )
-        backoff = Backoff(lambda: self._live.now, self._rng)
-        failures = damaged = furthest = 0
-        while True:
-            try:
-                return await download.attempt(resume)
-            except DownloadFailed as error:
-                resume = error.keep and download.resumable
-                grown = resume and download.size >= furthest + STEP
-                furthest = max(furthest, download.size)
-                failures = 1 if grown else failures + 1
-                damaged += error.damaged
-                attempts = self._live.now.retries.max_attempts
-                if not error.again or damaged > 1 or failures >= attempts:
-                    told = str(error)
-                    if failures > 1:
-                        told = say(
-                            "{trouble} Given up after {count} attempts.",
-                            trouble=told,
-                            count=failures,
-                        )
-                    raise TransferError(told) from None
-                if failures == 1:
-                    backoff.succeeded()
-                delay = max(backoff.failed(), min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
-                self._notices.logger.info("%s Next attempt in %.0f s.", error, delay)
-                await self._clock.sleep(delay)
 
     def _resumes(self, job: _Job, wanted: Wanted) -> bool:
         """Whether what a former run left of this file belongs to the bytes wanted now: only a
@@ -501,8 +327,8 @@ def _is(listed: HubFile, wanted: Wanted) -> bool:
     )
 
 
-def _checksum(text: Any, length: int, kind: str) -> str:
-    value = str(text or "").strip().lower()
+def _checksum(text: str, length: int, kind: str) -> str:
+    value = text.strip().lower()
     if value and (len(value) != length or any(c not in "0123456789abcdef" for c in value)):
         raise Refused(
             "The {kind} given is not {digits} hexadecimal digits: leave it out or correct it.",

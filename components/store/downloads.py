@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS downloads (
     name TEXT NOT NULL,
     hub_name TEXT NOT NULL,
     source TEXT NOT NULL,
-    command_id TEXT NOT NULL,
+    command_id TEXT NOT NULL, -- always ''
     state TEXT NOT NULL,
     reason TEXT NOT NULL DEFAULT '',
     path TEXT NOT NULL DEFAULT '',
@@ -58,7 +58,6 @@ class DownloadRow(NamedTuple):
     name: str  # as the command called it
     hub_name: str  # as the hub's list calls it; "" when it came from an address of its own
     source: str  # "hub", or the address without its query
-    command_id: str
     state: DownloadState
     reason: str
     path: str
@@ -82,7 +81,6 @@ class Downloads:
         name: str,
         hub_name: str,
         source: str,
-        command_id: str,
         size: Optional[int],
         md5: str,
         sha256: str,
@@ -92,7 +90,6 @@ class Downloads:
             name,
             hub_name,
             source,
-            command_id,
             DownloadState.RUNNING.value,
             size,
             md5,
@@ -104,7 +101,7 @@ class Downloads:
             cursor = connection.execute(
                 "INSERT INTO downloads (name, hub_name, source, command_id, state, size, md5, "
                 "sha256, started)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " VALUES (?, ?, ?, '', ?, ?, ?, ?, ?)",
                 row,
             )
             return int(cursor.lastrowid or 0)
@@ -224,16 +221,15 @@ class Downloads:
 
 
 _COLUMNS = (
-    "id, name, hub_name, source, command_id, state, reason, path, size, md5, sha256, disk_size, "
-    "disk_mtime_ns, to_mark,"
-    " started, finished"
+    "id, name, hub_name, source, state, reason, path, size, md5, sha256, disk_size, "
+    "disk_mtime_ns, to_mark, started, finished"
 )
 
 
 def _read(row: Any) -> DownloadRow:
     """Whatever stands in the columns: no row may end a start."""
     try:
-        state = DownloadState(row[5])
+        state = DownloadState(row[4])
     except ValueError:
         state = DownloadState.INTERRUPTED
     return DownloadRow(
@@ -241,16 +237,15 @@ def _read(row: Any) -> DownloadRow:
         name=as_text(row[1]),
         hub_name=as_text(row[2]),
         source=as_text(row[3]),
-        command_id=as_text(row[4]),
         state=state,
-        reason=as_text(row[6]),
-        path=as_text(row[7]),
-        size=as_int(row[8]),
-        md5=as_text(row[9]),
-        sha256=as_text(row[10]),
-        disk_size=as_int(row[11]),
-        disk_mtime_ns=row[12] if isinstance(row[12], int) else None,  # as_int stops at 2**53
-        to_mark=bool(row[13]),
-        started=as_float(row[14], 0.0) or 0.0,
-        finished=as_float(row[15]),
+        reason=as_text(row[5]),
+        path=as_text(row[6]),
+        size=as_int(row[7]),
+        md5=as_text(row[8]),
+        sha256=as_text(row[9]),
+        disk_size=as_int(row[10]),
+        disk_mtime_ns=row[11] if isinstance(row[11], int) else None,  # as_int stops at 2**53
+        to_mark=bool(row[12]),
+        started=as_float(row[13], 0.0) or 0.0,
+        finished=as_float(row[14]),
     )

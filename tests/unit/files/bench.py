@@ -12,14 +12,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from components.files.fetching import Fetching
 from components.files.gcode_root import GcodeStore, LoadedFile
+from components.files.hub_files import HubFiles
 from components.files.inventory import Inventory
 from components.files.placing import Placing
+from components.files.staging_file import Disk
 from components.files.staging_folder import StagingFolder
-from components.files.transfers import Arrived, FetchRequest, Transfers
+from components.files.transfers import Transfers
+from components.files.wanted import Arrived, Wanted
 from components.hub.client import Reply
 from components.hub.outcomes import Failure
 from components.hub.protocol import HubFile
+from components.net.connect import Connector
+from components.net.trust import Trust
 from components.runtime.clock import Clock
 from components.runtime.supervisor import Supervisor
 from components.runtime.worker import Worker
@@ -213,6 +219,18 @@ class ShortClock(Clock):
         await asyncio.sleep(0)
 
 
+class OddDisk(Disk):
+    """`space(folder)` is what is free, `opener(path, mode)` opens."""
+
+    def __init__(self, space: Any = None, opener: Any = None) -> None:
+        self.free = space or self.free  # type: ignore[method-assign]
+        self.open = opener or self.open  # type: ignore[method-assign]
+
+
+async def no_room_made(size: int) -> int:
+    return 0
+
+
 class Bench:
     def __init__(self, folder: Path, server: FileServer, **options: Any) -> None:
         self.folder = folder
@@ -241,7 +259,11 @@ class Bench:
             )
         )
         self.store = GcodeStore(
-            self.file_manager, self.job_queue, lambda: self.loaded, self.call_method
+            self.file_manager,
+            self.job_queue,
+            lambda: self.loaded,
+            self.call_method,
+            lambda name, event: None,
         )
         self.inventory = Inventory(
             downloads=self.downloads,
@@ -262,20 +284,31 @@ class Bench:
             clock=ShortClock(),
         )
         self.told: list[Any] = []
+        rng = random.Random(1)
+        self.hub_files = HubFiles(
+            live=self.live, hub=self.hub, inventory=self.inventory, clock=self.clock, rng=rng
+        )
+        fetching = Fetching(
+            live=self.live,
+            connector=options.pop("connector", None) or Connector(self.clock, Trust(self.clock)),
+            user_agent="TecMedHub/test",
+            worker=self.worker,
+            notices=self.board.notices,
+            clock=self.clock,
+            rng=rng,
+            make_room=options.pop("make_room", no_room_made),
+            disk=OddDisk(**options),
+        )
         self.transfers = Transfers(
             live=self.live,
-            hub=self.hub,
-            store=self.store,
+            hub_files=self.hub_files,
+            fetching=fetching,
             inventory=self.inventory,
             staging=self.staging_folder,
             placing=self.placing,
-            worker=self.worker,
             supervisor=self.supervisor,
             notices=self.board.notices,
             clock=self.clock,
-            rng=random.Random(1),
-            user_agent="TecMedHub/test",
-            **options,
         )
         self.transfers.subscribe(self.told.append)
 
@@ -298,8 +331,8 @@ class Bench:
     async def fetch(self, file: str, **fields: Any) -> str:
         return (await self.arrived(file, **fields)).path
 
-    async def arrived(self, file: str, **fields: Any) -> Arrived:
-        return await self.transfers.fetch(FetchRequest(file, **fields))
+    async def arrived(self, file: str, url: str = "", **fields: Any) -> Arrived:
+        return await self.transfers.fetch(Wanted(file, url, **fields))
 
     @property
     def gcodes(self) -> dict[str, bytes]:

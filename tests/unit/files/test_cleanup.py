@@ -13,7 +13,7 @@ import pytest_asyncio
 from components.files.cleanup import DAY, Cleanup
 from components.files.gcode_root import LoadedFile
 from tests.unit.fakes import FakeClock, settle
-from tests.unit.files.bench import Bench, FileServer, gcode, until
+from tests.unit.files.bench import Bench, FileServer, OddDisk, gcode, until
 
 MIB = 2**20
 
@@ -34,12 +34,11 @@ class CleanBench(Bench):
             inventory=self.inventory,
             placing=self.placing,
             worker=self.worker,
-            supervisor=self.supervisor,
             notices=self.board.notices,
             clock=self.turned,
             hub_time=lambda: self.turned.time() + self.hub_ahead,
-            space=lambda folder: self.free,
-            offered=self.transfers.offered,
+            offered=self.hub_files.offered,
+            disk=OddDisk(lambda folder: self.free),
         )
 
     async def call_method(self, name: str, arguments: dict[str, Any]) -> Any:
@@ -249,7 +248,7 @@ async def test_file_renamed_by_its_user_is_the_users(bench: CleanBench) -> None:
 async def test_it_runs_by_itself(bench: CleanBench) -> None:
     await bench.fetched("a.gcode")
     bench.turned.advance(31 * DAY)
-    await bench.cleanup.start()
+    bench.supervisor.keep("clean-up", bench.cleanup.watch)
     await settle()
     bench.turned.advance(600)
     await until(lambda: not bench.gcodes)

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.files.inventory import Origin
-from components.files.transfers import TransferError
+from components.files.wanted import TransferError
 from components.hub.client import Reply
 from components.hub.protocol import MAX_FILES_LISTED
 from tests.unit.files.bench import Bench, FileServer, Request, Send, gcode
@@ -84,11 +83,11 @@ async def test_a_file_of_the_printer_that_klipper_cannot_read_is_not_printed(ben
 
 async def test_second_generations_file_has_its_own_name_on_the_printer(bench: Bench) -> None:
     bench.hub.offer("1795894105_bc350c6b.gcode", BODY, original_name="Piñón 2.GCODE")
-    path = await bench.fetch("1795894105_bc350c6b.gcode", command_id="41")
+    path = await bench.fetch("1795894105_bc350c6b.gcode")
     assert path == "Piñón 2.gcode" and bench.gcodes == {path: BODY}
     assert bench.hub.marked == ["1795894105_bc350c6b.gcode"]
-    assert bench.inventory.origin(path) == Origin("1795894105_bc350c6b.gcode", "41")
-    assert bench.inventory.origin("mine.gcode") == Origin()
+    assert bench.inventory.hub_file(path) == "1795894105_bc350c6b.gcode"
+    assert bench.inventory.hub_file("mine.gcode") == ""
     assert await bench.fetch("1795894105_bc350c6b.gcode") == path, "known by its record"
     assert len(bench.server.requests) == 1
 
@@ -103,11 +102,11 @@ async def test_where_a_file_comes_from_survives_a_restart_and_its_deletion(
 ) -> None:
     async with Bench(tmp_path, server) as bench:
         bench.hub.offer("17_x.gcode", BODY, original_name="a.gcode")
-        await bench.fetch("17_x.gcode", command_id="7")
+        await bench.fetch("17_x.gcode")
         (row,) = await bench.downloads.owned()
         await bench.inventory.gone(row, "not printed for 30 days")
     async with Bench(tmp_path, server) as bench:
-        assert bench.inventory.origin("a.gcode") == Origin("17_x.gcode", "7")
+        assert bench.inventory.hub_file("a.gcode") == "17_x.gcode"
 
 
 async def test_names_with_accents_apart_are_the_same_names(bench: Bench) -> None:
@@ -153,7 +152,7 @@ async def test_a_rest_that_is_not_the_whole_rest_is_no_rest(
     async with Bench(tmp_path, server, attempts=4) as bench:
         server.body = BODY
         server.behaviours = [broken_off, short, server.serve]
-        path = await bench.fetch("a.gcode", download_url=f"{server.origin}/a")
+        path = await bench.fetch("a.gcode", url=f"{server.origin}/a")
         assert bench.gcodes == {path: BODY}
         assert [("range" in r.headers) for r in server.requests] == [False, True, False]
 

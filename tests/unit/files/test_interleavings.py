@@ -58,7 +58,7 @@ class Records:
         md5 = hashlib.md5(body).hexdigest()
         ident = len(self.rows)
         self.rows.append(
-            DownloadRow(ident, name, name, "hub", "", DownloadState.RUNNING, "", "", len(body), md5,
+            DownloadRow(ident, name, name, "hub", DownloadState.RUNNING, "", "", len(body), md5,
                         "", None, None, False, 0.0, None)
         )  # fmt: skip
         return ident
@@ -184,7 +184,11 @@ class House:
         self.records = Records()
         worker: Any = InlineWorker()
         self.store = GcodeStore(
-            FakeFileManager(self.root), SimpleNamespace(queued_jobs={}), LoadedFile, self._method
+            FakeFileManager(self.root),
+            SimpleNamespace(queued_jobs={}),
+            LoadedFile,
+            self._method,
+            lambda name, event: None,
         )
         self.staging = StagingFolder(folder / "tecmedhub", lambda: self.root, worker, board.notices)
         self.inventory = Inventory(
@@ -208,10 +212,10 @@ class House:
             inventory=self.inventory,
             placing=self.placing,
             worker=worker,
-            supervisor=None,  # type: ignore[arg-type]
             notices=board.notices,
             clock=clock,
             hub_time=clock.time,
+            offered=self._offered,
         )
         self.gallery = Gallery(self.root, folder / "tecmedhub")
         self.films = folder / "films"
@@ -219,6 +223,9 @@ class House:
 
     async def _method(self, name: str, arguments: Any) -> Any:
         return {"jobs": []}
+
+    async def _offered(self) -> set[tuple[str, str]]:
+        return set()
 
     async def put(self, name: str, seed: int) -> None:
         body = gcode(2000 + seed, seed)
@@ -232,9 +239,7 @@ class House:
                 part,
                 "",
                 name,
-                sent=sealed.sent,
-                stored=sealed.stored,
-                verified=sealed.identity,
+                sealed,
                 ident=self.records.begin(name, body if seed % 2 else body.rstrip(b"\n")),
                 to_mark=False,
             )

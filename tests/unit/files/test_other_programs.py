@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from components.files import placing
-from components.files.transfers import TransferError
+from components.files.wanted import TransferError
 from components.runtime import moves
 from components.runtime.identity import identity_of
 from tests.unit.files.bench import Bench, gcode

@@ -17,7 +17,7 @@ import pytest
 
 from components.files.gcode_root import LoadedFile
 from components.files.hub_files import HubFiles
-from components.files.transfers import TransferError
+from components.files.wanted import TransferError
 from components.runtime import moves
 from components.runtime.messages import in_language
 from components.store.downloads import DownloadState
@@ -103,9 +103,7 @@ async def test_file_goes_into_the_sub_folder_of_the_settings(
 async def test_address_of_the_hub_is_fetched_as_it_is_and_not_marked(bench: Bench) -> None:
     bench.server.body = BODY
     url = f"{bench.server.origin}/uploads/3.gcode?x=1"
-    assert (
-        await bench.fetch("a.gcode", download_url=url, md5=md5(BODY), size=len(BODY)) == "a.gcode"
-    )
+    assert await bench.fetch("a.gcode", url=url, md5=md5(BODY), size=len(BODY)) == "a.gcode"
     assert bench.server.requests[0].target == "/uploads/3.gcode?x=1"
     assert TOKEN not in str(bench.server.requests[0].headers)
     assert bench.hub.marked == []
@@ -115,11 +113,10 @@ async def test_sha256_is_checked_too(bench: Bench) -> None:
     bench.server.body = BODY
     url = f"{bench.server.origin}/a"
     assert (
-        await bench.fetch("a.gcode", download_url=url, sha256=hashlib.sha256(BODY).hexdigest())
-        == "a.gcode"
+        await bench.fetch("a.gcode", url=url, sha256=hashlib.sha256(BODY).hexdigest()) == "a.gcode"
     )
     with pytest.raises(TransferError, match="SHA-256"):
-        await bench.fetch("b.gcode", download_url=url, sha256="0" * 64)
+        await bench.fetch("b.gcode", url=url, sha256="0" * 64)
     assert list(bench.gcodes) == ["a.gcode"]
 
 
@@ -139,12 +136,12 @@ async def test_chunked_and_unframed_bodies(bench: Bench) -> None:
         await send(b"0\r\n\r\n")
 
     bench.server.behaviours = [chunked]
-    assert await bench.fetch("a.gcode", download_url=f"{bench.server.origin}/a") == "a.gcode"
+    assert await bench.fetch("a.gcode", url=f"{bench.server.origin}/a") == "a.gcode"
     bench.server.behaviours = [raw(b"HTTP/1.0 200 OK\r\n\r\n" + BODY)]
     url = f"{bench.server.origin}/b"
-    assert await bench.fetch("b.gcode", download_url=url, size=len(BODY)) == "b.gcode"
+    assert await bench.fetch("b.gcode", url=url, size=len(BODY)) == "b.gcode"
     with pytest.raises(TransferError, match="Content-Length"):
-        await bench.fetch("c.gcode", download_url=url)
+        await bench.fetch("c.gcode", url=url)
     assert bench.gcodes == {"a.gcode": BODY, "b.gcode": BODY}
 
 
@@ -436,7 +433,7 @@ async def test_no_server_at_all(bench: Bench) -> None:
         url = f"{gone.origin}/a"
     bench.live.replace(bench.live.now._replace(server_url=url))
     with pytest.raises(TransferError, match="refuses connections"):
-        await bench.fetch("a.gcode", download_url=url)
+        await bench.fetch("a.gcode", url=url)
     assert bench.nothing_arrived()
 
 
@@ -552,7 +549,7 @@ async def test_certificates_are_checked(bench: Bench, tmp_path: Path, kind: str)
         url = f"https://127.0.0.1:{server.port}/a"
         bench.live.replace(bench.live.now._replace(server_url=url))
         with pytest.raises(TransferError, match="No secure connection"):
-            await bench.fetch("a.gcode", download_url=url)
+            await bench.fetch("a.gcode", url=url)
         assert server.requests == [] and bench.nothing_arrived()
 
 
@@ -567,11 +564,11 @@ async def test_tls_with_a_trusted_certificate(
     async with FileServer(body=BODY).running(context) as server:
         url = f"https://127.0.0.1:{server.port}/a"
         bench.live.replace(bench.live.now._replace(server_url=url))
-        assert await bench.fetch("a.gcode", download_url=url) == "a.gcode"
+        assert await bench.fetch("a.gcode", url=url) == "a.gcode"
         assert bench.gcodes == {"a.gcode": BODY}
         server.behaviours = [lambda r, s: cut_after(server, MIB, r, s), server.serve]
         whole = {"md5": md5(BODY), "size": len(BODY)}
-        assert await bench.fetch("b.gcode", download_url=url, **whole) == "b.gcode"
+        assert await bench.fetch("b.gcode", url=url, **whole) == "b.gcode"
         assert bench.gcodes["b.gcode"] == BODY and "range" in server.requests[-1].headers
 
 
@@ -682,10 +679,10 @@ async def test_one_at_a_time_and_five_in_the_queue(bench: Bench) -> None:
     bench.server.behaviours = [blocked(bench.server, gate)]
     bench.server.body = BODY
     url = f"{bench.server.origin}/x"
-    tasks = [asyncio.ensure_future(bench.fetch(f"{n}.gcode", download_url=url)) for n in range(6)]
+    tasks = [asyncio.ensure_future(bench.fetch(f"{n}.gcode", url=url)) for n in range(6)]
     await until(lambda: (bench.transfers.progress or {}).get("bytes"))
     with pytest.raises(TransferError, match="5 downloads are waiting"):
-        await bench.fetch("7.gcode", download_url=url)
+        await bench.fetch("7.gcode", url=url)
     assert bench.transfers.waiting == [f"{n}.gcode" for n in range(1, 6)]
     assert len(bench.server.requests) == 1
     assert bench.transfers.cancel("3.gcode")
@@ -742,10 +739,7 @@ async def test_progress_is_told_and_ends(bench: Bench) -> None:
     gate = asyncio.Event()
     bench.hub.offer("a.gcode", BODY)
     bench.server.behaviours = [blocked(bench.server, gate)]
-    own: list[Any] = []
-    from components.files.transfers import FetchRequest
-
-    task = asyncio.ensure_future(bench.transfers.fetch(FetchRequest("a.gcode"), own.append))
+    task = asyncio.ensure_future(bench.fetch("a.gcode"))
     await until(lambda: (bench.transfers.progress or {}).get("bytes"))
     progress = bench.transfers.progress
     assert progress is not None
@@ -755,7 +749,6 @@ async def test_progress_is_told_and_ends(bench: Bench) -> None:
     gate.set()
     await task
     assert bench.told[0]["bytes"] == 0 and bench.told[-1] is None
-    assert own[0]["file"] == "a.gcode" and own[-1] is None
     percents = [line for line in bench.board.console if "%" in line]
     assert percents and all("a.gcode" in line for line in percents)
 
@@ -824,13 +817,9 @@ async def test_restart_with_a_damaged_beginning(tmp_path: Path, server: FileServ
 
 async def test_killed_between_placing_and_recording(tmp_path: Path, server: FileServer) -> None:
     async with Bench(tmp_path, server) as bench:
-        ident = await bench.downloads.begin(
-            "a.gcode", "a.gcode", "hub", "c1", len(BODY), md5(BODY), ""
-        )
+        ident = await bench.downloads.begin("a.gcode", "a.gcode", "hub", len(BODY), md5(BODY), "")
         await bench.downloads.placing(ident, "a.gcode", len(BODY), md5(BODY), "")
-        lost = await bench.downloads.begin(
-            "b.gcode", "b.gcode", "hub", "c2", len(BODY), md5(BODY), ""
-        )
+        lost = await bench.downloads.begin("b.gcode", "b.gcode", "hub", len(BODY), md5(BODY), "")
         await bench.downloads.placing(lost, "b.gcode", len(BODY), md5(BODY), "")
         (bench.root / "a.gcode").write_bytes(BODY)
         (bench.root / "b.gcode").write_bytes(BODY[:-1] + b"X")
