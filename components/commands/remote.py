@@ -34,7 +34,7 @@ from ..store.ledger import Entry, Row
 from ..store.life import FINAL, State
 from ..store.sqlite_file import StoreUnavailable
 from . import policy
-from .actions import find_action
+from .actions import EMERGENCY_STOP, PRINTS, find_action
 from .emergency import EmergencyStop
 from .gcode import Refused
 from .halt import Halts
@@ -117,8 +117,11 @@ class Commands:
         self._runner.start(self._boot)
         waiting = [row for row in unfinished if row.status is State.RECEIVED]
         jobs = self._lanes.admit_again([_command_of(row) for row in waiting])
+        stopped = await self._ledger.last_begun(EMERGENCY_STOP)
+        cancelled = max(stopped, await self._ledger.last_begun("cancel"))
         for job, row in zip(jobs, waiting):
-            await self._guarded(self._recover(job, row), row)
+            struck = row.seq < (cancelled if job.action.name in PRINTS else stopped)
+            await self._guarded(self._recover(job, row, _STRUCK if struck else ""), row)
         for row in unfinished:
             if row.status is not State.RECEIVED:
                 end = _end_of(row, self._boot)
@@ -137,10 +140,12 @@ class Commands:
             )
             await self._finish(_command_of(row), State.REFUSED, _DAMAGED)
 
-    async def _recover(self, job: Job, row: Row) -> None:
+    async def _recover(self, job: Job, row: Row, refused: str) -> None:
         if job.action.needs_klippy and row.boot != self._boot:
+            refused = _BOOTED
+        if refused:
             self._lanes.leave(job)
-            await self._finish(job.command, State.REFUSED, _BOOTED)
+            await self._finish(job.command, State.REFUSED, refused)
         else:
             await self._go_on(job)
 
@@ -496,6 +501,10 @@ _NOT_STORED = say(
 _BOOTED = say(
     "The computer was started anew before its turn, and Klippy with it: send it again"
     " if it is still wanted."
+)
+_STRUCK = say(
+    "A stop or a cancel came behind it, before its turn, and Moonraker was started anew: send it"
+    " again if it is still wanted."
 )
 _DAMAGED = say("The record of this command is damaged, so it was not run. Send it again.")
 _STOP_OF_BEFORE = say("This emergency stop came before Moonraker's last start and was not sent.")

@@ -20,7 +20,7 @@ from ..runtime.messages import in_language, parts, restored
 from ..runtime.redaction import Redactor
 from ..runtime.steps import breathe
 from .database import Database
-from .life import FINAL, State, ways_to
+from .life import BEGUN, FINAL, State, ways_to
 
 KEEP_SECONDS = 30 * 86400.0
 KEEP_ROWS = 10_000
@@ -147,6 +147,16 @@ class Ledger:
             self._await_word(row.key, row.result())
         self._recent = OrderedDict((row.key, _for_people(row)) for row in reversed(recent))
         return [row._replace(command=self._redactor.opened(row.command)) for row in unfinished]
+
+    async def last_begun(self, action: str) -> int:
+        """`seq` of the newest command of this kind that was handed over; 0 if there is none."""
+
+        def read(db: sqlite3.Connection) -> int:
+            begun = ",".join(f"'{state.value}'" for state in BEGUN)
+            query = f"SELECT MAX(seq) FROM commands WHERE action = ? AND status IN ({begun})"
+            return db.execute(query, (action,)).fetchone()[0] or 0
+
+        return await self._database.lasting(read)
 
     async def receive(self, entries: Sequence[Entry]) -> List[Optional[str]]:
         """Write the whole batch down, on disk when this returns: of each entry the key under which

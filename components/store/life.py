@@ -24,6 +24,7 @@ class State(str, Enum):
     INTERRUPTED = "interrupted"  # nobody can know whether it happened; it is not tried again
 
 
+BEGUN = (State.SENT, State.RUNNING, State.DONE, State.FAILED, State.INTERRUPTED)
 FINAL = (State.DONE, State.FAILED, State.REFUSED, State.EXPIRED, State.INTERRUPTED)
 
 TRANSITIONS: Dict[State, Dict[State, str]] = {

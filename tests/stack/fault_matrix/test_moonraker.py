@@ -171,7 +171,7 @@ def test_leaving_within_an_outage_loses_nothing(stack: FaultyStack) -> None:
 def test_a_job_ends_while_moonraker_is_away(stack: FaultyStack) -> None:
     """Klippy prints on without it; what became of the job is told when it is back."""
     seq = stack.last_seq()
-    stack.put("alone.gcode", "G4 P500\n" * 4)
+    stack.put("alone.gcode", "G4 P500\n" * 16)  # long enough to be seen on a busy machine
     stack.print("alone.gcode")
     wait_hub(stack, status="printing", current_file="alone.gcode")
     stack.moonraker.kill()

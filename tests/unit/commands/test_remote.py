@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +15,21 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from components.printer.snapshot import Job, KlippyState
-from components.runtime.messages import in_language, say
 from components.settings.model import RemoteControl
 from components.store import flags, ledger
 from components.store.database import Database
-from tests.unit.commands.support import Lab, TransferError, one, printing, ready, two, until
+from components.store.ledger import Ledger
+from components.store.sqlite_file import StoreUnavailable
+from tests.unit.commands.support import (
+    FakePrinter,
+    Lab,
+    TransferError,
+    one,
+    printing,
+    ready,
+    two,
+    until,
+)
 
 # What each action sends
 
@@ -527,6 +538,92 @@ async def test_a_stop_whose_id_is_of_last_week_stops_again(lab: Lab) -> None:
     assert lab.printer.sent == ["emergency_stop"]
 
 
+async def test_a_klippy_that_only_starts_has_not_taken_a_stop(lab: Lab) -> None:
+    lab.printer.change(klippy=KlippyState.STARTUP)
+    lab.printer.hung = True
+    await lab.take(one("emergency_stop", 1))
+    lab.printer.put(ready())
+    await lab.elapse(lambda: lab.told)
+    assert (lab.told[0]["status"], lab.results) == ("running", [])
+
+
+async def test_a_stop_that_is_refused_is_told_so_though_its_id_has_stopped_before(lab: Lab) -> None:
+    await lab.run(one("emergency_stop", 1))
+    lab.printer.put(ready())
+    lab.secure(remote_control=RemoteControl.OFF)
+    lab.clock.advance(60)
+    (result,) = await lab.run(one("emergency_stop", 1))
+    assert (result["status"], lab.printer.sent) == ("refused", ["emergency_stop"])
+
+
+async def test_a_stop_that_is_repeated_before_the_first_is_told_has_one_end(lab: Lab) -> None:
+    lab.printer.hung = True
+    run = lab.database.run
+
+    async def full(*_args: Any, **_named: Any) -> Any:
+        raise StoreUnavailable("database or disk is full")
+
+    lab.database.run = full  # type: ignore[method-assign,assignment]
+    await lab.take(one("emergency_stop", 1))
+    lab.database.run = run  # type: ignore[method-assign]
+    await lab.take(one("emergency_stop", 1))
+    lab.printer.change(klippy=KlippyState.SHUTDOWN)
+    await lab.elapse(lambda: len(lab.results) == 2)
+    assert {r["status"] for r in lab.results} == {"done"}
+
+
+@pytest.mark.parametrize("by", ["cancel", "emergency_stop"])
+async def test_what_a_cancel_or_a_stop_struck_stays_struck_after_a_crash(lab: Lab, by: str) -> None:
+    lab.local.add("x.gcode")
+    lab.printer.hold("G4")
+    lab.printer.script("G4 P60000")
+    await lab.take(one("print_local", 1, file="x.gcode"))
+    await lab.kill()  # so soon that only the cancel's own end was written down
+    with sqlite3.connect(lab.database.path) as db:
+        db.execute(
+            "INSERT INTO commands (key, id, action, summary, command, status, received_at)"
+            " VALUES ('1:hub:2', '2', ?, ?, '', 'done', ?)",
+            (by, by, lab.clock.time()),
+        )
+    db.close()
+    await lab.restart()
+    await lab.elapse(lambda: lab.results)
+    assert (lab.result(1)["status"], lab.printer.sent) == ("refused", [])
+
+
+async def test_a_restart_of_klippy_waits_until_its_job_is_known(lab: Lab) -> None:
+    await lab.kill()
+    lab.printer = FakePrinter(lab.clock)
+    lab.printer.change(klippy=KlippyState.DISCONNECTED, objects={})
+    await lab.start()
+    await lab.take(one("firmware_restart", 1))
+    await asyncio.sleep(0.02)
+    lab.printer.put(printing())
+    await lab.elapse(lambda: lab.results)
+    assert (lab.result(1)["status"], lab.printer.sent) == ("refused", [])
+
+
+async def test_a_print_is_not_handed_over_on_an_old_answer(lab: Lab) -> None:
+    lab.local.add("x.gcode")
+    begin, fences = Ledger.begin, []
+    fence = lab.printer.fence
+
+    async def slow(self: Ledger, key: str, boot: str = "") -> None:
+        await begin(self, key, boot)
+        lab.clock.advance(1.0)  # a slow card
+
+    async def counted() -> None:
+        fences.append(1)
+        await fence()
+
+    lab.printer.fence = counted  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "begin", slow)
+        await lab.run(one("print_local", 1, file="x.gcode"))
+    assert lab.printer.sent == ["start x.gcode"]
+    assert len(fences) > 1
+
+
 async def test_monitor_allows_the_stop_and_off_does_not(lab: Lab) -> None:
     lab.secure(remote_control=RemoteControl.OFF)
     (result,) = await lab.run(one("emergency_stop", 1))
@@ -709,15 +806,6 @@ async def test_the_kill_switch_holds_across_restarts(lab: Lab) -> None:
     assert result["status"] == "done"
 
 
-async def test_who_switched_it_off_is_told_in_the_language_of_whoever_reads(lab: Lab) -> None:
-    await lab.commands.set_remote(False, say("the web interface at {address}", address="10.0.0.7"))
-    for _ in range(2):
-        (notice,) = lab.board.notices.standing
-        assert "(the web interface at 10.0.0.7)" in in_language(notice.text, "en")
-        assert "(la interfaz web en 10.0.0.7)" in in_language(notice.text, "es")
-        await lab.restart()
-
-
 async def test_whoever_stands_at_the_printer_sees_it(lab: Lab) -> None:
     await lab.run(one("set_speed", 1, speed=150), one("set_speed", 2, speed=999))
     console = "\n".join(lab.board.console)
@@ -787,7 +875,7 @@ def test_any_reply_is_taken_and_each_new_command_answered(
         for result in lab.results:
             assert json.dumps(result)
         for sent in lab.printer.sent:
-            assert sent in ("G28", "emergency_stop", PRESET)
+            assert sent in ("G28", "emergency_stop", "restart", PRESET)
         await lab.kill()
 
     asyncio.run(scenario())
