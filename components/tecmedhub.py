@@ -17,13 +17,15 @@ from .cameras.cameras import Cameras
 from .cameras.fetch import Fetcher
 from .commands import Command, Commands, Deeds, Inbox, PrintRequest, Receipts, Tools
 from .commands.bed import Bed
-from .commands.offers import Offers
+from .commands.offers import Offers, Parts
 from .files.cleanup import Cleanup
+from .files.deleting import Deleting
 from .files.fetching import Fetching
 from .files.gcode_root import GcodeStore, LoadedFile
 from .files.hub_files import HubFiles
 from .files.inventory import Inventory
 from .files.local_look import why_unfit
+from .files.names import Refused
 from .files.placing import Placing
 from .files.staging_folder import StagingFolder
 from .files.transfers import Transfers
@@ -50,6 +52,7 @@ from .printer.klippy import Printer
 from .printer.pauses import Pauses, read_piece
 from .printer.slicer_words import read_words
 from .printer.snapshot import Snapshot
+from .printer.spools import Spools
 from .runtime.ground import Ground, solid_ground
 from .runtime.logs import IMPORTANT, Logs, colour_terminal, logs_folder
 from .runtime.loose import as_text
@@ -190,6 +193,7 @@ class TecMedHub:
             session=lambda: self.printer.session,
         )
         self.job_queue = JobQueue(self.server)
+        self.spools = Spools(self.server, self.live, self.notices, self.clock)
         self.history = History(self.server, self.jobs, *self.flags.kept("history"))
 
     def _build_hub(self) -> None:
@@ -267,6 +271,7 @@ class TecMedHub:
             rng=self.ground.rng,
             make_room=self.cleanup.make_room,
         )
+        self.deleting = Deleting(store=store, inventory=inventory, placing=placing)
         self.transfers = Transfers(
             hub_files=hub_files,
             fetching=fetching,
@@ -324,8 +329,14 @@ class TecMedHub:
                     "cancel_download": self._cancel_download,
                     "snapshot": lambda command: self.cameras.snapshot(),
                     "timelapse_now": lambda command: self.timelapse.render_now(),
+                    "delete_file": lambda command: self.deleting.delete(_file(command)),
+                    "spool": lambda command: self.spools.select(command.params["spool"]),
                 },
-                told_errors=(TransferError,),
+                looks={
+                    "delete_file": lambda command: self.deleting.why_not(_file(command)),
+                    "spool": lambda command: self.spools.why_not(command.params["spool"]),
+                },
+                told_errors=(TransferError, Refused),
             ),
         )
         self.receipts = Receipts(
@@ -411,6 +422,7 @@ class TecMedHub:
         self.history.on_end(self.chronicle.job_listed)
         self.history.subscribe(lambda: news("history"))
         self.job_queue.subscribe(lambda: news("job queue"))
+        self.spools.subscribe(lambda: news("spool"))
         self.reporter.subscribe(self.hub_name.status_sent)
         self.reporter.subscribe(lambda body, reply: self._hub_answered(reply))
         self.link.subscribe(self.chronicle.link_changed)
@@ -434,6 +446,7 @@ class TecMedHub:
             self.jobs,
             self.history,
             self.job_queue,
+            self.spools,
             self.endpoints,
         ):
             room.register()
@@ -467,6 +480,8 @@ class TecMedHub:
         self.supervisor.keep("commands", self.poller.run)
         self.supervisor.keep("samples", lambda: self.chronicle.run(lambda: self.printer.snapshot))
         self.supervisor.keep("health", self._watch_health)
+        if self.spools.there:
+            self.supervisor.keep("spool", self.spools.run)
         self.notices.logger.info("TecMedHub %s is at work.", VERSION, extra=IMPORTANT)
 
     async def _start_settings(self) -> None:
@@ -570,7 +585,8 @@ class TecMedHub:
         extras.update(self.timelapse.status_fields())
         extras["download"] = self.transfers.progress
         extras["job_queue"] = self.job_queue.as_dict()
-        offers = self.offers.of(snapshot, self.live.now)
+        parts = Parts(tuple(self.printer.power_devices), self.spools.there)
+        offers = self.offers.of(snapshot, self.live.now, parts)
         extras["client"] = {**self.statistics.as_dict(), "actions": offers}
         return build_body(
             Report(
@@ -589,6 +605,7 @@ class TecMedHub:
                 command_id=self.jobs.open.command_id if self.jobs.open else "",
                 hub_file=self.inventory.hub_file,
                 reason=self.pauses.reason,
+                filament=self.spools.filament(self.live.now.printer_data.filament),
                 language=self.language,
                 null_times=self.client.features.null_times,
                 extras=extras,
@@ -667,6 +684,10 @@ def log_as_set(logs: Logs, live: LiveSettings) -> None:
 
     live.subscribe(apply)
     apply(None, live.now)
+
+
+def _file(command: Command) -> str:
+    return as_text(command.params.get("file"))
 
 
 def loaded_file(snapshot: Snapshot) -> LoadedFile:

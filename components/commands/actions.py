@@ -18,7 +18,7 @@ class Lane(str, Enum):
     STOP = "stop"  # at once, past everything
     CONTROL = "control"  # the running job
     GCODE = "gcode"  # whatever needs Klippy's queue, spaced by rate_limit_seconds
-    PRINT = "print"  # fetch a file, then start it
+    PRINT = "print"  # files: fetch one and start it, delete one
     CAMERA = "camera"
     MACHINE = "machine"  # reboot and shutdown, once the G-code before them is over
 
@@ -46,6 +46,7 @@ class Action(NamedTuple):
 SPEED = Parameter("speed", 50, 200, "%")
 FLOW = Parameter("flow", 75, 125, "%")
 FAN = Parameter("speed", 0, 255, "")
+SPOOL = Parameter("spool", 0, 999_999, "")  # Spoolman's id; 0 is none
 
 _JOB = RemoteControl.PRINT
 _ALL = (
@@ -75,6 +76,7 @@ _ALL = (
     Action("z_offset", Lane.GCODE, "gcode", main="step"),
     Action("exclude_object", Lane.GCODE, "gcode", main="object"),
     Action("power", Lane.CONTROL, "control", False),
+    Action("spool", Lane.CONTROL, "control", False, numbers=(SPOOL,), main="spool"),
     Action("queue_start", Lane.CONTROL, "print", False, _JOB),
     Action("queue_pause", Lane.CONTROL, "control", False, _JOB),
     Action("queue_clear", Lane.CONTROL, "control", False, _JOB),
@@ -82,6 +84,7 @@ _ALL = (
     Action("firmware_restart", Lane.GCODE, "control", False),
     Action("print", Lane.PRINT, "print", level=_JOB, main="file"),
     Action("print_local", Lane.PRINT, "print", level=_JOB, main="file"),
+    Action("delete_file", Lane.PRINT, "print", False, main="file"),
     Action("snapshot", Lane.CAMERA, "control", False),
     Action("timelapse_now", Lane.CAMERA, "control", False),
     Action("reboot", Lane.MACHINE, "control", False),
@@ -104,3 +107,5 @@ EMERGENCY_STOP = "emergency_stop"
 PRINTS = ("print", "print_local")
 # What needs no Klippy, and could end a job: where there is one, it is asked before.
 MAY_END_A_JOB = ("firmware_restart", "power", "reboot", "shutdown")
+# What is judged by whether there is a job at all: it waits until that is known.
+MINDS_A_JOB = (*MAY_END_A_JOB, "queue_start", "delete_file")

@@ -15,7 +15,15 @@ from ..settings.model import Security
 from . import gcode
 from .actions import Parameter
 from .gcode import Refused
-from .order import Order, number, read_number
+from .order import (
+    ENDS_KLIPPY,
+    RESTART_WITHIN,
+    Failed,
+    Order,
+    check_restarted,
+    number,
+    read_number,
+)
 from .wire import Command
 
 AXES = "xyz"
@@ -156,10 +164,11 @@ def z_offset(command: Command, snapshot: Snapshot, security: Security) -> Order:
     for which Klipper is restarted.
     """
     if as_bool(command.params.get("save")):
-        return _save_offset(snapshot)
+        return _save_offset(command, snapshot)
     step = read_number(command.params, Parameter("step", -Z_STEP, Z_STEP, "mm"))
     if "z" not in snapshot.homed_axes:
         raise Refused(say("{axis} is not homed: send home first.", axis="Z"))
+    _check_room(snapshot, step)
     wanted = _offset(snapshot) + step
     return Order(
         "gcode",
@@ -170,20 +179,98 @@ def z_offset(command: Command, snapshot: Snapshot, security: Security) -> Order:
     )
 
 
-def _save_offset(snapshot: Snapshot) -> Order:
+def _check_room(snapshot: Snapshot, step: float) -> None:
+    """Klipper keeps the offset of a move that it then refuses, and the next one makes up for it."""
+    toolhead = snapshot.objects.get("toolhead", {})
+    ends = [as_list(toolhead.get(name)) for name in ("axis_minimum", "axis_maximum")]
+    place = _raw(snapshot)[2]
+    if all(len(end) > 2 for end in ends):
+        low, high = (as_float(end[2], 0.0) or 0.0 for end in ends)
+        if not low <= place + step <= high:
+            raise Refused(
+                say(
+                    "The nozzle is at {place} mm, and Z goes from {low} to {high} mm: move it"
+                    " first.",
+                    place=number(place),
+                    low=number(low),
+                    high=number(high),
+                )
+            )
+
+
+def _save_offset(command: Command, snapshot: Snapshot) -> Order:
     if snapshot.busy:
         raise Refused(say("Klipper is restarted to keep the offset: send it after the job."))
     if not _offset(snapshot):
         raise Refused(say("There is no offset to keep: adjust it with step first."))
-    probe = any(
-        name.startswith(("probe", "bltouch", "beacon")) for name in snapshot.machine.objects
+    by_probe = _homes_by_probe(snapshot)
+    if not by_probe:
+        _check_endstop(snapshot)
+    word = "Z_OFFSET_APPLY_PROBE" if by_probe else "Z_OFFSET_APPLY_ENDSTOP"
+    before = _heights(snapshot)
+
+    def done(now: Snapshot) -> str:
+        check_restarted(now)
+        if _heights(now) == before:
+            raise Failed(say("Klipper has restarted, but printer.cfg has the heights of before."))
+        return say("the offset is kept")
+
+    return Order(
+        "save_config",
+        (word,),
+        done=done,
+        missed=lambda now: say("Klippy has not come back"),
+        within=RESTART_WITHIN,
+        dangers=((command.action, ENDS_KLIPPY),),
+        strikes=True,
     )
-    word = "Z_OFFSET_APPLY_PROBE" if probe else "Z_OFFSET_APPLY_ENDSTOP"
-    return Order("save_config", (word,), told=lambda _: say("the offset is kept"), strikes=True)
+
+
+def _homes_by_probe(snapshot: Snapshot) -> bool:
+    pin = as_text(_options(snapshot, "stepper_z").get("endstop_pin"))
+    if pin:
+        return "virtual_endstop" in pin
+    return any(name.startswith(("probe", "bltouch", "beacon")) for name in snapshot.machine.objects)
+
+
+def _check_endstop(snapshot: Snapshot) -> None:
+    """With an end stop beyond its axis, Klipper would not start any more: printer.cfg is a
+    person's to mend then.
+    """
+    options = _options(snapshot, "stepper_z")
+    place = as_float(options.get("position_endstop"))
+    if place is None:
+        return
+    low = as_float(options.get("position_min"), 0.0) or 0.0
+    high = as_float(options.get("position_max"))
+    new = place - _offset(snapshot)
+    if new < low or (high is not None and new > high):
+        raise Refused(
+            say(
+                "With this offset the end stop of Z would be at {place} mm, beyond the axis"
+                " ({low} to {high} mm), and Klipper would not start: change position_min or"
+                " position_max of [stepper_z] in printer.cfg first.",
+                place=number(new),
+                low=number(low),
+                high="–" if high is None else number(high),
+            )
+        )
+
+
+def _heights(snapshot: Snapshot) -> Dict[str, Any]:
+    """What Z_OFFSET_APPLY_ENDSTOP and Z_OFFSET_APPLY_PROBE change in printer.cfg."""
+    return {
+        f"{section} {name}": options[name]
+        for section, options in snapshot.machine.settings.items()
+        for name in ("position_endstop", "z_offset")
+        if name in options
+    }
 
 
 def exclude_object(command: Command, snapshot: Snapshot, security: Security) -> Order:
     """`object`: one of the job's, which is not printed any further."""
+    if not snapshot.busy:
+        raise Refused(say("Nothing is being printed, so there is no object to leave out."))
     known = {
         as_text(as_dict(one).get("name")): one
         for one in as_list(snapshot.objects.get("exclude_object", {}).get("objects"))

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from ..runtime.clock import Clock
 from ..runtime.messages import say
-from .actions import ACTIONS, Action, Lane
+from .actions import ACTIONS, PRINTS, Action, Lane
 from .order import Order
 from .policy import Coming
 from .wire import Command, print_request
@@ -142,12 +142,12 @@ class Lanes:
                 other.fetching is not None,
                 other.handed is not None,
             )
-            for other in self.ahead(job, (Lane.PRINT,))
+            for other in self._prints_ahead(job)
             if not other.struck
         )
 
     def strike_prints(self, job: Job, reason: str) -> None:
-        for other in self.ahead(job, (Lane.PRINT,)):
+        for other in self._prints_ahead(job):
             if other.handed is None:
                 other.strike(reason)
                 job.strikes.append(other)
@@ -157,6 +157,9 @@ class Lanes:
         """Those that it struck are over, on the disk as well: no crash can make them begin."""
         while any(other.number in self._jobs for other in job.strikes):
             await self._stirred()
+
+    def _prints_ahead(self, job: Job) -> List[Job]:
+        return [one for one in self.ahead(job, (Lane.PRINT,)) if one.action.name in PRINTS]
 
     def hub_is_at_work(self, lately: float) -> str:
         """What Klippy does for the hub, or did in the last seconds; "" if nothing."""

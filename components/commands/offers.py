@@ -5,7 +5,7 @@ it can draw buttons. Pure.
 from __future__ import annotations
 
 import fnmatch
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..printer.snapshot import Snapshot
 from ..runtime.loose import as_float, as_list
@@ -13,9 +13,19 @@ from ..settings.model import OperatorAction, OperatorParameter, Settings
 from .actions import ACTIONS, Action, Parameter, find_action
 from .further import AXES, ONLY_FILAMENT, Z_STEP, find_object
 from .gcode import matches_name
-from .policy import LEVELS
+from .policy import LEVELS, MAX_NAME
 
 Offer = Dict[str, Any]
+
+
+class Parts(NamedTuple):
+    """What Moonraker has besides the printer."""
+
+    power_devices: Tuple[str, ...] = ()
+    spoolman: bool = False
+
+
+NO_PARTS = Parts()
 
 
 class Offers:
@@ -23,21 +33,24 @@ class Offers:
 
     def __init__(self) -> None:
         self._of: Tuple[Any, ...] = ()
+        self._parts = Parts()
         self._offers: List[Offer] = []
 
-    def of(self, snapshot: Snapshot, settings: Settings) -> List[Offer]:
+    def of(self, snapshot: Snapshot, settings: Settings, parts: Parts = NO_PARTS) -> List[Offer]:
         of = (snapshot.machine, snapshot.ready, settings)
-        if len(self._of) != len(of) or any(a is not b for a, b in zip(self._of, of)):
-            self._of, self._offers = of, offers(snapshot, settings)
+        same = len(self._of) == len(of) and all(a is b for a, b in zip(self._of, of))
+        if not same or parts != self._parts:
+            self._of, self._parts = of, parts
+            self._offers = offers(snapshot, settings, parts)
         return self._offers
 
 
-def offers(snapshot: Snapshot, settings: Settings) -> List[Offer]:
+def offers(snapshot: Snapshot, settings: Settings, parts: Parts = NO_PARTS) -> List[Offer]:
     """`{name, parameters: {name: {type, min, max, unit, choices, default}}, danger, description}`
     of each action that is allowed here and that this printer has the parts for.
     """
     found: List[Offer] = []
-    bounds = _bounds(snapshot, settings)
+    bounds = _bounds(snapshot, settings, parts)
     for action in ACTIONS.values():
         if _allowed(action, settings) and bounds.get(action.name, {}) is not None:
             found.append({"name": action.name, "parameters": bounds.get(action.name) or {}})
@@ -56,7 +69,7 @@ def _allowed(action: Action, settings: Settings) -> bool:
     return not any(fnmatch.fnmatchcase(action.name, pattern) for pattern in denied)
 
 
-def _bounds(snapshot: Snapshot, settings: Settings) -> Mapping[str, Optional[Offer]]:
+def _bounds(snapshot: Snapshot, settings: Settings, parts: Parts) -> Mapping[str, Optional[Offer]]:
     """The parameters of those that have bounds; None of one that this printer cannot do."""
     hotend, bed = snapshot.extruder, snapshot.bed
     heat: Offer = {}
@@ -97,7 +110,23 @@ def _bounds(snapshot: Snapshot, settings: Settings) -> Mapping[str, Optional[Off
         "led": {"led": {"type": "choice", "choices": leds}} if leds else None,
         "z_offset": {"step": _number(-Z_STEP, Z_STEP, "mm")},
         "exclude_object": {} if "exclude_object" in objects else None,
-        "power": {} if settings.security.allowed_power_devices else None,
+        "power": _power(settings, parts),
+        "spool": _of_numbers(ACTIONS["spool"].numbers) if parts.spoolman else None,
+        "delete_file": {"file": {"type": "text", "max_length": MAX_NAME}},
+    }
+
+
+def _power(settings: Settings, parts: Parts) -> Optional[Offer]:
+    allowed = [
+        name
+        for name in parts.power_devices
+        if any(matches_name(name, one) for one in settings.security.allowed_power_devices)
+    ]
+    if not allowed:
+        return None
+    return {
+        "device": {"type": "choice", "choices": allowed},
+        "state": {"type": "choice", "choices": ["on", "off"]},
     }
 
 

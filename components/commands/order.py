@@ -24,11 +24,26 @@ JOB_STATES = (
     sentence("cancelled"),
     sentence("error"),
 )
-RESTARTS = ("firmware_restart", "restart")  # the verbs after which Klippy goes and comes back
+# The verbs after which Klippy goes and comes back.
+RESTARTS = ("firmware_restart", "restart", "save_config")
+RESTART_WITHIN = 120.0  # seconds that a restarting Klippy may be away
+ENDS_KLIPPY = say("ends Klippy or the computer")
 
 
 class Failed(Exception):
     """It was tried, and will not happen any more: a sentence for people."""
+
+
+def check_restarted(now: Snapshot) -> None:
+    """Raise `Failed` unless Klippy is ready again."""
+    if not now.ready:
+        raise Failed(
+            say(
+                'Klippy is not ready after the restart ({state}): "{message}"',
+                state=now.klippy.value,
+                message=now.message,
+            )
+        )
 
 
 class Order(NamedTuple):

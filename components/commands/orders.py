@@ -14,16 +14,23 @@ from ..runtime.loose import as_float, as_text
 from ..runtime.messages import say
 from ..settings.model import Security
 from . import gcode
-from .actions import ACTIONS, FAN, FLOW, SPEED, Lane, Parameter
+from .actions import ACTIONS, FAN, FLOW, PRINTS, SPEED, Parameter
 from .danger import target_of
 from .further import BUILDERS, set_named_fan
 from .gcode import Refused
-from .order import Failed, Order, number, read_number
+from .order import (
+    ENDS_KLIPPY,
+    RESTART_WITHIN,
+    Failed,
+    Order,
+    check_restarted,
+    number,
+    read_number,
+)
 from .wire import Command
 
 FAN_MAX = 255.0
 CLOSE = 0.02  # of a fan's full speed; Klipper may round and scale it (max_power)
-RESTART_WITHIN = 120.0  # seconds that a restarting Klippy may be away
 MACHINE_WITHIN = 120.0  # seconds until a computer that accepted a reboot must have gone
 BEGUN_FOR = 1.0  # seconds that a print must go on to have begun
 
@@ -31,8 +38,7 @@ BEGUN_FOR = 1.0  # seconds that a print must go on to have begun
 def order_for(command: Command, snapshot: Snapshot, security: Security, path: str) -> Order:
     """The order for a command at this moment; `path` is where the file of a print lies. Raises
     `Refused` with the reason."""
-    action = ACTIONS[command.action]
-    if action.lane is Lane.PRINT:
+    if command.action in PRINTS:
         return _print(path, snapshot)
     builder = _BUILDERS.get(command.action)
     return Order("hook") if builder is None else builder(command, snapshot, security)
@@ -422,14 +428,7 @@ def queued(path: str, start: bool) -> Order:
 
 def _firmware_restart(command: Command, snapshot: Snapshot, security: Security) -> Order:
     def done(now: Snapshot) -> str:
-        if not now.ready:
-            raise Failed(
-                say(
-                    'Klippy is not ready after the restart ({state}): "{message}"',
-                    state=now.klippy.value,
-                    message=now.message,
-                )
-            )
+        check_restarted(now)
         return say("Klippy is ready again")
 
     # A script that was just RESTART comes here too (wire): it leaves the board alone.
@@ -439,7 +438,7 @@ def _firmware_restart(command: Command, snapshot: Snapshot, security: Security) 
         done=done,
         missed=lambda now: say("it has not come back"),
         within=RESTART_WITHIN,
-        dangers=((command.action, say("ends Klippy or the computer")),),
+        dangers=((command.action, ENDS_KLIPPY),),
         strikes=True,
     )
 
@@ -452,7 +451,7 @@ def _machine(command: Command, snapshot: Snapshot, security: Security) -> Order:
         reached=lambda now: False,
         missed=lambda now: say("the computer still runs"),
         within=MACHINE_WITHIN,
-        dangers=((command.action, say("ends Klippy or the computer")),),
+        dangers=((command.action, ENDS_KLIPPY),),
         strikes=True,
     )
 

@@ -15,7 +15,7 @@ from typing import Any, Callable, FrozenSet, Mapping, NamedTuple, Tuple
 
 from ..printer.klippy import JobQueue
 from ..printer.snapshot import KlippyState, Snapshot
-from ..runtime.loose import as_float, printable
+from ..runtime.loose import as_float, as_text, printable
 from ..runtime.messages import say
 from ..settings.model import Expiry, OperatorAction, RemoteControl, Security
 from . import orders
@@ -63,6 +63,7 @@ class Situation(NamedTuple):
     queue: JobQueue = JobQueue()
     heat_preset: str = ""  # °C: "200/60"
     switched_off: str = ""  # the [power] device that feeds the printer, where that is off
+    power: Mapping[str, bool] = {}  # Moonraker's [power] devices: whether it feeds the printer
     own: Mapping[str, OperatorAction] = {}  # the operator's own actions
 
     def disturbed_by(self, what: str) -> str:
@@ -353,20 +354,53 @@ def _printer_free(command: Command, action: Action, now: Situation) -> str:
 
 
 def _bed_clear(command: Command, action: Action, now: Situation) -> str:
-    if action.name == "queue_start" and now.security.require_clear_bed and now.bed_needs_clearing:
-        return _BED
+    if action.name == "queue_start" and now.security.require_clear_bed:
+        if now.bed_needs_clearing:
+            return _BED
+        if now.snapshot.busy or (now.queue.automatic and now.queue.waiting > 1):
+            return _ON_TOP
     if action.name not in PRINTS or not now.security.require_clear_bed:
         return ""
     if _is_queued(command, now):
-        return say(
-            "security.require_clear_bed is on, and a queued job could begin on top of"
-            " the finished one: send it once the bed has been declared clear."
-        )
+        return _ON_TOP
     if now.bed_needs_clearing:
         return _BED
     return ""
 
 
+def _power_stays(command: Command, action: Action, now: Situation) -> str:
+    """Whatever `confirm` says: what feeds the printer stays on in a job."""
+    name = as_text(command.params.get("device")).strip()
+    off = as_text(command.params.get("state")).strip().lower() == "off"
+    if action.name != "power" or not off or not now.power.get(name):
+        return ""
+    if not now.snapshot.busy and not now.coming:
+        return ""
+    return say(
+        "[power {name}] feeds the printer, and a job is not over: send cancel first.", name=name
+    )
+
+
+def _queue_can_start(command: Command, action: Action, now: Situation) -> str:
+    """A queue that Moonraker would not start, though it answers as if it had."""
+    if action.name != "queue_start":
+        return ""
+    if not now.queue.waiting:
+        return say("The job queue is empty: send print with queue: true.")
+    if now.snapshot.busy and not now.queue.automatic:
+        return say(
+            "A job is not over, and [job_queue] automatic_transition is off: the queue can only be"
+            " started after it."
+        )
+    if not now.snapshot.ready:
+        return say("Klippy is not ready, and Moonraker starts no job queue before it is.")
+    return ""
+
+
+_ON_TOP = say(
+    "security.require_clear_bed is on, and a queued job could begin on top of"
+    " the finished one: send it once the bed has been declared clear."
+)
 _BED = say(
     "The last job may still be on the bed (security.require_clear_bed): take it off,"
     " then declare the bed clear with the macro call tecmedhub_bed_clear or in the"
@@ -391,6 +425,8 @@ MOMENT: Tuple[Rule, ...] = (
     _klippy_ready,
     _begun,
     _printer_free,
+    _power_stays,
+    _queue_can_start,
     _bed_clear,
 )
 

@@ -431,6 +431,7 @@ class Commands:
             queue=self._printer.job_queue,
             heat_preset=self._live.now.commands.heat_preset,
             switched_off=self._printer.switched_off,
+            power=self._printer.power_feeds,
             own=self._live.now.actions,
         )
 

@@ -21,7 +21,7 @@ from ..runtime.messages import say, sentence
 from ..store.life import State
 from ..store.sqlite_file import StoreUnavailable
 from . import policy
-from .actions import MAY_END_A_JOB, PRINTS, Lane
+from .actions import MAY_END_A_JOB, MINDS_A_JOB, PRINTS, Lane
 from .gcode import Refused, read_line
 from .halt import Halts
 from .lanes import PRINTS_WAIT_FOR, Job, Lanes
@@ -144,6 +144,10 @@ class Runner:
         if job.action.name in PRINTS:
             await self._bring(job)
         await self._until_allowed(job)
+        look = self._deeds.looks.get(job.action.name)
+        reason = "" if look is None else await look(job.command)
+        if reason:
+            raise Refused(reason)
         try:
             await self._tools.ledger.begin(job.command.key, self._boot)
         except StoreUnavailable:
@@ -165,7 +169,7 @@ class Runner:
             left = self._lanes.last_script + spacing - self._clock.monotonic()
             if left > 0 and self._may_come(job):
                 await self._clock.sleep(left)
-        if job.action.needs_klippy or job.action.name in MAY_END_A_JOB:
+        if job.action.needs_klippy or job.action.name in MINDS_A_JOB:
             await self._wait_for_klippy()
 
     async def _wait_for_klippy(self) -> None:
@@ -436,7 +440,7 @@ class Runner:
     async def _confirmed(self, job: Job, order: Order, answer: Any) -> str:
         """See the printer show it; the message of its success."""
         assert job.handed is not None
-        watched = job.action.needs_klippy and bool(order.verb)
+        watched = job.action.needs_klippy and bool(order.verb) and order.verb not in RESTARTS
         if watched and self._clock.monotonic() - job.handed > LONG:
             await self._printer.wait_for(lambda now: not now.ready, SETTLE)
 
@@ -483,6 +487,8 @@ class Runner:
     def _check_alive(self, job: Job) -> None:
         """Raise what became of it if Klippy has left since it was handed over."""
         now = self._printer.snapshot
+        if job.order is not None and job.order.verb in RESTARTS:
+            return  # it is meant to leave
         if not job.action.needs_klippy or (self._halts.falls == job.falls and now.ready):
             return
         if self._halts.falls != job.falls and self._halts.ended:

@@ -37,12 +37,14 @@ class Deeds(NamedTuple):
     """`fetch(request)` brings the file of a `print` onto the printer: an object with its `path`
     there and a `note` of what there is to say of it. `find_local(path)` is why a file of the gcodes
     root cannot be printed, "" if it can. `starting(path, command_id)` hears of each print that is
-    handed to Klippy now. `hooks` carry out `cancel_download`, `snapshot` and
-    `timelapse_now`. What these raise is told in the result if it is one of `told_errors`, and else
-    taken for a fault of the plugin."""
+    handed to Klippy now. `hooks` carry out what is not Klippy's (`cancel_download`, `snapshot`,
+    `timelapse_now`, `delete_file`, `spool`); `looks` say before why one of these is refused, "" if
+    it is not. What these raise is told in the result if it is one of `told_errors`, and else taken
+    for a fault of the plugin."""
 
     fetch: Optional[Callable[[PrintRequest], Awaitable[Any]]] = None
     find_local: Callable[[str], Awaitable[str]] = _there_is_no
     starting: Callable[[str, str], None] = lambda filename, command_id: None
     hooks: Mapping[str, Callable[[Command], Awaitable[str]]] = {}
+    looks: Mapping[str, Callable[[Command], Awaitable[str]]] = {}
     told_errors: Tuple[Type[Exception], ...] = ()

@@ -109,14 +109,17 @@ class Placing:
         finally:
             await self._staging.discard(part)
 
-    async def remove(self, disk: OnDisk) -> bool:
+    async def remove(self, disk: OnDisk, why_not: Optional[Callable[[str], str]] = None) -> bool:
         """Delete a file if it still is what `disk` says and nothing speaks for it; whether it was.
 
-        Its metadata and thumbnails go with it. Raises `StoreFailed`.
+        `why_not(path)` is what may speak for it, in a thread; without, what keeps the clean-up
+        away. Its metadata and thumbnails go with it. Raises `StoreFailed`.
         """
         self._store.check_writable()
 
         def keep() -> bool:
+            if why_not is not None:
+                return bool(why_not(disk.path))
             return bool(self._store.why_not_delete(disk.path)) or self._inventory.in_hand(disk.path)
 
         try:

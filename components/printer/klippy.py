@@ -409,10 +409,11 @@ class Printer:
         await self._ask("run_gcode", script)
 
     async def save_config(self, script: str) -> None:
-        """Run a script, then keep what it changed in printer.cfg, for which Klippy restarts."""
-        await self.gcode(script)
+        """Run a script, then keep what it changed in printer.cfg, for which Klippy restarts: as
+        one, so that nobody's print comes between.
+        """
         try:
-            await self.gcode("SAVE_CONFIG")
+            await self.gcode(f"{script}\nSAVE_CONFIG")
         except KlippyEnded:
             pass  # it restarts: that is how it answers
 
@@ -467,6 +468,13 @@ class Printer:
         return sorted(getattr(power, "devices", {}))
 
     @property
+    def power_feeds(self) -> Dict[str, bool]:
+        """Of each of Moonraker's [power] devices, whether it is the printer's own."""
+        power = self._server.lookup_component("power", None)
+        devices = dict(getattr(power, "devices", {}))
+        return {str(name): _feeds_printer(name, device) for name, device in devices.items()}
+
+    @property
     def switched_off(self) -> str:
         """The device of Moonraker's [power] that feeds this printer and is off; "" if none is."""
         power = self._server.lookup_component("power", None)
@@ -518,6 +526,8 @@ class Printer:
         try:
             if verb == "start":
                 await queue.start_queue()
+                if self.job_queue.state == "paused":
+                    raise PrinterError(say("Moonraker has not started the job queue"))
             elif verb == "pause":
                 await queue.pause_queue()
             elif verb == "clear":

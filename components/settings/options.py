@@ -24,6 +24,7 @@ _ACTIONS = (
     *("toggle_fan", "set_fan", "fan_off", "gcode", "macro", "firmware_restart"),
     *("move", "extrude", "retract", "set_pin", "led", "z_offset", "exclude_object", "power"),
     *("queue_start", "queue_pause", "queue_clear", "queue_remove"),
+    *("spool", "delete_file"),
     *("print", "print_local", "snapshot", "timelapse_now", "reboot", "shutdown"),
 )
 # Those that a hub of which nobody knows what it may do can still ask for.

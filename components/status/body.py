@@ -39,6 +39,7 @@ class Report(NamedTuple):
     command_id: str = ""  # of the hub's command that began the job
     hub_file: Callable[[str], str] = lambda path: ""  # what the hub calls the file at a path
     image: str = ""
+    filament: Mapping[str, Any] = {}  # the operator's word, or the active spool
     reason: str = ""  # of a pause
     language: str = "en"  # of our own words in `state_message`
     null_times: bool = False  # the hub wants null for a time that is not known
@@ -199,7 +200,7 @@ def _documented(r: Report) -> Dict[str, Any]:
         "system": _system(r.host),
         "files": list(r.files),
         "tags": list(r.settings.printer_data.tags),
-        "filament": dict(r.settings.printer_data.filament) or None,  # {} is drawn as "N/A - N/A"
+        "filament": dict(r.filament) or None,  # {} is drawn as "N/A - N/A"
         "bed_status": r.bed_status,
         "location": r.settings.printer_data.location,
         "image": r.image,

@@ -19,8 +19,11 @@ pytestmark = pytest.mark.stack
 PARTS = """
 [servo gripper]
 pin: spare0
-[neopixel bar]
-pin: spare1
+[led bar]
+red_pin: spare1
+blue_pin: spare2
+[led hidden]
+red_pin: spare3
 [gcode_macro PURGE]
 gcode:
     RESPOND MSG="purged {params.LENGTH}"
@@ -33,6 +36,12 @@ OWN = {
         "confirmation": {"object": "output_pin light", "field": "value", "equals": "{share}"},
     },
     "purge": {"macro": "PURGE", "parameters": {"LENGTH": {"min": 1, "max": 50}}},
+    "nudge": {
+        "gcode": "G91\nG1 {axis}{way}\nG90",
+        "parameters": {"axis": {"choices": ["X", "Y"]}, "way": {"min": -1, "max": 1}},
+        "lane": "control",
+        "danger": False,  # so its operator believes
+    },
     "wrong": {"gcode": "M117 {x}"},
 }
 
@@ -52,9 +61,9 @@ def refused(stack: Stack, action: str, **params: Any) -> str:
 @pytest.fixture
 def bench(make_stack: Callable[..., Stack]) -> Stack:
     stack = make_stack(
-        extra_config=PARTS.replace("[neopixel bar]\npin: spare1\n", ""),
+        extra_config=PARTS,
         features={"full_status": True},
-        options={"security_allowed_pins": "light", "security_rate_limit_seconds": 0},
+        options={"security_allowed_pins": "light, bar", "security_rate_limit_seconds": 0},
     )
     stack.override.write_text(json.dumps({"actions": OWN}), encoding="utf-8")
     seen(stack, "the operator's own", lambda s: "dim" in names(s))
@@ -93,9 +102,15 @@ def test_each_on_both_sides_of_its_bounds(bench: Stack) -> None:
     refused(bench, "z_offset", step=0.11)
     assert bench.klippy.query("gcode_move")["homing_origin"][2] == pytest.approx(0.1)
 
-    done(bench, "queue_pause")
+    done(bench, "led", led="bar", red=1, blue="0.5")
+    (light,) = bench.klippy.query("led bar")["color_data"]
+    assert (light[0], light[2]) == (1, 0.5)
+    refused(bench, "led", led="bar", red=1.1)
+    refused(bench, "led", led="bar", blue=-0.1)
+    refused(bench, "led", led="hidden", red=1)  # not among security.allowed_pins
+    refused(bench, "led", led="none", red=1)
+    assert "no object to leave out" in refused(bench, "exclude_object", object="part_1")
     refused(bench, "queue_remove")
-    assert bench.do("queue_remove", job="none.gcode").status == "failed"
     refused(bench, "power", device="lamp", state="off")
 
     done(bench, "dim")
@@ -105,6 +120,10 @@ def test_each_on_both_sides_of_its_bounds(bench: Stack) -> None:
     done(bench, "purge", LENGTH=50)
     refused(bench, "purge", LENGTH=51)
     refused(bench, "wrong", x=1)
+    x = bench.klippy.query("gcode_move")["gcode_position"][0]
+    done(bench, "nudge", axis="X", way=1)
+    bench.klippy.gcode("M400")
+    assert bench.klippy.query("gcode_move")["gcode_position"][0] == x + 1
 
 
 def test_in_a_job_what_moves_wants_a_confirmation(bench: Stack) -> None:
@@ -116,6 +135,7 @@ def test_in_a_job_what_moves_wants_a_confirmation(bench: Stack) -> None:
         ("z_offset", {"step": 0.02}),
         ("exclude_object", {"object": "part_1"}),
         ("purge", {"LENGTH": 5}),
+        ("nudge", {"axis": "X", "way": 1}),
     ):
         assert "confirm" in refused(bench, action, **params)
     done(bench, "z_offset", step=0.02, confirm=True)
@@ -123,9 +143,30 @@ def test_in_a_job_what_moves_wants_a_confirmation(bench: Stack) -> None:
     assert bench.klippy.query("exclude_object")["excluded_objects"] == ["PART_1"]
     refused(bench, "exclude_object", object="part_9", confirm=True)
     done(bench, "dim", share=0.25)  # "danger": false, and a light disturbs nobody
+    done(bench, "led", led="bar", red=0.2)
+    assert "after the job" in refused(bench, "z_offset", save=True, confirm=True)
     assert bench.klippy.query("print_stats")["state"] == "printing"
     done(bench, "cancel")
     state(bench, "idle")
+
+
+def test_an_offset_is_kept_in_printer_cfg_and_klippy_comes_back(bench: Stack) -> None:
+    config = bench.klippy.query("configfile")["settings"]["stepper_z"]
+    assert (config["position_endstop"], config["position_min"]) == (0, 0)
+    assert "no offset to keep" in refused(bench, "z_offset", save=True)
+    done(bench, "home")
+    done(bench, "z_offset", step=0.05)
+    assert "Klipper would not start" in refused(bench, "z_offset", save=True)
+    assert "Z goes from 0 to 250 mm" in refused(bench, "z_offset", step=-0.1)
+    done(bench, "move", z=5)
+    done(bench, "z_offset", step=-0.1)
+    assert done(bench, "z_offset", save=True) == "the offset is kept"
+    bench.klippy.wait_ready()
+    kept = bench.klippy.query("configfile")["settings"]["stepper_z"]["position_endstop"]
+    assert kept == pytest.approx(0.05)
+    state(bench, "idle")
+    assert "no offset to keep" in refused(bench, "z_offset", save=True)
+    done(bench, "home")  # what was asked behind it, runs
 
 
 def test_klippers_own_words_belong_to_the_result(bench: Stack) -> None:

@@ -112,6 +112,7 @@ class FakePrinter:
         self.off: list[str] = []  # power devices
         self.power_error = ""
         self.power_devices: list[str] = ["printer"]
+        self.power_feeds: dict[str, bool] = {"printer": True}
 
     # As Printer
 
@@ -316,6 +317,7 @@ class Lab:
         self.fetch: Callable[[Any], Awaitable[Any]] | None = None
         self.local: set[str] = set()
         self.hooks: dict[str, Any] = {}
+        self.looks: dict[str, Any] = {}
         self.hub_time_known = True
         self.boot = "boot-1"
 
@@ -355,6 +357,7 @@ class Lab:
                 fetch=self.fetch,
                 find_local=self.find_local,
                 hooks=self.hooks,
+                looks=self.looks,
                 told_errors=(TransferError,),
             ),
             boot_id=lambda: self.boot,

@@ -8,11 +8,12 @@ import pytest
 
 from components.commands import policy
 from components.commands.gcode import Refused
-from components.commands.offers import Offers, offers
-from components.commands.order import Order
-from components.commands.policy import Situation
+from components.commands.offers import Offers, Parts, offers
+from components.commands.order import Failed, Order
+from components.commands.policy import Coming, Situation
 from components.commands.wire import Command
-from components.printer.machine import Machine
+from components.printer.klippy import JobQueue
+from components.printer.machine import Machine, Templates
 from components.printer.part_fan import PartFan
 from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
 from components.settings.model import RemoteControl, Security, Settings
@@ -105,7 +106,11 @@ def test_what_is_sent(action: str, params: dict[str, Any], sent: str) -> None:
         ("heat", {"heater": "chamber", "temp": 71}, "out of range"),
         ("heat", {"tool": 2, "hotend_temp": 60}, "has no hotend"),
         ("heat", {"bed_temp": 40}, "has no heated bed"),
-        ("exclude_object", {"object": "PART_2"}, "it has PART_1"),
+        ("exclude_object", {"object": "PART_1"}, "Nothing is being printed"),
+        ("spool", {"spool": -1}, "out of range"),
+        ("spool", {"spool": 1_000_000}, "out of range"),
+        ("spool", {}, "spool is missing"),
+        ("queue_start", {}, "The job queue is empty"),
         ("power", {"device": "printer", "state": "on"}, "allowed_power_devices"),
         ("power", {"device": "lamp", "state": "maybe"}, "on or off"),
         ("queue_remove", {}, "names no job"),
@@ -140,6 +145,132 @@ def test_what_could_disturb_a_job_wants_a_confirmation(action: str, params: Any)
         judge(action, busy, **params)
     assert judge(action, busy, confirm=True, **params).verb
     assert judge("set_pin", busy, pin="light", value=1).script  # a light disturbs nobody
+
+
+PRINTING = READY._replace(job=Job(state="printing", filename="a.gcode"))
+
+
+def refused(asked: Command, situation: Situation) -> str:
+    with pytest.raises(Refused) as reason:
+        policy.judge(asked, situation)
+    return str(reason.value)
+
+
+def test_only_an_object_of_the_job_is_left_out() -> None:
+    assert judge("exclude_object", PRINTING, confirm=True, object="part_1").script
+    with pytest.raises(Refused, match="it has PART_1"):
+        judge("exclude_object", PRINTING, confirm=True, object="PART_2")
+
+
+def test_what_feeds_the_printer_stays_on_in_a_job_whatever_the_hub_confirms() -> None:
+    security = Security(allowed_power_devices=("*",))
+    off = Command("i", "1", "power", 1, 0.0, {"device": "psu", "state": "off"}, confirm=True)
+    there = {"psu": True, "lamp": False}
+    for situation in (
+        Situation(security, PRINTING, power=there),
+        Situation(security, READY, power=there, coming=(Coming("b.gcode", fetching=True),)),
+    ):
+        assert "feeds the printer" in refused(off, situation)
+        lamp = off._replace(params={"device": "lamp", "state": "off"})
+        assert policy.judge(lamp, situation).arguments == ("lamp", False)
+        on = off._replace(params={"device": "psu", "state": "on"})
+        assert policy.judge(on, situation).arguments == ("psu", True)
+    assert policy.judge(off, Situation(security, READY, power=there)).arguments == ("psu", False)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "queue", "clear_bed", "reason"),
+    [
+        (READY, JobQueue("paused", 0, True), False, "is empty"),
+        (READY, JobQueue("paused", 2, True), False, ""),
+        (READY, JobQueue("paused", 1, True), True, ""),
+        (READY, JobQueue("paused", 2, False), True, ""),
+        (READY, JobQueue("paused", 2, True), True, "on top of the finished one"),
+        (PRINTING, JobQueue("paused", 1, False), False, "automatic_transition is off"),
+        (PRINTING, JobQueue("paused", 1, True), False, ""),
+        (PRINTING, JobQueue("paused", 1, True), True, "on top of the finished one"),
+        (
+            READY._replace(klippy=KlippyState.SHUTDOWN),
+            JobQueue("paused", 1, True),
+            False,
+            "Klippy is not ready",
+        ),
+    ],
+)
+def test_the_queue_is_started_where_that_leads_to_something(
+    snapshot: Snapshot, queue: JobQueue, clear_bed: bool, reason: str
+) -> None:
+    asked = Command("i", "1", "queue_start", 1, 0.0)
+    situation = Situation(Security(require_clear_bed=clear_bed), snapshot, queue=queue)
+    if reason:
+        assert reason in refused(asked, situation)
+    else:
+        assert policy.judge(asked, situation).arguments == ("start", "")
+
+
+def test_an_offset_is_kept_by_a_restart_that_is_seen_in_printer_cfg() -> None:
+    heights = {"probe": {"z_offset": 1.0}, "stepper_x": {"position_endstop": 0.0}}
+    at_rest = READY._replace(machine=MACHINE._replace(settings=heights))
+    order = judge("z_offset", at_rest, save=True)
+    assert (order.verb, order.arguments) == ("save_config", ("Z_OFFSET_APPLY_PROBE",))
+    with pytest.raises(Failed, match="heights of before"):
+        order.done(at_rest)
+    kept = {**heights, "probe": {"z_offset": 0.8}}
+    assert order.done(at_rest._replace(machine=MACHINE._replace(settings=kept)))
+    with pytest.raises(Failed, match="not ready"):
+        order.done(READY._replace(klippy=KlippyState.ERROR))
+    for confirm in (False, True):
+        with pytest.raises(Refused, match="after the job"):
+            judge("z_offset", PRINTING, confirm=confirm, save=True)
+    coming = Situation(SECURITY, READY, coming=(Coming("b.gcode"),))
+    asked = Command("i", "1", "z_offset", 1, 0.0, params={"save": True})
+    assert "about to begin" in refused(asked, coming)
+    level = {**OBJECTS, "gcode_move": {"position": [1, 2, 5, 7], "homing_origin": [0, 0, 0, 0]}}
+    with pytest.raises(Refused, match="no offset to keep"):
+        judge("z_offset", READY._replace(objects=level), save=True)
+
+
+@pytest.mark.parametrize(
+    ("z", "step", "fits"),
+    [(-1.9, -0.1, True), (-1.91, -0.1, False), (249.9, 0.1, True), (249.91, 0.1, False)],
+)
+def test_the_nozzle_is_not_lowered_past_the_end_of_its_axis(
+    z: float, step: float, fits: bool
+) -> None:
+    at = {**OBJECTS, "gcode_move": {"position": [1, 2, z, 7], "homing_origin": [0, 0, 0, 0]}}
+    if fits:
+        assert judge("z_offset", READY._replace(objects=at), step=step).script
+    else:
+        with pytest.raises(Refused, match="Z goes from -2 to 250 mm"):
+            judge("z_offset", READY._replace(objects=at), step=step)
+
+
+@pytest.mark.parametrize(
+    ("offset", "low", "high", "reason"),
+    [
+        (0.2, -0.2, 250, ""),
+        (0.2, 0, 250, "would be at -0.2 mm"),
+        (-0.2, 0, 0.2, ""),
+        (-0.3, 0, 0.2, "would be at 0.3 mm"),
+    ],
+)
+def test_no_offset_is_kept_with_which_klipper_would_not_start(
+    offset: float, low: float, high: float, reason: str
+) -> None:
+    z = {
+        "endstop_pin": "^PA1",
+        "position_endstop": 0.0,
+        "position_min": low,
+        "position_max": float(high),
+    }
+    moved = {**OBJECTS, "gcode_move": {"position": [1, 2, 5, 7], "homing_origin": [0, 0, offset]}}
+    machine = MACHINE._replace(settings={"stepper_z": z})  # it has a probe, but homes by a switch
+    at = READY._replace(machine=machine, objects=moved)
+    if reason:
+        with pytest.raises(Refused, match=reason):
+            judge("z_offset", at, save=True)
+    else:
+        assert judge("z_offset", at, save=True).arguments == ("Z_OFFSET_APPLY_ENDSTOP",)
 
 
 def test_pins_and_lights_are_only_set_where_the_operator_allows_it() -> None:
@@ -221,6 +352,49 @@ def test_the_operators_own_actions_are_judged_too() -> None:
     assert not policy.expiry(old, limits, 4.0, own=OWN)
 
 
+@pytest.mark.parametrize(
+    ("gcode", "why"),
+    [
+        ("G1 X10", "moves the head"),
+        ("n5 g28", "moves the head"),
+        ("M117 hi\nG91", "changes where"),
+        ("M84", "lets the axes go"),
+        ("M109 S200", "keeps the head"),
+        ("M104 S{t}", "turns a heater off"),
+        ("SET_HEATER_TEMPERATURE HEATER=extruder TARGET={t}", "turns a heater off"),
+        ("SDCARD_PRINT_FILE FILENAME=x.gcode", "starts another"),
+        ("SAVE_CONFIG", "ends Klippy"),
+        ("PURGE", "works out its commands"),  # a macro whose text nobody knows
+        ("GO_AWAY", "moves the head"),
+        ("OUTER", "moves the head"),
+        ("{w} X5", "moves the head"),
+    ],
+)
+@pytest.mark.parametrize("lane", ["gcode", "control"])
+def test_no_word_of_the_operators_lets_what_disturbs_a_job_into_it(
+    gcode: str, why: str, lane: str
+) -> None:
+    """The stricter of what was declared and what is in it, counts."""
+    parameters = {
+        "t": {"min": 0, "max": 250, "default": 0},
+        "w": {"choices": ["G1", "M117"], "default": "G1"},
+    }
+    given = {name: value for name, value in parameters.items() if f"{{{name}}}" in gcode}
+    raw = {"gcode": gcode, "danger": False, "lane": lane, "parameters": given}
+    macros = {"GO_AWAY": "{% if 1 %}G1 X{params.X|default(0)}{% endif %}", "OUTER": "GO_AWAY"}
+    machine = MACHINE._replace(templates=Templates(macros))
+    macro = {"macro": gcode, "danger": False, "lane": lane}
+    kinds = [raw, macro] if gcode in (*macros, "PURGE") else [raw]
+    for kind in kinds:
+        own, told = read_actions({"mine": kind}, ())
+        assert not told
+        busy = PRINTING._replace(machine=machine, macros=frozenset((*macros, "PURGE")))
+        with pytest.raises(Refused, match=why):
+            judge("mine", busy, own=own)
+        assert judge("mine", busy, confirm=True, own=own).script
+        assert judge("mine", busy._replace(job=Job(state="standby")), own=own).script
+
+
 def test_a_hub_can_draw_buttons_for_what_this_printer_can_do() -> None:
     settings = Settings(security=SECURITY, actions=OWN)
     found = {offer["name"]: offer for offer in offers(READY, settings)}
@@ -234,11 +408,18 @@ def test_a_hub_can_draw_buttons_for_what_this_printer_can_do() -> None:
     assert "bed_temp" not in found["heat"]["parameters"]
     assert found["gripper"]["parameters"]["angle"]["default"] == 45.0
     assert found["set_pin"]["parameters"]["pin"]["choices"] == ["light"]
+    assert not {"power", "spool"} & found.keys()
+    parts = Parts(("lamp", "psu"), spoolman=True)
+    more = {offer["name"]: offer["parameters"] for offer in offers(READY, settings, parts)}
+    assert more["power"]["device"]["choices"] == ["lamp"], "what is allowed, of what is there"
+    assert (more["spool"]["spool"]["min"], more["spool"]["spool"]["max"]) == (0, 999_999)
+    assert "file" in more["delete_file"]
     few = settings._replace(security=Security(remote_control=RemoteControl.PRINT))
     assert {"pause", "print"} <= {offer["name"] for offer in offers(READY, few)}
     assert not {"move", "gripper"} & {offer["name"] for offer in offers(READY, few)}
     kept = Offers()
     assert kept.of(READY, settings) is kept.of(READY, settings)
+    assert kept.of(READY, settings) is not kept.of(READY, settings, parts)
 
 
 def test_what_printer_cfg_lacks_is_named() -> None:

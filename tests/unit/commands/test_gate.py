@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from components.commands.wire import Command
 from components.printer.klippy import JobQueue
-from components.printer.snapshot import Job, KlippyState
+from components.printer.snapshot import Job, KlippyState, Snapshot
 from tests.unit.commands.support import Lab, objects, one, printing, ready, until
+from tests.unit.fakes import settle
 
 
 def begins(lab: Lab) -> None:
@@ -393,3 +395,81 @@ async def test_a_print_during_whose_first_second_klippy_stops_is_told_so(lab: La
         "failed",
         True,
     )
+
+
+@pytest.mark.parametrize("action", ["reboot", "shutdown", "firmware_restart", "delete_file"])
+async def test_what_works_without_klippy_still_waits_until_it_is_known_whether_a_job_runs(
+    lab: Lab, action: str
+) -> None:
+    """Moonraker has just been started anew, in the middle of a print."""
+    lab.hooks["delete_file"] = lambda command: _said("deleted")
+    lab.printer.put(Snapshot())
+    await lab.take(one(action, 1, file="a.gcode"))
+    await until(lambda: lab.clock.sleeping, "it waits")
+    assert (lab.printer.sent, lab.results) == ([], [])
+    lab.printer.put(printing())
+    await lab.elapse(lambda: lab.results)
+    if action != "delete_file":  # the files room itself knows what is loaded
+        assert lab.result(1)["status"] == "refused"
+        assert "confirm: true" in lab.result(1)["message"]
+        assert lab.printer.sent == []
+
+
+async def _said(text: str) -> str:
+    return text
+
+
+async def test_without_a_klippy_it_waits_no_longer_than_a_start_takes(lab: Lab) -> None:
+    lab.printer.put(Snapshot())
+    await lab.take(one("reboot", 1))
+    await lab.elapse(lambda: lab.printer.sent, step=1)
+    assert lab.printer.sent == ["reboot"]
+
+
+async def test_what_a_look_objects_to_was_not_tried(lab: Lab) -> None:
+    tried = []
+
+    async def look(command: Command) -> str:
+        return "it is loaded" if command.params["file"] == "a.gcode" else ""
+
+    async def delete(command: Command) -> str:
+        tried.append(command.params["file"])
+        return "deleted"
+
+    lab.looks["delete_file"], lab.hooks["delete_file"] = look, delete
+    told = await lab.run(
+        one("delete_file", 1, file="a.gcode"), one("delete_file", 2, file="b.gcode")
+    )
+    assert [(r["status"], r["message"]) for r in told] == [
+        ("refused", "it is loaded"),
+        ("done", "deleted"),
+    ]
+    assert tried == ["b.gcode"]
+
+
+async def test_a_file_is_deleted_after_the_print_that_was_asked_before_it_has_begun(
+    lab: Lab,
+) -> None:
+    lab.hooks["delete_file"] = lambda command: _said("deleted")
+    lab.local.add("x.gcode")
+    begins = lab.printer.hold("start")
+    await lab.begin(one("print_local", 1, file="x.gcode"), one("delete_file", 2, file="x.gcode"))
+    await settle(200)
+    assert not [r for r in lab.results if r["id"] == 2]
+    begins.set()
+    await lab.elapse(lambda: len(lab.results) == 2)
+    assert [r["id"] for r in lab.results] == [1, 2]
+
+
+async def test_a_cancel_strikes_prints_and_no_deletion(lab: Lab) -> None:
+    lab.hooks["delete_file"] = lambda command: _said("deleted")
+    end = lab.printer.hold("THEIRS")
+    theirs = lab.printer.script("THEIRS")
+    lab.local.add("x.gcode")
+    await lab.take(one("print_local", 1, file="x.gcode"), one("delete_file", 2, file="y.gcode"))
+    await lab.take(one("cancel", 3))
+    end.set()
+    await theirs
+    await lab.elapse(lambda: len(lab.results) == 3)
+    assert lab.result(1)["status"] == "refused"
+    assert (lab.result(2)["status"], lab.result(3)["status"]) == ("done", "done")

@@ -166,7 +166,7 @@ def test_firmware_restart_of_a_stopped_printer_needs_no_confirmation() -> None:
 def test_remote_control_levels(level: RemoteControl, allowed: set[str]) -> None:
     situation = Situation(Security(remote_control=level), ready())
     for action in ACTIONS:
-        asked = command(action, speed=100, flow=100, file="x.gcode", confirm=True)
+        asked = command(action, speed=100, flow=100, spool=3, file="x.gcode", confirm=True)
         try:
             policy.check_arrival(asked, situation)
             reason = ""

@@ -62,7 +62,7 @@ def report(snapshot: Snapshot, **changes: Any) -> Report:
         settings=Settings(
             printer_token="T",
             printer_name="🦄",
-            printer_data=PrinterData(tags=("PLA",), filament={"material": "PLA"}, location="Lab"),
+            printer_data=PrinterData(tags=("PLA",), location="Lab"),
         ),
         generation=Generation.ONE,
         name="🦄",
@@ -74,6 +74,7 @@ def report(snapshot: Snapshot, **changes: Any) -> Report:
         jobs=[],
         last_completed="pieza.gcode (14:30)",
         bed_status="limpia",
+        filament={"material": "PLA"},
     )
     return base._replace(**changes)
 
@@ -130,8 +131,7 @@ def test_the_hubs_word_for_each_state(klippy: KlippyState, state: str, word: str
 
 def test_filament_that_nobody_named_is_null() -> None:
     """Generation 1's page draws an empty object as a red "N/A - N/A"."""
-    settings = Settings()
-    assert build_body(report(Snapshot(), settings=settings))["filament"] is None
+    assert build_body(report(Snapshot(), filament={}))["filament"] is None
     assert build_body(report(Snapshot()))["filament"] == {"material": "PLA"}
 
 

@@ -1,0 +1,124 @@
+"""What the hub may delete: its own files, unchanged, that nothing uses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from components.files.deleting import Deleting
+from components.files.gcode_root import LoadedFile
+from components.files.names import Refused
+from tests.unit.files.bench import Bench, gcode
+
+
+def deleting(bench: Bench) -> Deleting:
+    return Deleting(store=bench.store, inventory=bench.inventory, placing=bench.placing)
+
+
+async def fetched(bench: Bench, name: str) -> str:
+    bench.hub.offer(name, gcode(1000, 1))
+    return await bench.fetch(name)
+
+
+def gcodes(bench: Bench) -> set[str]:
+    return {str(f.relative_to(bench.root)) for f in bench.root.rglob("*") if f.is_file()}
+
+
+async def test_a_file_of_the_hub_goes_and_is_forgotten(bench: Bench) -> None:
+    path = await fetched(bench, "piñón.gcode")
+    (bench.root / "mine.gcode").write_bytes(b"G28\n")
+    room = deleting(bench)
+    assert await room.why_not(path) == ""
+    assert gcodes(bench) == {path, "mine.gcode"}, "a look deletes nothing"
+    assert await room.delete(path) == 'deleted "piñón.gcode" (1000 bytes)'
+    assert gcodes(bench) == {"mine.gcode"}
+    assert await bench.downloads.owned() == []
+    with pytest.raises(Refused, match="among the files that came from the hub"):
+        await room.delete(path)
+
+
+@pytest.mark.parametrize("state", ["complete", "cancelled", "standby"])
+async def test_one_whose_job_is_over_goes(bench: Bench, state: str) -> None:
+    path = await fetched(bench, "a.gcode")
+    bench.loaded = LoadedFile(path, state)
+    assert "deleted" in await deleting(bench).delete(path)
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("printing", "it is loaded"),
+        ("paused", "it is loaded"),
+        ("error", "it is loaded"),
+        ("open", "it is loaded"),
+        ("queued", "it waits in the job queue"),
+        ("changed", "no longer what came from the hub"),
+        ("gone", "no longer what came from the hub"),
+        ("another", "no longer what came from the hub"),
+        ("link", "no longer what came from the hub"),
+    ],
+)
+async def test_what_stays(bench: Bench, what: str, reason: str) -> None:
+    path = await fetched(bench, "a.gcode")
+    file = bench.root / path
+    if what in ("printing", "paused", "error"):
+        bench.loaded = LoadedFile(path, what)
+    elif what == "open":
+        bench.loaded = LoadedFile("", "standby", str(file))
+    elif what == "queued":
+        bench.job_queue.queued_jobs = {"1": path}
+    elif what == "changed":
+        file.write_bytes(file.read_bytes()[:-2] + b"9\n")
+    elif what == "gone":
+        file.unlink()
+    elif what == "another":
+        os.replace(_write(bench.root / "new", b"G28 ; a person's\n"), file)
+    elif what == "link":
+        file.rename(bench.folder / "elsewhere")
+        file.symlink_to(bench.folder / "elsewhere")
+    before = gcodes(bench)
+    assert reason in await deleting(bench).why_not(path)
+    with pytest.raises(Refused, match=reason):
+        await deleting(bench).delete(path)
+    assert gcodes(bench) == before
+
+
+async def test_what_is_put_to_use_between_the_look_and_the_deed_stays(bench: Bench) -> None:
+    path = await fetched(bench, "a.gcode")
+    look = bench.inventory.unchanged
+
+    async def and_somebody_prints(row: object) -> object:
+        found = await look(row)  # type: ignore[arg-type]
+        bench.loaded = LoadedFile(path, "printing", str(bench.root / path))
+        return found
+
+    bench.inventory.unchanged = and_somebody_prints  # type: ignore[assignment,method-assign]
+    with pytest.raises(Refused, match="it is loaded"):
+        await deleting(bench).delete(path)
+    assert gcodes(bench) == {path}
+
+
+@pytest.mark.parametrize("name", ["mine.gcode", "../outside.gcode", "/etc/hostname", "", "x" * 999])
+async def test_nothing_else_is_touched(bench: Bench, name: str) -> None:
+    await fetched(bench, "a.gcode")
+    (bench.root / "mine.gcode").write_bytes(b"G28\n")
+    (bench.folder / "outside.gcode").write_bytes(b"G28\n")
+    with pytest.raises(Refused):
+        await deleting(bench).delete(name)
+    assert gcodes(bench) == {"a.gcode", "mine.gcode"}
+    assert (bench.folder / "outside.gcode").exists()
+
+
+async def test_a_locked_moonraker_is_told(bench: Bench) -> None:
+    path = await fetched(bench, "a.gcode")
+    bench.file_manager.locked = True
+    with pytest.raises(Refused, match="Write access is currently disabled"):
+        await deleting(bench).delete(path)
+    assert gcodes(bench) == {path}
+
+
+def _write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
