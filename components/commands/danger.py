@@ -55,6 +55,7 @@ _ROWS: Tuple[Tuple[str, str], ...] = (
     (say("ends Klippy or the computer"), "SAVE_CONFIG RESTART FIRMWARE_RESTART HOST_RESTART"),
 )
 DANGER: Dict[str, str] = {word: reason for reason, words in _ROWS for word in words.split()}
+NO_TARGETS: Mapping[str, float] = {}
 JOB_VERBS = frozenset(("PAUSE", "RESUME", "CANCEL_PRINT"))  # asked by name: as the actions
 STARTS_PRINT = frozenset(("M23", "M24", "M32", "SDCARD_PRINT_FILE", "start_job_queue"))
 # What only a person may call; Klippy does not tell who let a macro run.
@@ -86,8 +87,9 @@ class Target(NamedTuple):
     value: Optional[float]
 
 
-def effect_of(script: str, snapshot: Snapshot) -> Effect:
-    """Everything that a script, and the macros it calls, could do."""
+def effect_of(script: str, snapshot: Snapshot, before: Mapping[str, float] = NO_TARGETS) -> Effect:
+    """Everything that a script, and the macros it calls, could do. `before` is what heaters were
+    set to before the hub set them, within the job that runs."""
     dangers: List[Tuple[str, str]] = []
     prints, for_people = False, ""
     for line in map(read_line, script.split("\n")):
@@ -98,7 +100,7 @@ def effect_of(script: str, snapshot: Snapshot) -> Effect:
             reason = _reason_of(word)
             if reason and (line.word, reason) not in dangers:
                 dangers.append((line.word, reason))
-        cooling = cools(line, snapshot)
+        cooling = cools(line, snapshot, before)
         if cooling:
             dangers.append((line.word, cooling))
         prints = prints or bool(reached & STARTS_PRINT) or _UNKNOWN in reached
@@ -132,7 +134,7 @@ def target_of(line: Line, snapshot: Snapshot) -> Optional[Target]:
     return Target(heater, _value(letters.get("S")))
 
 
-def cools(line: Line, snapshot: Snapshot) -> str:
+def cools(line: Line, snapshot: Snapshot, before: Mapping[str, float] = NO_TARGETS) -> str:
     """Why this line takes heat from a job; "" if it does not."""
     try:
         target = target_of(line, snapshot)
@@ -142,7 +144,10 @@ def cools(line: Line, snapshot: Snapshot) -> str:
         return ""
     if target.value <= 0:
         return say("turns a heater off")
-    fall = ((target.heater.target or 0.0) if target.heater is not None else 0.0) - target.value
+    if target.heater is None:
+        return ""
+    highest = max(target.heater.target or 0.0, before.get(target.heater.name, 0.0))
+    fall = highest - target.value
     return say("lets a heater cool by {fall:.0f} °C", fall=fall) if fall > COOLING else ""
 
 

@@ -65,6 +65,7 @@ class Situation(NamedTuple):
     switched_off: str = ""  # the [power] device that feeds the printer, where that is off
     power: Mapping[str, bool] = {}  # Moonraker's [power] devices: whether it feeds the printer
     own: Mapping[str, OperatorAction] = {}  # the operator's own actions
+    before: Mapping[str, float] = {}  # °C of heaters before the hub set them in this job
 
     def disturbed_by(self, what: str) -> str:
         """What a dangerous command would do harm to, as the beginning of a sentence; "" while the
@@ -111,7 +112,7 @@ def judge(command: Command, situation: Situation, path: str = "") -> Order:
     else:
         order = orders.order_for(command, snapshot, security, path)
     if order.script and (action.lane is Lane.GCODE or mine is not None):
-        effect = effect_of(order.script, snapshot)
+        effect = effect_of(order.script, snapshot, situation.before)
         if effect.for_people:
             raise Refused(
                 say("{name} is for people at the printer, not for the hub.", name=effect.for_people)

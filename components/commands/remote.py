@@ -40,6 +40,7 @@ from .gcode import Refused
 from .halt import Halts
 from .lanes import Job, Lanes
 from .runner import UNWRITTEN, Runner, interrupted
+from .targets import Targets
 from .tools import Deeds, Tools
 from .wire import (
     MAX_ANSWERED,
@@ -83,6 +84,7 @@ class Commands:
         self._boot_id = boot_id or tools.clock.boot
         self._lanes = Lanes(tools.clock, lambda name: find_action(name, tools.live.now.actions))
         self._halts = Halts(self._lanes)
+        self._targets = Targets()
         self._emergency = EmergencyStop(tools, self._halts)
         self._bed = tools.bed
         self._runner = Runner(
@@ -90,6 +92,7 @@ class Commands:
             deeds,
             self._lanes,
             self._halts,
+            self._targets,
             self._situation,
             self._finish,
             self._still_running,
@@ -102,6 +105,7 @@ class Commands:
         self.last_activity = float("-inf")  # monotonic seconds
         tools.bed.hub_acts = lambda: bool(self.hub_at_work)
         tools.printer.subscribe(self._halts.note_change)
+        tools.printer.subscribe(self._targets.note_change)
         tools.live.subscribe(lambda old, new: self._check_power())
 
     # Life cycle
@@ -433,6 +437,7 @@ class Commands:
             switched_off=self._printer.switched_off,
             power=self._printer.power_feeds,
             own=self._live.now.actions,
+            before=self._targets.before,
         )
 
     async def _finish(self, command: Command, state: State, message: str) -> None:

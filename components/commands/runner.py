@@ -27,6 +27,7 @@ from .halt import Halts
 from .lanes import PRINTS_WAIT_FOR, Job, Lanes
 from .order import RESTARTS, Failed, Order
 from .policy import NotYet, Situation
+from .targets import Targets
 from .tools import Deeds, Tools
 from .wire import Command, print_request
 
@@ -69,6 +70,7 @@ class Runner:
         deeds: Deeds,
         lanes: Lanes,
         halts: Halts,
+        targets: Targets,
         situation: Callable[[], Situation],
         finish: Finished,
         still_running: Callable[[Command, str], Awaitable[None]],
@@ -79,6 +81,7 @@ class Runner:
         self._clock = tools.clock
         self._lanes = lanes
         self._halts = halts
+        self._targets = targets
         self._situation = situation
         self._finish = finish
         self._still_running = still_running
@@ -329,6 +332,7 @@ class Runner:
             self._halts.expect_restart(job)
         if job.action.lane is Lane.GCODE:
             self._lanes.last_script = job.handed
+            self._targets.note_script(order.script, self._printer.snapshot)
         self._tools.notices.console(f"Hub: {job.command.summary()}")
         if order.verb == "start_print":
             self._deeds.starting(order.arguments[0], as_text(job.command.id))

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from components.printer.snapshot import Job, KlippyState
+from components.printer.snapshot import Heater, Job, KlippyState
 from components.settings.model import RemoteControl
 from components.store import flags, ledger
 from components.store.database import Database
@@ -536,6 +536,19 @@ async def test_a_stop_whose_id_is_of_last_week_stops_again(lab: Lab) -> None:
     await lab.restart()
     await lab.run(one("emergency_stop", 1))
     assert lab.printer.sent == ["emergency_stop"]
+
+
+async def test_small_steps_do_not_take_the_heat_from_a_job(lab: Lab) -> None:
+    hot = Heater("extruder", 210.0, 210.0, 0.5, 0.0, 250.0)
+    lab.printer.put(printing()._replace(heaters={"extruder": hot}))
+    told = [
+        (await lab.run(one("heat", number, hotend_temp=target)))[0]["status"]
+        for number, target in enumerate((195, 190, 180, 176))
+    ]
+    assert told == ["done", "done", "refused", "refused"]
+    lab.printer.change(heaters={"extruder": hot._replace(target=195.0)})  # the file itself does
+    (result,) = await lab.run(one("heat", 9, hotend_temp=176))
+    assert result["status"] == "done"
 
 
 async def test_a_klippy_that_only_starts_has_not_taken_a_stop(lab: Lab) -> None:
