@@ -454,6 +454,8 @@ class TecMedHub:
     # Life cycle
 
     async def component_init(self) -> None:
+        if self._leaving:
+            return
         page = TimelapsePage(self.server, self.timelapse, self.live, lambda: self.language)
         self._another_films = not page.attach()
         self._starting = self.supervisor.spawn("start", self._start())

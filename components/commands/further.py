@@ -222,6 +222,7 @@ def _save_offset(command: Command, snapshot: Snapshot) -> Order:
         missed=lambda now: say("Klippy has not come back"),
         within=RESTART_WITHIN,
         dangers=((command.action, ENDS_KLIPPY),),
+        alone=True,
         strikes=True,
     )
 

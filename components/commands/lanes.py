@@ -37,7 +37,6 @@ class Job:
         self.fetched = False
         self.fetched_for = 0.0  # seconds that the file took, which do not make the print older
         self.struck = ""  # why it must not begin any more
-        self.strikes: List[Job] = []  # what must not begin because of it
         self.waited = ""  # why it had to, the last time
         self.fence: "Optional[asyncio.Future[None]]" = None  # what Klippy was given before it
         self.fence_over = 0.0  # monotonic, when Klippy had done that
@@ -150,13 +149,7 @@ class Lanes:
         for other in self._prints_ahead(job):
             if other.handed is None:
                 other.strike(reason)
-                job.strikes.append(other)
         self.stir()
-
-    async def until_struck(self, job: Job) -> None:
-        """Those that it struck are over, on the disk as well: no crash can make them begin."""
-        while any(other.number in self._jobs for other in job.strikes):
-            await self._stirred()
 
     def _prints_ahead(self, job: Job) -> List[Job]:
         return [one for one in self.ahead(job, (Lane.PRINT,)) if one.action.name in PRINTS]

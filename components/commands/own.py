@@ -69,15 +69,16 @@ def _written(value: Any) -> str:
 
 
 def _value(wanted: OperatorParameter, command: Command) -> Any:
-    """A parameter within its bounds; raises `Refused`."""
-    given = command.params.get(wanted.name)
+    """A parameter within its bounds; raises `Refused`. Generation 2's box for commands writes its
+    name in any case."""
+    given = command.params.get(wanted.name, command.params.get(wanted.name.lower()))
     if given is None or given == "":
         if wanted.default is None:
             raise Refused(say("The parameter {name} is missing.", name=wanted.name))
         return wanted.default
     if wanted.kind == "number":
         bounds = Parameter(wanted.name, wanted.low, wanted.high, wanted.unit)
-        return float(read_number(command.params, bounds))
+        return float(read_number({wanted.name: given}, bounds))
     if wanted.kind == "boolean":
         return as_bool(given)
     text = str(given) if isinstance(given, (str, int, float)) else ""

@@ -376,7 +376,6 @@ class Runner:
             assert job.order is not None
             said = await self._said(job, job.order)
             message = await self._confirmed(job, job.order, answer)
-            await self._lanes.until_struck(job)
             return _with(message, f"Klippy: {said}") if said else message
         finally:
             self._halts.restart_over(job)

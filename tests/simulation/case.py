@@ -9,6 +9,7 @@ import re
 from typing import Any, NamedTuple
 
 from .hub import Asked
+from .story import OWN
 from .witness import Fact
 from .world import Seen
 
@@ -17,9 +18,11 @@ AT_ONCE = 1.0  # seconds
 FINAL = ("done", "failed", "refused", "expired", "interrupted")
 PRINTS = ("print", "print_local")
 JOB_VERBS = ("pause", "resume", "cancel")
+BY_MOONRAKER = ("queue_start", "queue_pause", "queue_clear", "power")  # nothing comes to Klippy
 LIMITS = {  # seconds; defaults of expiry.*
     **dict.fromkeys(("emergency_stop", *JOB_VERBS, "firmware_restart"), 60.0),
     **dict.fromkeys(PRINTS, 600.0),
+    "wave": 30.0,
 }
 GCODE_LIMIT = 120.0
 LEVELS = {  # what security.remote_control leaves
@@ -290,6 +293,17 @@ def matches(command: Asked, script: str) -> bool:
         return "SDCARD_PRINT_FILE" in text and _file_of(script) == params["file"]
     if action == "macro":
         return bool(re.search(rf"\bN={params['params']['N']}\b", text))
+    if action == "wave":
+        return text.startswith("MOVE_AWAY") and bool(re.search(rf"\bN={params['N']}\b", text))
+    if action in OWN:
+        return re.search(rf"\bN{params['tag']}\b", text) is not None
+    if action in ("move", "extrude", "retract"):
+        return _moves(action, params, text)
+    if action == "set_pin":
+        return text == f"SET_PIN PIN=LAMP VALUE={params['value']}"
+    if action == "z_offset":
+        wanted = "SAVE_CONFIG" if "save" in params else f"Z_ADJUST={params['step']:g} "
+        return wanted in text
     if action == "gcode":
         return re.search(rf"\bN{command.n}\b", text) is not None
     if re.search(r"\bM117 N\d", text):
@@ -324,9 +338,19 @@ def matches(command: Asked, script: str) -> bool:
     return False
 
 
+def _moves(action: str, params: dict[str, Any], text: str) -> bool:
+    found = re.search(r"SAVE_GCODE_STATE.*\nG1 ([XZE])(-?[\d.]+) F([\d.]+)", text, re.DOTALL)
+    if found is None or float(found.group(3)) != params["speed"] * 60:
+        return False
+    axis, way = found.group(1), float(found.group(2))
+    if action == "move":
+        return axis == ("X" if "x" in params else "Z") and (axis == "Z" or way == params["x"])
+    return axis == "E" and way == (params["length"] if action == "extrude" else -params["length"])
+
+
 def known_again(command: Asked) -> bool:
     """Whether its script is like no other command's."""
-    return command.action not in (*JOB_VERBS, "emergency_stop")
+    return command.action not in (*JOB_VERBS, *BY_MOONRAKER, "emergency_stop", "move")
 
 
 def _file_of(script: str) -> str:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from .case import (
     AT_ONCE,
+    BY_MOONRAKER,
     FINAL,
     GCODE_LIMIT,
     HEARS_WITHIN,
@@ -25,6 +26,8 @@ from .case import (
     known_again,
 )
 from .hub import Asked
+from .klippy_gcode import LAMP_SCALE
+from .story import OWN
 from .witness import Fact
 from .world import Seen
 
@@ -47,6 +50,10 @@ def disturbs(fact: Fact, case: Case) -> str:
         word = line.split()[0] if line.split() else ""
         if word in ("G28", "G0", "G1", "G2", "G3"):
             return "moves"
+        if word == "SET_GCODE_OFFSET":
+            return "shifts"
+        if word == "SAVE_CONFIG":
+            return "ends everything"
         if word in ("M84", "M18"):
             return "lets the motors go"
         if word == "TURN_OFF_HEATERS":
@@ -73,6 +80,10 @@ def nothing_disturbs_a_job(case: Case) -> Iterator[str]:
         if command.action == "emergency_stop":
             continue
         why = disturbs(fact, case)
+        if OWN.get(command.action, {}).get("danger"):
+            why = "was marked as dangerous, and runs"
+        if command.action == "wave":
+            why = "moves"  # its macro does
         job = case.job_at(fact.at) or case.printed_by_us(fact.at)
         if why and job:
             yield f"{_name(command)} {why} during the job {job} at {fact.at:.1f} s"
@@ -87,6 +98,31 @@ def nothing_disturbs_a_job(case: Case) -> Iterator[str]:
                 low, high = (0.5, 2.0) if done.data["of"] == "M220" else (0.75, 1.25)
                 if not low <= done.data["value"] <= high:
                     yield f"the speed or flow is set to {done.data['value']:.0%} at {done.at:.1f} s"
+    yield from _within_bounds(case)
+    for fact in case.facts:
+        if fact.what == "power off" and case.job_at(fact.at) and not _stops_before(fact.at, case):
+            yield f"the printer's power goes off in the job {case.job_at(fact.at)}"
+
+
+def _within_bounds(case: Case) -> Iterator[str]:
+    """What printer.cfg and the operator's own bounds allow."""
+    for fact in case.ours:
+        command = case.who(fact)
+        for done in case.does.get(fact.data["run"], ()):
+            data, own = done.data, command is not None and command.action in OWN
+            wrong = {
+                "moves": not 0 <= data.get("x", 0) <= (50 if own else 200)
+                or abs(data.get("e", 0)) > 50,
+                "lights": not 0 <= data.get("value", 0) * LAMP_SCALE <= (50 if own else 1000),
+                "lifts": abs(data.get("step", 0)) > 0.1,
+            }
+            if wrong.get(data["deed"]):
+                yield f"{fact.data['script']!r} is out of bounds at {done.at:.1f} s"
+
+
+def _stops_before(at: float, case: Case) -> list[float]:
+    stops = [c for c in case.asked if c.action == "emergency_stop"]
+    return [d for c in stops for d in c.delivered if 0 < at - d < 15]
 
 
 def each_command_ends_truly(case: Case) -> Iterator[str]:
@@ -271,6 +307,19 @@ def _true_end(command: Asked, told: Fact, status: str, case: Case) -> Iterator[s
                     f" and began at {late[0]:.1f} s"
                 )
         return
+    if command.action in BY_MOONRAKER:
+        if command.action == "queue_clear" and status == "done":
+            yield from _stays_clear(command, at, case)
+        return
+    if "save" in command.params:  # ends with Klippy: there is no end of the script to see
+        if status == "done" and not any(first <= s.begin <= at for s in case.klippys):
+            yield f"{_name(command)} was told done before it happened"
+        fell = any(first < h <= at for h, _ in case.halts)
+        if status == "interrupted" and sent and case.same_life(first, at) and not fell:
+            yield f"{_name(command)} was told interrupted, and was only what it asks for"
+        return
+    if command.action == "move":
+        return  # to the same place more than once
     finished = [case.ended.get(f.data["run"]) for f in sent]
     if status == "done" and not any(
         f is not None and f.at <= at and "error" not in f.data for f in finished
@@ -286,6 +335,20 @@ def _true_end(command: Asked, told: Fact, status: str, case: Case) -> Iterator[s
     for fact in sent:
         if fact.at > at + 0.3 and status in ("failed", "interrupted", "done"):
             yield f"{_name(command)} was told {status} at {at:.1f} s, and ran at {fact.at:.1f} s"
+
+
+def _stays_clear(command: Asked, at: float, case: Case) -> Iterator[str]:
+    """What was in the queue when it was emptied does not begin."""
+    for fact in case.gets:
+        if fact.data["by"] == "queue" and fact.at > at:
+            file = re.findall(r'FILENAME="?([^"\n]+)"?', fact.data["script"])
+            put = [
+                f.at
+                for f in case.facts
+                if f.what == "queued" and [f.data["file"]] == file and f.at < fact.at
+            ]
+            if put and put[-1] < command.delivered[0]:
+                yield f"{_name(command)} was told done, and {file[0]} began from the queue"
 
 
 def _ready_through(case: Case, begin: float, end: float) -> bool:
@@ -397,6 +460,11 @@ def _the_power_goes_off(case: Case) -> Iterator[str]:
     for off in offs:
         asked = [at for at, _ in stops if 0 < off - at < 15]
         taken = [h for h, _ in case.halts if asked and asked[0] - 0.5 < h < off - 1.0]
+        wanted = any(
+            c.action == "power" and c.delivered and c.delivered[0] < off for c in case.asked
+        )
+        if wanted:
+            continue
         if not asked or not case.house["power_device"]:
             yield f"the power was switched off at {off:.1f} s, and nobody had asked for a stop"
         elif taken and _klippy_there(case, asked[0]):

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from .klippy_gcode import MAX_TEMP, GCode, GcodeError, Habits, Run
+from .klippy_gcode import LAMP_SCALE, MAX_TEMP, GCode, GcodeError, Habits, Run
 from .loop import Process, VirtualLoop
 from .witness import Witness
 
@@ -242,6 +242,8 @@ class Klippy(GCode):
             "toolhead": lambda: {
                 "extruder": "extruder",
                 "homed_axes": self.homed,
+                "axis_minimum": [0.0, 0.0, 0.0, 0.0],
+                "axis_maximum": [200.0, 200.0, 200.0, 0.0],
                 "estimated_print_time": self._loop.time() - self._board_since,
             },
             "display_status": lambda: {"progress": self._progress(), "message": None},
@@ -251,6 +253,7 @@ class Klippy(GCode):
             "configfile": self._config,
             "heaters": lambda: {"available_heaters": [*MAX_TEMP], "available_sensors": [*MAX_TEMP]},
             "gcode": lambda: {"commands": {}},
+            "output_pin lamp": lambda: {"value": self.lamp},
         }
         for name in MAX_TEMP:
             objects[name] = lambda name=name: self._heater(name)  # type: ignore[misc]
@@ -281,6 +284,8 @@ class Klippy(GCode):
             "speed_factor": self.speed,
             "extrude_factor": self.flow,
             "gcode_position": list(self.position),
+            "position": [*self.position[:2], self.position[2] + self.offset, self.position[3]],
+            "homing_origin": [0.0, 0.0, self.offset, 0.0],
             "absolute_coordinates": True,
         }
 
@@ -307,7 +312,13 @@ class Klippy(GCode):
             for name, most in MAX_TEMP.items()
         }
         return {
-            "settings": {**settings, "virtual_sdcard": {"path": "/gcodes"}, "printer": {}},
+            "settings": {
+                **settings,
+                "virtual_sdcard": {"path": "/gcodes"},
+                "printer": {},
+                "stepper_z": {"position_endstop": self.endstop, "position_min": -5.0},
+                "output_pin lamp": {"pwm": True, "scale": LAMP_SCALE},
+            },
             "config": {},
             "save_config_pending": False,
         }

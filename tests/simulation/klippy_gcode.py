@@ -20,6 +20,7 @@ from .witness import Witness
 
 _WORD = re.compile("([A-Z_]+|[A-Z*])")
 MAX_TEMP = {"extruder": 280.0, "heater_bed": 130.0}
+LAMP_SCALE = 1000.0  # of [output_pin lamp]
 WARMING, COOLING = 4.0, 1.0  # °C a second
 
 # Files that a story may print: lines as Klipper reads them; "~" is a byte that it cannot read.
@@ -123,6 +124,7 @@ class GCode:
         self.files: dict[str, list[str]] = {}
         self.process: Process | None = None
         self._runs = 0
+        self.endstop = 0.0  # of z, as printer.cfg has it
         self.fresh()
 
     def fresh(self) -> None:
@@ -137,7 +139,9 @@ class GCode:
         self.fan = 0.0
         self.homed = ""
         self.probing = False
-        self.position = [0.0, 0.0, 0.0, 0.0]
+        self.position = [0.0, 0.0, 0.0, 0.0]  # as G-code counts
+        self.offset = 0.0  # of z, mm
+        self.lamp = 0.0  # of its scale
         # virtual_sdcard
         self.file: str | None = None
         self.line = 0
@@ -396,8 +400,10 @@ class GCode:
     async def _move(self, line: str, run: Run) -> None:
         if not self.homed and run.by != "job":
             raise GcodeError("Must home axis first")
-        self._does(run, "moves")
+        place = [_number(line, axis, at) for axis, at in zip("XYZ", self.position[:3], strict=True)]
+        self._does(run, "moves", x=place[0], e=_number(line, "E"))
         await self._busy(1.0 if run.by == "job" else 0.3, True)
+        self.position = [*place, self.position[3] + _number(line, "E")]
 
     async def _dwell(self, line: str, run: Run) -> None:
         seconds = _number(line, "P") / 1000 + _number(line, "S")
@@ -435,6 +441,20 @@ class GCode:
         else:
             self.flow = value
         self._does(run, "factor", of=line[:4].upper(), value=value)
+
+    async def _set_pin(self, line: str, run: Run) -> None:
+        self.lamp = float(line.upper().partition("VALUE=")[2]) / LAMP_SCALE
+        self._does(run, "lights", value=self.lamp)
+
+    async def _set_offset(self, line: str, run: Run) -> None:
+        step = float(line.upper().partition("Z_ADJUST=")[2].split()[0])
+        self._does(run, "lifts", step=step)
+        self.offset += step
+
+    async def _save_config(self, line: str, run: Run) -> None:
+        self._does(run, "saves")
+        self.endstop = round(self.endstop - self.offset, 3)
+        await self._restart(line, run)
 
     async def _set_fan(self, line: str, run: Run) -> None:
         self.fan = 0.0 if line.upper().startswith("M107") else min(_number(line, "S", 255) / 255, 1)
@@ -542,6 +562,12 @@ _COMMANDS: dict[str, Callable[[GCode, str, Run], Any]] = {
         ("M117", "M118", "RESPOND", "M105", "M400", "G90", "G91", "G92", "M83"), GCode._nothing
     ),
     **dict.fromkeys(("M84", "M18"), GCode._motors_off),
+    **dict.fromkeys(
+        ("SAVE_GCODE_STATE", "RESTORE_GCODE_STATE", "Z_OFFSET_APPLY_ENDSTOP"), GCode._nothing
+    ),
+    "SET_PIN": GCode._set_pin,
+    "SET_GCODE_OFFSET": GCode._set_offset,
+    "SAVE_CONFIG": GCode._save_config,
     "FAIL": GCode._fail,
     **dict.fromkeys(("MANUAL_PROBE", "ABORT", "ACCEPT"), GCode._probe),
     "M23": GCode._select,

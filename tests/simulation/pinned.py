@@ -326,6 +326,35 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
             Happening(20.0, "kill", {"seconds": 2.0}, ("hub", "delivered", 0.004)),
         ],
     ),
+    "an offset is kept, for which Klippy restarts": (
+        {},
+        [
+            ask(10.0, simply(1, "home")),
+            ask(25.0, simply(2, "z_offset", step=0.05)),
+            ask(35.0, simply(3, "z_offset", save=True), simply(4, "set_speed", speed=61)),
+        ],
+    ),
+    "what the further actions may not do": (
+        {},
+        [
+            ask(10.0, simply(1, "home")),
+            person(19.0, "M104 S200"),
+            ask(90.0, simply(2, "move", x=201, speed=50), simply(3, "extrude", length=51, speed=5)),
+            ask(
+                100.0, simply(4, "park", x=51, tag=4), simply(5, "set_pin", pin="lamp", value=1001)
+            ),
+            ask(110.0, simply(6, "move", x=20, speed=50), simply(7, "extrude", length=5, speed=5)),
+            person(130.0, by_hand("long_p1.gcode")),
+            ask(200.0, simply(8, "move", x=30, speed=50), simply(9, "retract", length=5, speed=6)),
+            ask(210.0, simply(10, "blink", x=5, tag=10), simply(11, "wave", N=11)),
+            ask(
+                220.0,
+                simply(12, "z_offset", step=0.05),
+                simply(13, "power", device="printer", state="off"),
+            ),
+            ask(230.0, simply(14, "park", x=5, tag=14), simply(15, "z_offset", save=True)),
+        ],
+    ),
     "a restart while the disk takes nothing": (
         {"home": 20.0},
         [

@@ -37,6 +37,20 @@ MACROS = {
 }
 
 
+# The operator's own actions, as tecmedhub.json has them.
+_PLACES = {"x": {"min": 0, "max": 50}, "tag": {"min": 0, "max": 10_000}}
+OWN: dict[str, dict[str, Any]] = {
+    "park": {"gcode": "G28 X\nG1 X{x}\nM117 N{tag}", "parameters": _PLACES},
+    "blink": {
+        "gcode": "SET_PIN PIN=lamp VALUE={x}\nM117 N{tag}",
+        "parameters": _PLACES,
+        "danger": True,
+        "lane": "control",
+    },
+    "wave": {"macro": "MOVE_AWAY", "parameters": {"N": {"min": 0, "max": 10_000}}, "expiry": 30},
+}
+
+
 @dataclass(frozen=True)
 class Happening:
     """`on` = [who, what, seconds]: it waits for the next such fact, and comes so long after it (or
@@ -102,8 +116,11 @@ class _Maker:
         """[n, action, parameters, confirm]"""
         n, rng = self.number(), self.rng
         pick = rng.choices(
-            ("print", "job", "home", "heat", "set", "gcode", "macro", "stop", "restart"),
-            (24, 22, 12, 8, 6, 14, 8, 6, 2),
+            (
+                *("print", "job", "home", "heat", "set", "gcode", "macro", "stop", "restart"),
+                *("further", "queue", "own"),
+            ),
+            (24, 22, 12, 8, 6, 14, 8, 6, 2, 10, 3, 8),
         )[0]
         action, params = getattr(self, f"_{pick}")(n)
         if not action:
@@ -166,6 +183,38 @@ class _Maker:
 
     def _restart(self, n: int) -> tuple[str, dict[str, Any]]:
         return self.once("firmware_restart"), {}
+
+    def _further(self, n: int) -> tuple[str, dict[str, Any]]:
+        """Beyond client v4's list; numbers out of their bounds among them."""
+        low = round(n % 100 * 0.001 + 0.001, 3)
+        return self.rng.choice(
+            (
+                ("move", {"x": n % 200, "speed": 50 + n % 40}),
+                ("move", {"x": self.rng.choice((-1, 201, 1000)), "speed": 50 + n % 40}),
+                ("move", {"z": n % 100 + 1, "relative": True, "speed": 50 + n % 40}),
+                ("extrude", {"length": 1 + n % 40, "speed": 10 + n % 80}),
+                ("retract", {"length": 1 + n % 40, "speed": 10 + n % 80}),
+                ("extrude", {"length": 51 + n, "speed": 10}),
+                ("set_pin", {"pin": "lamp", "value": n}),
+                ("set_pin", {"pin": "lamp", "value": 1000 + n}),
+                ("z_offset", {"step": low}),
+                ("z_offset", {"step": -0.2 - low}),
+                ("z_offset", {"save": True}) if self.once("save offset") else ("", {}),
+                ("power", {"device": "printer", "state": "off"})
+                if self.once("power")
+                else ("", {}),
+            )
+        )
+
+    def _queue(self, n: int) -> tuple[str, dict[str, Any]]:
+        return self.rng.choice(("queue_start", "queue_start", "queue_pause", "queue_clear")), {}
+
+    def _own(self, n: int) -> tuple[str, dict[str, Any]]:
+        name = self.rng.choice([*OWN])
+        if name == "wave":
+            return name, {"N": n}
+        value = self.rng.choice((0, 10, 25.5, 50, 51, -1, "nan", "7"))
+        return name, {"x": value, "tag": n}
 
     # Happenings
 

@@ -27,7 +27,7 @@ from .klippy_gcode import Habits
 from .loop import Process, VirtualLoop
 from .machine import EPOCH, Machine
 from .moonraker import Moonraker, write_file
-from .story import LENGTH, MACROS, Happening, Story, files_of
+from .story import LENGTH, MACROS, OWN, Happening, Story, files_of
 from .witness import Fact, Witness
 
 MEND_FOR = 20.0  # virtual seconds
@@ -83,7 +83,8 @@ class World:
         )
         self.hub.weather.delay = house["delay"]
         self._lay_files()
-        self.saved: dict[str, Any] = {}  # what tecmedhub.json says
+        self.saved: dict[str, Any] = {"actions": OWN}  # what tecmedhub.json says
+        write_file(folder / "config" / SETTINGS, json.dumps(self.saved), EPOCH - 1000)
         self.moonraker = Moonraker(
             self.loop,
             self.machine,
@@ -100,6 +101,8 @@ class World:
                 "intervals_command_check": str(house["check_every"]),
                 "intervals_command_check_active": str(min(house["check_every"], 3)),
                 "security_require_clear_bed": str(house["require_clear_bed"]),
+                "security_allowed_pins": "*",
+                "security_allowed_power_devices": "*",
             },
             chance("plugin"),
             self.hub,
@@ -251,7 +254,7 @@ class World:
             "denied_actions": [],
             "require_clear_bed": self.story.house["require_clear_bed"],
         }
-        self.saved = {"security": {**calm, **security}}
+        self.saved = {"security": {**calm, **security}, "actions": OWN}
         if self.hub.url != self.moonraker.options["server_url"]:
             self.saved["server_url"] = self.hub.url
         self._write(json.dumps(self.saved))
