@@ -59,7 +59,7 @@ class Bed:
 
     def look_back(self, history: History) -> None:
         """A job may have run before anybody watched, or while nobody did."""
-        cleared = as_float(self._flags.get(CLEARED_AT), 0.0) or 0.0
+        cleared = as_float(self._flags.get(CLEARED_AT), 0.0)
         if self._jobs.open is not None or history.last_end > cleared:
             self._flags.put(NEEDS_CLEARING, True)
 

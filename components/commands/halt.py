@@ -71,8 +71,7 @@ class Halts:
         self._wake()
 
     def note_unseen(self) -> None:
-        """Klippy is another than before our start: what a former run left was meant for that one.
-        """
+        """Klippy is another than before our start: what a former run left was for that one."""
         self._fallen = max(self._fallen, -1)
         self._why = say("Klippy was started anew")
         self._lanes.stir()

@@ -82,7 +82,7 @@ def _bounds(snapshot: Snapshot, settings: Settings, parts: Parts) -> Mapping[str
     low = as_list(snapshot.objects.get("toolhead", {}).get("axis_minimum"))
     high = as_list(snapshot.objects.get("toolhead", {}).get("axis_maximum"))
     axes = {
-        axis: _number(as_float(low[i], 0.0) or 0.0, as_float(high[i], 0.0) or 0.0, "mm")
+        axis: _number(as_float(low[i], 0.0), as_float(high[i], 0.0), "mm")
         for i, axis in enumerate(AXES)
         if i < min(len(low), len(high))
     }

@@ -160,7 +160,7 @@ class GcodeStore:
     def printed_at(self, path: str) -> float:
         """Unix seconds of its last print as its metadata has it; 0 if never."""
         metadata = as_dict(self._file_manager.get_file_metadata(path))
-        return as_float(metadata.get("print_start_time"), 0.0) or 0.0
+        return as_float(metadata.get("print_start_time"), 0.0)
 
     async def printed_since(self, moment: float) -> Dict[str, float]:
         """Files printed since `moment` by Moonraker's history → unix seconds of the last time.
@@ -180,7 +180,7 @@ class GcodeStore:
             for entry in jobs:
                 job = as_dict(entry)
                 path = _relative(as_text(job.get("filename")))
-                ended = as_float(job.get("end_time")) or as_float(job.get("start_time"), 0.0) or 0.0
+                ended = as_float(job.get("end_time")) or as_float(job.get("start_time"), 0.0)
                 printed[path] = max(printed.get(path, 0.0), ended)
             start += len(jobs)
             if len(jobs) < HISTORY_PAGE:

@@ -259,11 +259,11 @@ def _read_manifest(path: Path) -> Optional[Manifest]:
         started=started,
         camera=as_text(data.get("camera")),
         state=state if state in (RECORDING, WAITING, GIVEN_UP) else WAITING,
-        ended=as_float(data.get("ended"), 0.0) or 0.0,
+        ended=as_float(data.get("ended"), 0.0),
         outcome=as_text(data.get("outcome")),
-        thinned=max(as_int(data.get("thinned"), 1) or 1, 1),
-        attempts=max(as_int(data.get("attempts"), 0) or 0, 0),
-        rendered=max(as_int(data.get("rendered"), 0) or 0, 0),
+        thinned=max(as_int(data.get("thinned"), 1), 1),
+        attempts=max(as_int(data.get("attempts"), 0), 0),
+        rendered=max(as_int(data.get("rendered"), 0), 0),
     )
 
 

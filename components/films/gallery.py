@@ -252,15 +252,15 @@ def _read_index(path: Path) -> List[Video]:
                 name=name,
                 poster=poster,
                 printed=as_text(entry.get("printed")),
-                size=as_int(entry.get("size"), 0) or 0,
-                created=as_float(entry.get("created"), 0.0) or 0.0,
-                duration=as_float(entry.get("duration"), 0.0) or 0.0,
-                frames=as_int(entry.get("frames"), 0) or 0,
+                size=as_int(entry.get("size"), 0),
+                created=as_float(entry.get("created"), 0.0),
+                duration=as_float(entry.get("duration"), 0.0),
+                frames=as_int(entry.get("frames"), 0),
                 sent=as_bool(entry.get("sent")),
                 refused=as_bool(entry.get("refused")),
-                written=as_float(entry.get("written"), 0.0) or 0.0,
-                poster_size=as_int(entry.get("poster_size"), 0) or 0,
-                poster_written=as_float(entry.get("poster_written"), 0.0) or 0.0,
+                written=as_float(entry.get("written"), 0.0),
+                poster_size=as_int(entry.get("poster_size"), 0),
+                poster_written=as_float(entry.get("poster_written"), 0.0),
             )
         )
     return sorted(found, key=lambda video: video.created, reverse=True)

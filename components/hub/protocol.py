@@ -159,7 +159,7 @@ def read_features(data: Mapping[str, Any]) -> Optional[Features]:
     if "features" not in data:
         return None
     said = as_dict(data["features"])
-    wait = as_float(said.get("long_poll"), 0.0) or 0.0
+    wait = as_float(said.get("long_poll"), 0.0)
     return Features(
         command_results=as_bool(said.get("command_results")),
         long_poll=min(max(wait, 0.0), LONGEST_WAIT),
@@ -167,7 +167,7 @@ def read_features(data: Mapping[str, Any]) -> Optional[Features]:
         timelapse_upload=as_bool(said.get("timelapse_upload")),
         null_times=as_bool(said.get("null_times")),
         full_status=as_bool(said.get("full_status")),
-        redeliver=max(as_float(said.get("redeliver"), 0.0) or 0.0, 0.0),
+        redeliver=max(as_float(said.get("redeliver"), 0.0), 0.0),
     )
 
 

@@ -99,8 +99,8 @@ class GcodeFiles:
         name = as_text(item.get("path"))
         if not name.lower().endswith(EXTENSIONS):
             return
-        size = as_int(item.get("size"), 0) or 0
-        modified = as_float(item.get("modified"), 0.0) or 0.0
+        size = as_int(item.get("size"), 0)
+        modified = as_float(item.get("modified"), 0.0)
         self._newest[name] = GcodeFile(name, size, modified)
         if len(self._newest) > KEPT:
             oldest = min(self._newest.values(), key=lambda f: f.modified)

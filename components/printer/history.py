@@ -88,7 +88,7 @@ class History:
         jobs = [read_job(as_dict(entry)) for entry in as_list(known.get("jobs"))]
         self._ours = (self._ours + jobs)[:KEPT]
         last = as_dict(known.get("completed"))
-        self._complete(as_text(last.get("filename")), as_float(last.get("end_time"), 0.0) or 0.0)
+        self._complete(as_text(last.get("filename")), as_float(last.get("end_time"), 0.0))
         self._changed()
 
     async def load(self) -> None:
@@ -194,7 +194,9 @@ def merged(
     left = list(ours)
     jobs = []
     for job in theirs:
-        own = next((one for one in left if _same_run(one, job)), None)
+        own = next(
+            (one for one in left if _is(job, one.filename, one.job_id, one.start_time)), None
+        )
         if own is not None:
             left.remove(own)
             ours_counts = job.status in UNKNOWN and own.status in ENDINGS.values()
@@ -203,7 +205,7 @@ def merged(
                 if ours_counts
                 else job._replace(reason=own.reason, command_id=own.command_id)
             )
-        elif running is None or not _is_running(running, job):
+        elif running is None or not _is(job, running.filename, running.job_id, running.began):
             jobs.append(job)
     return sorted(jobs + left, key=_moment, reverse=True)[:KEPT]
 
@@ -228,7 +230,7 @@ def past_job(news: News, file: Mapping[str, Any]) -> PastJob:
 
 def read_job(entry: Mapping[str, Any]) -> PastJob:
     """An entry of Moonraker's history, or of `PastJob.as_dict`."""
-    used = as_float(entry.get("filament_used"), 0.0) or 0.0
+    used = as_float(entry.get("filament_used"), 0.0)
     weight = as_float(entry.get("filament_used_g"))
     if weight is None:
         weight = _grams(used, as_dict(entry.get("metadata")))
@@ -236,10 +238,10 @@ def read_job(entry: Mapping[str, Any]) -> PastJob:
         job_id=as_text(entry.get("job_id")),
         filename=as_text(entry.get("filename")),
         status=as_text(entry.get("status")),
-        start_time=as_float(entry.get("start_time"), 0.0) or 0.0,
-        end_time=as_float(entry.get("end_time"), 0.0) or 0.0,
-        print_duration=as_float(entry.get("print_duration"), 0.0) or 0.0,
-        total_duration=as_float(entry.get("total_duration"), 0.0) or 0.0,
+        start_time=as_float(entry.get("start_time"), 0.0),
+        end_time=as_float(entry.get("end_time"), 0.0),
+        print_duration=as_float(entry.get("print_duration"), 0.0),
+        total_duration=as_float(entry.get("total_duration"), 0.0),
         filament_used=used,
         filament_used_g=weight,
         command_id=as_text(entry.get("command_id")),
@@ -248,24 +250,15 @@ def read_job(entry: Mapping[str, Any]) -> PastJob:
 
 
 def _grams(used: float, file: Mapping[str, Any]) -> Optional[float]:
-    total = as_float(file.get("filament_total"), 0.0) or 0.0
-    return grams(used, total, as_float(file.get("filament_weight_total"), 0.0) or 0.0)
+    total = as_float(file.get("filament_total"), 0.0)
+    return grams(used, total, as_float(file.get("filament_weight_total"), 0.0))
 
 
-def _same_run(own: PastJob, job: PastJob) -> bool:
-    if own.filename != job.filename:
+def _is(job: PastJob, filename: str, job_id: str, began: float) -> bool:
+    """Whether the history's job is the one known by these; `job_id` may be unknown ("")."""
+    if filename != job.filename:
         return False
-    if own.job_id:
-        return own.job_id == job.job_id
-    return abs(own.start_time - job.start_time) < SAME_START
-
-
-def _is_running(running: Watched, job: PastJob) -> bool:
-    if running.filename != job.filename:
-        return False
-    if running.job_id:
-        return running.job_id == job.job_id
-    return abs(running.began - job.start_time) < SAME_START
+    return job_id == job.job_id if job_id else abs(began - job.start_time) < SAME_START
 
 
 def _moment(job: PastJob) -> float:

@@ -71,9 +71,9 @@ def read_stats(stats: Mapping[str, Any], uptime: float, disk: "tuple[int, int]")
             continue
         known = as_dict(card)
         network[name] = {
-            "rx_bytes": as_int(known.get("rx_bytes"), 0) or 0,
-            "tx_bytes": as_int(known.get("tx_bytes"), 0) or 0,
-            "bandwidth": as_float(known.get("bandwidth"), 0.0) or 0.0,
+            "rx_bytes": as_int(known.get("rx_bytes"), 0),
+            "tx_bytes": as_int(known.get("tx_bytes"), 0),
+            "bandwidth": as_float(known.get("bandwidth"), 0.0),
         }
     return HostStats(
         cpu_usage=as_float(as_dict(stats.get("system_cpu_usage")).get("cpu")),

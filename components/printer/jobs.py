@@ -338,9 +338,9 @@ def job_of(stats: Mapping[str, Any]) -> Job:
         state=as_text(stats.get("state")),
         filename=as_text(stats.get("filename")),
         message=plain_words(as_text(stats.get("message"))),
-        print_duration=as_float(stats.get("print_duration"), 0.0) or 0.0,
-        total_duration=as_float(stats.get("total_duration"), 0.0) or 0.0,
-        filament_used=as_float(stats.get("filament_used"), 0.0) or 0.0,
+        print_duration=as_float(stats.get("print_duration"), 0.0),
+        total_duration=as_float(stats.get("total_duration"), 0.0),
+        filament_used=as_float(stats.get("filament_used"), 0.0),
     )
 
 
@@ -361,11 +361,11 @@ def _read(value: Any) -> Optional[Watched]:
         filename=as_text(found.get("filename")),
         state=as_text(found.get("state")),
         boot=as_text(found.get("boot")),
-        start=as_float(found.get("start"), 0.0) or 0.0,
-        began=as_float(found.get("began"), 0.0) or 0.0,
-        total_duration=as_float(found.get("total_duration"), 0.0) or 0.0,
-        print_duration=as_float(found.get("print_duration"), 0.0) or 0.0,
-        filament_used=as_float(found.get("filament_used"), 0.0) or 0.0,
+        start=as_float(found.get("start"), 0.0),
+        began=as_float(found.get("began"), 0.0),
+        total_duration=as_float(found.get("total_duration"), 0.0),
+        print_duration=as_float(found.get("print_duration"), 0.0),
+        filament_used=as_float(found.get("filament_used"), 0.0),
         job_id=as_text(found.get("job_id")),
         command_id=as_text(found.get("command_id")),
     )

@@ -78,7 +78,7 @@ class Pauses:
     async def _look(self, filename: str) -> None:
         """What the file itself said last."""
         objects = self._printer.snapshot.objects
-        position = as_int(objects.get("virtual_sdcard", {}).get("file_position"), 0) or 0
+        position = as_int(objects.get("virtual_sdcard", {}).get("file_position"), 0)
         start = max(position - LOOK_BACK, 0)
         piece = await self._read(filename, start, position - start)
         word = last_word(piece)

@@ -52,14 +52,14 @@ def read_facts(
     filename: str, metadata: Mapping[str, Any], words: SlicerWords = NO_WORDS
 ) -> FileFacts:
     def number(name: str, otherwise: float = 0.0) -> float:
-        return max(as_float(metadata.get(name), 0.0) or 0.0, 0.0) or otherwise
+        return max(as_float(metadata.get(name), 0.0), 0.0) or otherwise
 
     return FileFacts(
         filename=filename,
         estimated_time=number("estimated_time", words.estimate),
-        gcode_start_byte=as_int(metadata.get("gcode_start_byte"), 0) or 0,
-        gcode_end_byte=as_int(metadata.get("gcode_end_byte"), 0) or 0,
-        layer_count=as_int(metadata.get("layer_count"), 0) or 0,
+        gcode_start_byte=as_int(metadata.get("gcode_start_byte"), 0),
+        gcode_end_byte=as_int(metadata.get("gcode_end_byte"), 0),
+        layer_count=as_int(metadata.get("layer_count"), 0),
         filament_total=number("filament_total"),
         filament_weight=number("filament_weight_total"),
         thumbnail=bool(metadata.get("thumbnails")),
@@ -97,7 +97,7 @@ class JobMemory:
     def follow(self, objects: Objects, facts: FileFacts) -> None:
         stats = objects.get("print_stats", {})
         state, filename = as_text(stats.get("state")), as_text(stats.get("filename"))
-        duration = as_float(stats.get("total_duration"), 0.0) or 0.0
+        duration = as_float(stats.get("total_duration"), 0.0)
         spoken = spoken_progress(objects)
         if state in ("printing", "paused"):
             by_bytes = byte_progress(objects, facts)
@@ -146,7 +146,7 @@ class JobMemory:
         layer = self._z_layer if layer is None else layer
         if self._m73 is not None:
             return Course(self._m73, self._m73, layer, layers)
-        position = as_int(objects.get("virtual_sdcard", {}).get("file_position"), 0) or 0
+        position = as_int(objects.get("virtual_sdcard", {}).get("file_position"), 0)
         time_share = share_of_time(facts.clock, position, facts.gcode_start_byte)
         return Course(byte_progress(objects, facts), time_share, layer, layers)
 
@@ -156,7 +156,7 @@ def spoken_progress(objects: Objects) -> Optional[float]:
     progress. A value that differs from that in whole percents can only be M73's.
     """
     display = as_float(objects.get("display_status", {}).get("progress"))
-    card = as_float(objects.get("virtual_sdcard", {}).get("progress"), 0.0) or 0.0
+    card = as_float(objects.get("virtual_sdcard", {}).get("progress"), 0.0)
     if display is None or abs(display - card) <= 1e-6:
         return None
     steps = display / M73_STEP
@@ -170,8 +170,8 @@ def byte_progress(objects: Objects, facts: FileFacts) -> float:
     card = objects.get("virtual_sdcard", {})
     span = facts.gcode_end_byte - facts.gcode_start_byte
     if span <= 0:
-        return _bounded(as_float(card.get("progress"), 0.0) or 0.0)
-    position = as_float(card.get("file_position"), 0.0) or 0.0
+        return _bounded(as_float(card.get("progress"), 0.0))
+    position = as_float(card.get("file_position"), 0.0)
     return _bounded((position - facts.gcode_start_byte) / span)
 
 

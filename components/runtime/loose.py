@@ -7,7 +7,7 @@ Each reader takes anything and never raises; what it cannot read is the default.
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, overload
 
 EXACT = 2**53  # whole numbers up to it are exact as floats, too
 
@@ -38,6 +38,14 @@ def printable(text: str, most: Optional[int] = None) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[:most])
 
 
+@overload
+def as_float(value: Any) -> Optional[float]: ...
+
+
+@overload
+def as_float(value: Any, default: float) -> float: ...
+
+
 def as_float(value: Any, default: Optional[float] = None) -> Optional[float]:
     """A finite number of a number or of a string that holds one.
 
@@ -55,6 +63,14 @@ def as_float(value: Any, default: Optional[float] = None) -> Optional[float]:
     except (TypeError, ValueError, OverflowError):
         return default
     return number if math.isfinite(number) else default
+
+
+@overload
+def as_int(value: Any) -> Optional[int]: ...
+
+
+@overload
+def as_int(value: Any, default: int) -> int: ...
 
 
 def as_int(value: Any, default: Optional[int] = None) -> Optional[int]:

@@ -166,9 +166,6 @@ class Notices:
             return False
         return len(ends) < NEWS_AN_HOUR or self._clock.monotonic() - ends[0] >= 3600.0
 
-    def times_logged(self, identity: str) -> int:
-        return self._logged.get(identity, 0)
-
     def console(self, line: str) -> None:
         """Say it to whoever stands at the printer (the console of Mainsail and Fluidd); never
         reaches Klipper.

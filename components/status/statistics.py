@@ -51,8 +51,8 @@ class Statistics:
         known = await self._worker.run(_read, self._path)
         totals = as_dict(known.get("totals"))
         for name in TOTALS:
-            self._totals[name] += max(as_int(totals.get(name), 0) or 0, 0)
-        self._seconds_before = max(as_int(totals.get("uptime_seconds"), 0) or 0, 0)
+            self._totals[name] += max(as_int(totals.get(name), 0), 0)
+        self._seconds_before = max(as_int(totals.get("uptime_seconds"), 0), 0)
 
     def follow(self, reporter: Any, link: Any, commands: Any) -> None:
         """Count what these rooms tell of (a `Reporter`, a `Link` and the `Commands`)."""

@@ -246,6 +246,6 @@ def _read(row: Any) -> DownloadRow:
         disk_size=as_int(row[10]),
         disk_mtime_ns=row[11] if isinstance(row[11], int) else None,  # as_int stops at 2**53
         to_mark=bool(row[12]),
-        started=as_float(row[13], 0.0) or 0.0,
+        started=as_float(row[13], 0.0),
         finished=as_float(row[14]),
     )

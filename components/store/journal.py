@@ -215,10 +215,10 @@ class Journal:
         ]
 
     def _true_time(self, noted: Any, boot: str, clock: Any) -> float:
-        at = as_float(noted, 0.0) or 0.0
+        at = as_float(noted, 0.0)
         if not boot or boot != self._boot:
             return at
-        true = self._now() - (self._clock.monotonic() - (as_float(clock, 0.0) or 0.0))
+        true = self._now() - (self._clock.monotonic() - (as_float(clock, 0.0)))
         return true if abs(true - at) > WRONG_BY else at
 
 
@@ -241,7 +241,7 @@ def bound(connection: sqlite3.Connection, max_rows: int, now: float) -> None:
     untold = [row for row in gone if row[4] == NEW]
     if not untold:
         return
-    times = [as_float(row[2], 0.0) or 0.0 for row in untold]
+    times = [as_float(row[2], 0.0) for row in untold]
     lost = 0
     for _seq, kind, _at, text, _delivered in untold:  # a gap that goes was itself of so many
         lost += (as_int(_loads(text).get("dropped")) or 1) if kind == GAP else 1

@@ -38,7 +38,7 @@ class Request(NamedTuple):
 
     @property
     def limit(self) -> int:
-        return min(max(as_int(self.args.get("limit"), 50) or 50, 1), MAX_ROWS)
+        return min(max(as_int(self.args.get("limit"), 50), 1), MAX_ROWS)
 
 
 class Row(NamedTuple):

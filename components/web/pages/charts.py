@@ -90,7 +90,7 @@ class Charts(Pages):
 
         Where a heater was not there (Klippy restarting), its columns hold null.
         """
-        since = as_float(request.args.get("since"), 0.0) or 0.0
+        since = as_float(request.args.get("since"), 0.0)
         to_wall = self.clock.time() - self.clock.monotonic()
         points = [point for point in self._points if point.at + to_wall > since + 0.5]
         names = dict.fromkeys(name for point in points for name in point.readings)
