@@ -206,7 +206,7 @@ async def test_pillow_that_cannot_be_read_is_told_stops_nothing_and_is_tried_aga
             (text,) = desk.room.board.warnings.values()
             assert "libjpeg" in text and "install.sh" in text
         await desk.picture()
-        assert desk.room.board.warnings == {}
+        await desk.clock.until(lambda: not desk.room.board.warnings, step=1.0)
 
 
 async def test_after_leaving_nothing_is_brought_in(tmp_path: Path, server: OldCameras) -> None:
