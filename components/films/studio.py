@@ -137,6 +137,7 @@ class Studio:
             made = await self._worker.run(self._store.finished, recording)
             if made is not None:
                 await self._publish(recording, made, recording.frames / self._fps)
+                self._notices.clear("timelapse render")
                 return
             frames = await self._worker.run(self._store.ready_frames, recording)
             if not frames:
@@ -158,6 +159,7 @@ class Studio:
                     warning=False,
                 )
                 await self._archive(recording)
+                self._notices.clear("timelapse render")
         except OSError as error:
             reason = error.strerror or type(error).__name__
             await self._failed(recording, say("it cannot be stored ({reason})", reason=reason))

@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .hazards import Hazards
 from .hub import PhpHub
-from .klippy import KlippyError, KlippyRig, RigError
+from .klippy import KlippyError, KlippyRig, RigError, short_folder
 from .moonraker import MoonrakerRig
 
 # Quicker than a user would have it: no test should have to wait for a period.
@@ -232,3 +234,14 @@ class Stack:
                 lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
                 texts += [f"--- {name}", *(line[:300] for line in lines[-count:])]
         return "\n".join(texts)
+
+
+@contextlib.contextmanager
+def dangerous_stack(**arguments: Any) -> Iterator[tuple[Stack, Hazards]]:
+    """A stack whose Moonraker, and all that it starts, may meet a full disk or a jumping clock."""
+    with short_folder("s") as folder:
+        hazards = Hazards(folder / "hazards")
+        stack = Stack(folder, **arguments)
+        stack.moonraker.environment.update(hazards.environment)
+        with stack:
+            yield stack, hazards

@@ -226,3 +226,36 @@ def test_bad_pictures_are_refused_cost_no_memory_and_one_log_line_each(
     stack.hub.wait_for(lambda: len(pictures(stack)) > seen, 20, "the converted PNG")
     assert opened(pictures(stack)[-1]).format == "JPEG"
     assert stack.moonraker.warnings() == []
+
+
+def test_a_camera_that_asks_by_digest_gets_the_password_s_proof_and_never_the_password(
+    cameras: CameraServer, make_stack: Callable[..., Stack]
+) -> None:
+    camera = cameras[0]
+    wrong = camera.asks_for("aula", "wr0ng!").replace("wr0ng", "wr1ng")
+    stack = make_stack(options=with_cameras(wrong))
+    (told,) = stack.moonraker.wait(stack.moonraker.warnings, 30, "a warning of the password")
+    assert "does not take the user and the password" in told
+    stack.configure(**with_cameras(camera.asks_for("aula", "s3cr:et@")))
+    stack.hub.wait_for(lambda: pictures(stack), 30, "a picture")
+    assert opened(pictures(stack)[-1]).format == "JPEG"
+    stack.moonraker.wait(lambda: not stack.moonraker.warnings(), 20, "the warning to go")
+    lines = [seen.headers.get("authorization", "") for seen in camera.requests()]
+    assert lines[0].startswith("Basic ") and lines[-1].startswith("Digest ")
+    for secret in ("wr1ng", "s3cr"):
+        assert secret not in told and log_lines(stack, secret) == []
+
+
+def test_a_camera_whose_certificate_nobody_signed_is_taken_where_the_operator_says_so(
+    make_stack: Callable[..., Stack],
+) -> None:
+    with CameraServer(1, size=(1280, 720), tls="self_signed") as secure:
+        stack = make_stack(options=with_cameras(secure[0].snapshot_url))
+        (told,) = stack.moonraker.wait(stack.moonraker.warnings, 30, "a warning")
+        assert "no certificate that can be trusted" in told and "camera.verify_tls" in told
+        assert secure[0].requests() == [] == pictures(stack)
+        settings = json.dumps({"camera": {"verify_tls": False}})
+        stack.moonraker.upload(stack.override.name, settings, root="config")
+        stack.hub.wait_for(lambda: pictures(stack), 30, "a picture")
+        assert opened(pictures(stack)[0]).size == (1280, 720)
+        stack.moonraker.wait(lambda: not stack.moonraker.warnings(), 20, "the warning to go")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ import pytest
 
 from tests.rig.faults import FaultServer
 from tests.rig.gcode import make_gcode
-from tests.rig.hazards import Hazards
 from tests.rig.klippy import short_folder
-from tests.rig.stack import Stack
+from tests.rig.stack import Stack, dangerous_stack
 
 pytestmark = pytest.mark.stack
 
@@ -266,17 +264,6 @@ def test_moonraker_killed_in_mid_download(stack: Stack) -> None:
     headers = {name.lower(): value for name, value in last.headers.items()}
     assert headers["range"] == f"bytes={kept}-"
     assert staged(stack) == {}
-
-
-@contextmanager
-def dangerous_stack(**arguments: Any) -> Iterator[tuple[Stack, Hazards]]:
-    """A stack whose Moonraker may meet a full disk or a clock that jumps."""
-    with short_folder("s") as folder:
-        hazards = Hazards(folder / "hazards")
-        stack = Stack(folder, **arguments)
-        stack.moonraker.environment.update(hazards.environment)
-        with stack:
-            yield stack, hazards
 
 
 def where_files_come(stack: Stack) -> list[Path]:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 
 from tests.rig.cameras import CameraServer
+from tests.rig.faults import FaultServer
 from tests.rig.gcode import make_gcode
-from tests.rig.stack import Stack
+from tests.rig.stack import Stack, dangerous_stack
 
 pytestmark = [
     pytest.mark.stack,
@@ -60,6 +62,24 @@ def wait_for_video(stack: Stack) -> tuple[dict[str, Any], Path]:
     (video,) = stack.moonraker.wait(lambda: videos(stack), 90, "the video in the status")
     folder = Path(timelapse(stack)["folder"])
     return video, folder / video["name"]
+
+
+def film(stack: Stack, name: str) -> None:
+    """Print it to its end; its video is made at once."""
+    stack.print(name)
+    stack.klippy.wait_print("complete", 60)
+    stack.moonraker.wait(lambda: timelapse(stack)["waiting"], 20, "the end of the recording")
+    stack.do("timelapse_now")
+
+
+def noticed(stack: Stack) -> str:
+    """All that stands in the panel."""
+    found = stack.moonraker.get("/server/tecmedhub/status")["notices"]
+    return "\n".join(notice["text"] for notice in found)
+
+
+def where_films_are(folders: tuple[Path, ...]) -> list[Path]:
+    return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
 
 def probed(path: Path) -> dict[str, Any]:
@@ -184,3 +204,118 @@ def test_a_hub_that_takes_timelapses_is_sent_the_video(
     (sent,) = stack.hub.wait_for(lambda: stack.hub.timelapses(stack.token), 30, "the upload")
     assert sent.name == video["name"]
     assert sent.path.read_bytes() == path.read_bytes()
+
+
+def test_a_video_that_the_hub_finds_too_large_is_given_up_and_holds_up_no_other(
+    cameras: CameraServer, make_stack: Callable[..., Stack]
+) -> None:
+    stack = make_stack(options=options(cameras), features={"timelapse_upload": True})
+    with FaultServer(stack.hub.port) as front:
+        stack.configure(server_url=front.url("/api.php"))
+        front.behave("status", "upload_timelapse", code=413)
+        for name in ("first.gcode", "second.gcode"):
+            stack.put(name, make_gcode(seconds=8, hotend=0, bed=0))
+        film(stack, "first.gcode")
+        stack.moonraker.wait(lambda: "does not take the timelapse" in noticed(stack), 90)
+        assert "413" in noticed(stack)
+        assert len(front.requests("upload_timelapse")) == 1
+        front.clear_behaviour()
+        film(stack, "second.gcode")
+        (sent,) = stack.hub.wait_for(lambda: stack.hub.timelapses(stack.token), 90, "the upload")
+        assert "second.gcode" in sent.name
+        assert len(front.requests("upload_timelapse")) == 2
+        folder = Path(timelapse(stack)["folder"])
+        assert len(list(folder.glob("*.mp4"))) == 2  # both are on the printer
+
+
+@pytest.fixture
+def without_ffmpeg(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every program of the machine but ffmpeg."""
+    programs = folder / "programs"
+    programs.mkdir()
+    for place in reversed(os.environ["PATH"].split(":")):
+        for program in Path(place).glob("*"):
+            if program.name != "ffmpeg":
+                link = programs / program.name
+                link.unlink(missing_ok=True)
+                link.symlink_to(program)
+    monkeypatch.setenv("PATH", str(programs))
+
+
+def test_a_disk_that_fills_up_costs_frames_and_a_while_but_never_the_film(
+    cameras: CameraServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = folder / "ffmpeg"
+    slow.write_text(
+        f"#!/bin/sh\ntouch {folder}/begun\n"
+        f'while [ ! -e {folder}/go ]; do sleep 0.1; done\nexec {FFMPEG} "$@"\n'
+    )
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    with dangerous_stack(options=options(cameras)) as (stack, hazards):
+        films = (
+            stack.moonraker.state_folder / "timelapse",
+            stack.moonraker.data_path / "timelapse",
+        )
+        stack.put("cube.gcode", make_gcode(seconds=25, hotend=0, bed=0))
+        stack.print("cube.gcode")
+        stack.moonraker.wait(lambda: len(frames_on_disk(stack)) >= 5, 40, "frames on the disk")
+        hazards.disk("full", *films)
+        stack.moonraker.wait(lambda: "0 MiB left" in noticed(stack), 20, "the warning")
+        missed = timelapse(stack)["frames_missed"]
+        kept = len(frames_on_disk(stack))
+        stack.moonraker.wait(lambda: timelapse(stack)["frames_missed"] > missed + 1, 20)
+        assert len(frames_on_disk(stack)) == kept
+        hazards.clear()
+        stack.moonraker.wait(lambda: len(frames_on_disk(stack)) > kept, 20, "frames again")
+        stack.klippy.wait_print("complete", 60)
+        stack.moonraker.wait(lambda: timelapse(stack)["waiting"], 20, "the end of the recording")
+
+        hazards.disk("full", *films)
+        stack.do("timelapse_now")
+        stack.moonraker.wait(lambda: "waits for room" in noticed(stack), 20, "the warning")
+        assert not (folder / "begun").exists()  # not even tried
+        hazards.clear()
+        stack.do("timelapse_now")
+        stack.moonraker.wait((folder / "begun").exists, 20, "ffmpeg to start")
+        hazards.disk("full", *films)  # while it works
+        (folder / "go").touch()
+        stack.moonraker.wait(lambda: "was not made" in noticed(stack), 30, "the warning")
+        assert {path.suffix for path in where_films_are(films)} <= {".jpg", ".json", ".log"}
+        hazards.clear()
+        frames = len(frames_on_disk(stack))
+        stack.do("timelapse_now")
+        _, path = wait_for_video(stack)
+        assert frames_in(path) == frames
+        stack.moonraker.wait(lambda: not stack.moonraker.warnings(), 20, "the warnings to go")
+
+
+@pytest.mark.usefixtures("without_ffmpeg")
+def test_a_disk_that_fills_up_under_the_zip_leaves_no_half_of_one(cameras: CameraServer) -> None:
+    with dangerous_stack(options=options(cameras)) as (stack, hazards):
+        films = (
+            stack.moonraker.state_folder / "timelapse",
+            stack.moonraker.data_path / "timelapse",
+        )
+        stack.put("cube.gcode", make_gcode(seconds=10, hotend=0, bed=0))
+        stack.print("cube.gcode")
+        stack.klippy.wait_print("complete", 60)
+        stack.moonraker.wait(lambda: timelapse(stack)["waiting"], 20, "the end of the recording")
+        frames = len(frames_on_disk(stack))
+
+        def zips() -> list[Path]:
+            return [path for path in where_films_are(films) if path.suffix == ".zip"]
+
+        hazards.disk("slow", *films, delay=0.5)
+        stack.do("timelapse_now")
+        stack.moonraker.wait(zips, 30, "a ZIP that is being written")
+        hazards.disk("full", *films)
+        stack.moonraker.wait(lambda: "No space left" in noticed(stack), 30, "the warning")
+        assert zips() == [] and len(frames_on_disk(stack)) == frames
+        hazards.clear()
+        stack.do("timelapse_now")
+        _, path = wait_for_video(stack)
+        with zipfile.ZipFile(path) as archive:
+            assert len(archive.namelist()) == frames and archive.testzip() is None
+        assert zips() == [path]
+        stack.moonraker.wait(lambda: not stack.moonraker.warnings(), 20, "the warnings to go")
