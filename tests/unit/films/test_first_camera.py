@@ -199,12 +199,12 @@ async def test_pillow_that_cannot_be_read_is_told_stops_nothing_and_is_tried_aga
             raise ImportError("libjpeg.so.62: cannot open shared object file")
         return real(name, space, *more)
 
+    monkeypatch.setattr(builtins, "__import__", broken)
     async with Desk(tmp_path, urls=(server[0].snapshot_url,)) as desk:
-        with monkeypatch.context() as patch:
-            patch.setattr(builtins, "__import__", broken)
-            await desk.clock.until(lambda: desk.room.board.warnings, step=1.0)
-            (text,) = desk.room.board.warnings.values()
-            assert "libjpeg" in text and "install.sh" in text
+        await desk.clock.until(lambda: desk.room.board.warnings, step=1.0)
+        (text,) = desk.room.board.warnings.values()
+        assert "libjpeg" in text and "install.sh" in text
+        monkeypatch.setattr(builtins, "__import__", real)
         await desk.picture()
         await desk.clock.until(lambda: not desk.room.board.warnings, step=1.0)
 
