@@ -83,6 +83,7 @@ from .web.pages.hub import HubPages
 from .web.pages.inside import InsidePages
 from .web.pages.printer import PrinterPages
 from .web.pages.settings import SettingsPages
+from .web.pages.trial import TrialPages
 
 VERSION = "5.2.0"
 SCHEMAS = (flags.SCHEMA, ledger.SCHEMA, journal.SCHEMA, downloads.SCHEMA)
@@ -389,9 +390,20 @@ class TecMedHub:
                 ),
                 CameraPages(self.cameras, self.timelapse, self.live, self.clock),
                 FilePages(self.transfers, self.cleanup, self.files.root),
-                PrinterPages(self.printer, self.history, self.live, self.hub_name.for_people),
+                PrinterPages(
+                    self.printer,
+                    self.history,
+                    self.live,
+                    self.hub_name.for_people,
+                    lambda: self.pauses.reason,
+                ),
                 Charts(self.printer, self.link, self.reporter, self.supervisor, self.clock),
                 CommandPages(self.commands, self.journal, self.live, self.bed_word),
+                TrialPages(
+                    self.commands,
+                    self.client,
+                    lambda: self.offers.of(self.printer.snapshot, self.live.now),
+                ),
                 SettingsPages(self.override, self.live, self.notices),
                 InsidePages(
                     self.server,
@@ -484,7 +496,7 @@ class TecMedHub:
         self.supervisor.keep("health", self._watch_health)
         if self.spools.there:
             self.supervisor.keep("spool", self.spools.run)
-        self.notices.logger.info("TecMedHub %s is at work.", VERSION, extra=IMPORTANT)
+        self.notices.note(say("TecMedHub {version} is at work.", version=VERSION), extra=IMPORTANT)
 
     async def _start_settings(self) -> None:
         await self.override.start()

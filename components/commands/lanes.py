@@ -79,7 +79,7 @@ class Lanes:
         return [self._admit(n - len(commands), command) for n, command in enumerate(commands)]
 
     def _admit(self, number: int, command: Command) -> Job:
-        action = self._find(command.action) or _NONE
+        action = self._find(command.action) or NO_ACTION
         job = self._jobs[number] = Job(number, command, action, self._clock.monotonic())
         return job
 
@@ -193,4 +193,4 @@ class Lanes:
         return self._working.get(job.action.lane) is job
 
 
-_NONE = Action("", Lane.STOP, "control")  # of what cannot be read, and so gets no turn
+NO_ACTION = Action("", Lane.STOP, "control")  # of what cannot be read, and so gets no turn

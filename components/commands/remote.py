@@ -42,6 +42,7 @@ from .lanes import Job, Lanes
 from .runner import UNWRITTEN, Runner, interrupted
 from .targets import Targets
 from .tools import Deeds, Tools
+from .trial import Trials
 from .wire import (
     MAX_ANSWERED,
     MAX_PER_REPLY,
@@ -96,6 +97,13 @@ class Commands:
             self._situation,
             self._finish,
             self._still_running,
+        )
+        self._trials = Trials(
+            lambda: self._live.now,
+            self._situation,
+            self._runner.weigh,
+            deeds.find_local,
+            self._hub_now,
         )
         self._listeners: List[Tuple[Listener, bool]] = []
         self._started = asyncio.Event()
@@ -251,9 +259,12 @@ class Commands:
             if job not in stops:
                 await self._go_on(job)
         for id_ in await self._known_ids(new):
-            self._notices.logger.info(
-                "The hub sent another command under the known id %s: it is taken for a new one.",
-                json.dumps(id_),
+            self._notices.note(
+                say(
+                    "The hub sent another command under the known id {id}: it is taken for a new"
+                    " one.",
+                    id=json.dumps(id_),
+                )
             )
         return len(new)
 
@@ -286,6 +297,12 @@ class Commands:
             if job not in stops and not repeated:  # what was told of the first is still so
                 await self._finish(job.command, State.REFUSED, UNWRITTEN)
         return len(jobs)
+
+    async def what_if(self, raw: Any, generation: int) -> List[Dict[str, Any]]:
+        """What would become of these `commands` if they came now; none of them is run."""
+        settings = self._live.now
+        reader = Reader(_scope(settings), settings.printer_token, lambda: "trial")
+        return await self._trials.of(raw, reader, generation)
 
     def results_due(self, limit: int = 50) -> List[Dict[str, Any]]:
         """`{id, action, status, message, received_at, finished_at}`, oldest first, until
@@ -474,7 +491,9 @@ class Commands:
         if message:
             line = say("{what}: {error}", what=line, error=message)
         self._notices.console(say("Hub: {what}", what=line))
-        self._notices.logger.info("Command %s of the hub: %s", json.dumps(command.id), line)
+        self._notices.note(
+            say("Command {id} of the hub: {what}", id=json.dumps(command.id), what=line)
+        )
         for listener, running in self._listeners:
             if not running and result["status"] not in _FINAL_WORDS:
                 continue

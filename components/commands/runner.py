@@ -21,14 +21,15 @@ from ..runtime.messages import say, sentence
 from ..store.life import State
 from ..store.sqlite_file import StoreUnavailable
 from . import policy
-from .actions import MAY_END_A_JOB, MINDS_A_JOB, PRINTS, Lane
+from .actions import MAY_END_A_JOB, MINDS_A_JOB, PRINTS, Lane, find_action
 from .gcode import Refused, read_line
 from .halt import Halts
-from .lanes import PRINTS_WAIT_FOR, Job, Lanes
+from .lanes import NO_ACTION, PRINTS_WAIT_FOR, Job, Lanes
 from .order import RESTARTS, Failed, Order
 from .policy import NotYet, Situation
 from .targets import Targets
 from .tools import Deeds, Tools
+from .trial import TooOld
 from .wire import Command, print_request
 
 TOLD_AFTER = 30.0  # seconds after the hand-over until a command that is not over is told as running
@@ -101,6 +102,15 @@ class Runner:
         for lane in Lane:
             if lane is not Lane.STOP:
                 await self._tools.supervisor.finish(_name(lane), 0.0)
+
+    def weigh(self, command: Command) -> Order:
+        """What it would come to if it came now; raises as the verdict does. Nothing is begun."""
+        action = find_action(command.action, self._tools.live.now.actions) or NO_ACTION
+        job = Job(self._lanes.newest + 1, command, action, self._clock.monotonic())
+        try:
+            return self._judge(job, [self._printer.snapshot])
+        except Ended as end:
+            raise TooOld(str(end)) from None
 
     # One lane
 

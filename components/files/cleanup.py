@@ -229,7 +229,9 @@ class Cleanup:
                 )
                 continue
             removed.append(removal)
-            self._notices.logger.info("Deleted %s: %s.", removal.path, removal.reason)
+            self._notices.note(
+                say("Deleted {path}: {reason}.", path=removal.path, reason=removal.reason)
+            )
             if removal.row is not None:
                 await self._inventory.gone(removal.row, removal.reason)
         return removed

@@ -88,7 +88,9 @@ class Fetching:
                 if failures == 1:
                     backoff.succeeded()
                 delay = max(backoff.failed(), min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
-                self._notices.logger.info("%s Next attempt in %.0f s.", error, delay)
+                self._notices.note(
+                    say("{error} Next attempt in {delay:.0f} s.", error=error.args[0], delay=delay)
+                )
                 await self._clock.sleep(delay)
 
 

@@ -222,7 +222,9 @@ class Inventory:
             if disk is not None:
                 self._begun[row.id] = row.hub_name
                 await self.placed(row.id, disk, to_mark=row.hub_name != "")
-                self._notices.logger.info("%s was put in place just before the restart.", row.path)
+                self._notices.note(
+                    say("{path} was put in place just before the restart.", path=row.path)
+                )
                 continue
             part = await staging.left_of(row.name)
             young = 0 <= self._clock.time() - row.started < RESUMABLE_FOR

@@ -79,7 +79,9 @@ class StagingFolder:
         """Remove whatever is here but `keep`; what a crash left moved aside gets its name back."""
         removed, returned = await self._worker.run(_empty, self._candidates(), keep, self._root())
         if removed:
-            self._notices.logger.info("Removed %d unfinished downloads of the last run.", removed)
+            self._notices.note(
+                say("Removed {count} unfinished downloads of the last run.", count=removed)
+            )
         for name in returned:
             self._notices.console(
                 say("{file} was moved aside when the last run ended: it is back.", file=name)

@@ -215,8 +215,12 @@ class Transfers:
         path = os.path.join(job.folder, name)
         here = await self._inventory.already_here(wanted, job.source, path)
         if here is not None:
-            self._notices.logger.info(
-                "%s is on the printer already as %s: nothing to fetch.", job.file, here
+            self._notices.note(
+                say(
+                    "{file} is on the printer already as {path}: nothing to fetch.",
+                    file=job.file,
+                    path=here,
+                )
             )
             if listed is not None and _is(listed, wanted):
                 await self._hub_files.tell(job.hub_name, None)
@@ -275,12 +279,14 @@ class Transfers:
         settling.add_done_callback(lambda future: future.cancelled() or future.exception())
         path = await asyncio.shield(settling)  # nothing interrupts it half-way
         seconds = self._clock.monotonic() - started
-        self._notices.logger.info(
-            "%s: %.1f MiB in %.1f s, verified, stored as %s.",
-            job.file,
-            sealed.sent.size / 2**20,
-            seconds,
-            path,
+        self._notices.note(
+            say(
+                "{file}: {size:.1f} MiB in {seconds:.1f} s, verified, stored as {path}.",
+                file=job.file,
+                size=sealed.sent.size / 2**20,
+                seconds=seconds,
+                path=path,
+            )
         )
         self.fetched += 1
         if os.path.basename(path) != name:

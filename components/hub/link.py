@@ -9,6 +9,7 @@ the hub at any time: commands are asked for every `LONGEST_DEAFNESS` seconds, wh
 
 from __future__ import annotations
 
+import logging
 import random
 from typing import Callable, Dict, List, Optional
 
@@ -96,7 +97,7 @@ class Link:
     def ended(self, channel: str, reply: Reply) -> None:
         """Book how a request of `channel` ended."""
         if reply.stale:  # of a hub that is no longer ours: nothing follows from it
-            self._notices.logger.warning(reply.sentence)
+            self._notices.note(reply.sentence, level=logging.WARNING)
             return
         if reply.unheard:  # a kept connection had ended, which says nothing of the hub
             return

@@ -12,6 +12,7 @@ import datetime
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..runtime.loose import as_dict, as_float, as_list, as_text
+from ..runtime.messages import parts, restored
 from .filament import grams
 from .jobs import ENDINGS, Jobs, News, Watched
 
@@ -163,7 +164,9 @@ class History:
                 self._complete(news.job.filename, news.ended)
             self._remember(
                 {
-                    "jobs": [job.as_dict() for job in self._ours],
+                    "jobs": [
+                        dict(job.as_dict(), reason_parts=parts(job.reason)) for job in self._ours
+                    ],
                     "completed": {
                         "filename": self._completed[0],
                         "end_time": self._completed[1],
@@ -245,7 +248,7 @@ def read_job(entry: Mapping[str, Any]) -> PastJob:
         filament_used=used,
         filament_used_g=weight,
         command_id=as_text(entry.get("command_id")),
-        reason=as_text(entry.get("reason")),
+        reason=restored(as_text(entry.get("reason")), entry.get("reason_parts")),
     )
 
 

@@ -14,7 +14,7 @@ import re
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
-from typing import Callable, Deque, Dict, List, Optional
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional
 
 from .clock import Clock
 from .messages import in_language, say
@@ -165,6 +165,12 @@ class Notices:
         if not ends:
             return False
         return len(ends) < NEWS_AN_HOUR or self._clock.monotonic() - ends[0] >= 3600.0
+
+    def note(
+        self, text: str, *, level: int = logging.INFO, extra: Optional[Mapping[str, Any]] = None
+    ) -> None:
+        """A line for the log, as often as it happens; `extra` as the logger takes it."""
+        self.logger.log(level, "%s", self._told_as(text), extra=extra)
 
     def console(self, line: str) -> None:
         """Say it to whoever stands at the printer (the console of Mainsail and Fluidd); never

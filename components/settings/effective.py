@@ -71,8 +71,14 @@ def changes(old: Loaded, new: Loaded) -> List[str]:
             continue
         before, after = (value_of(loaded.settings, option.path) for loaded in (old, new))
         if before != after and option.secret:
-            told.append(f"{option.path} is new")
+            told.append(say("{option} is new", option=option.path))
         elif before != after:
-            words = describe_value(option, after), describe_value(option, before)
-            told.append("%s = %s (was %s)" % (option.path, *words))
+            told.append(
+                say(
+                    "{option} = {now} (was {before})",
+                    option=option.path,
+                    now=describe_value(option, after),
+                    before=describe_value(option, before),
+                )
+            )
     return told

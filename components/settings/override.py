@@ -180,8 +180,12 @@ class Override:
         self._tell()
         changed = changes(old, self.loaded)
         if changed:
-            text = f"Settings from {' and '.join(reversed(names))}: {'; '.join(changed)}"
-            self._notices.logger.info("%s", text)
+            text = say(
+                "Settings from {files}: {changes}",
+                files=", ".join(reversed(names)),
+                changes=joined("; ", changed),
+            )
+            self._notices.note(text)
         self._live.replace(self.loaded.settings)
         if loaded.memory != memory:
             await self._remember(loaded.memory)

@@ -17,7 +17,7 @@ from ..printer.history import PastJob
 from ..printer.host import HostStats
 from ..printer.progress import Course, time_left
 from ..printer.snapshot import Snapshot
-from ..runtime.messages import in_language, say
+from ..runtime.messages import all_in_language, in_language, say
 from ..settings.model import Settings
 
 
@@ -251,7 +251,9 @@ def _further(r: Report) -> Dict[str, Any]:
         "position": [round(place, 2) for place in now.position],
         "homed_axes": now.homed_axes,
         "job": _job(r),
-        "history": [dict(job.as_dict(), hub_file=r.hub_file(job.filename)) for job in r.jobs],
+        "history": all_in_language(
+            [dict(job.as_dict(), hub_file=r.hub_file(job.filename)) for job in r.jobs], r.language
+        ),
         "network": {name: dict(card) for name, card in r.host.network.items()},
         "disk": {"total": r.host.disk_total, "free": r.host.disk_free},
     }

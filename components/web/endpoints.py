@@ -20,7 +20,7 @@ from .notifications import Notifier
 from .page import Page
 from .pages.base import Args, Macro, Pages, Refused, Request, Row
 from .pages.help import HelpPages
-from .plain import plain
+from .plain import plain, with_spanish
 
 if TYPE_CHECKING:
     from ..runtime.clock import Clock
@@ -97,7 +97,7 @@ class Endpoints:
         """All that changes while one watches, in some two kilobytes."""
         told: Args = {"version": self._version, "time": self._clock.time()}
         for room in self._rooms:
-            told.update(room.overview())
+            told.update(with_spanish(room.overview()))
         return dict(told, revisions=dict(self._notifier.revisions))
 
     async def _status(self, request: Request) -> Args:

@@ -10,6 +10,8 @@ import math
 from enum import Enum
 from typing import Any, Callable, Mapping
 
+from ..runtime.messages import Message, in_language, say  # noqa: F401 - say: the example
+
 MAX_DEPTH = 12
 LONGEST_DATA_URI = 100  # characters; longer ones are pictures, which nobody reads as text
 SECRET_KEYS = frozenset(("token", "printer_token"))
@@ -52,3 +54,21 @@ def _text(value: str, redact: Callable[[str], str]) -> str:
     if not value.isascii():
         value = value.encode("utf-8", "replace").decode("utf-8")
     return redact(value)
+
+
+def with_spanish(value: Any) -> Any:
+    """`value`, with a `NAME_es` beside each sentence of ours called NAME: what is pushed goes to
+    readers of both languages.
+
+    >>> with_spanish({"message": say("none"), "list": [{"text": "Klipper's"}]})
+    {'message': 'none', 'list': [{'text': "Klipper's"}], 'message_es': 'ninguno'}
+    """
+    if isinstance(value, list):
+        return [with_spanish(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    told = {name: with_spanish(inner) for name, inner in value.items()}
+    for name, inner in value.items():
+        if isinstance(inner, Message):
+            told.setdefault(f"{name}_es", in_language(inner, "es"))
+    return told

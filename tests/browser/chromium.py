@@ -255,6 +255,18 @@ class Page:
                 },
             )
 
+    async def press(self, key: str) -> None:
+        """A key, where the focus is."""
+        code = {"Enter": 13, "Tab": 9, " ": 32}[key]
+        about = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        text = {"text": "\r"} if key == "Enter" else {}
+        await self.send("Input.dispatchKeyEvent", {"type": "keyDown", **about, **text})
+        await self.send("Input.dispatchKeyEvent", {"type": "keyUp", **about})
+
+    async def write(self, text: str) -> None:
+        """As typed, where the focus is."""
+        await self.send("Input.insertText", {"text": text})
+
     async def picture(self, file: Path) -> None:
         """A screenshot of the whole page."""
         metrics = await self.send("Page.getLayoutMetrics")

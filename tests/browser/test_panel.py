@@ -96,7 +96,7 @@ async def test_connected_lost_and_back_in_both_languages_and_sizes(
     await desk.wait_for_text("#hub-state", "Not connected", 10)
     await desk.wait_for_text("#hub-reason", "refuses connections", 10)
     await phone.wait_for_text("#hub-state", "Sin conexión", 10)
-    await phone.wait_for_text("#hub-reason", "rechazó la conexión", 10)
+    await phone.wait_for_text("#hub-reason", "rechaza conexiones", 10)
     assert await desk.evaluate(chain) == "ok bad   "
     await desk.click("#examine")
     await desk.wait_for_text("#doctor-line", "Something is wrong", 40)
@@ -208,6 +208,47 @@ async def test_an_option_is_changed_in_the_form_and_nothing_else(
     after = stack.override.read_text(encoding="utf-8").splitlines()
     assert len(set(after) - set(before.splitlines())) == 1
     assert (await asyncio.to_thread(stack.do, "home")).status == "refused"
+    assert_kept_to_itself(page, stack)
+
+
+async def test_a_command_is_tried_and_nothing_is_run(browser: Chromium, stack: Stack) -> None:
+    """By the keyboard alone, as somebody does who sees no page."""
+    own = {"blow": {"gcode": "M106 S{power}", "parameters": {"power": {"min": 0, "max": 255}}}}
+    stack.override.write_text(json.dumps({"actions": own}))
+    page = await open_panel(browser, stack, width=320, height=740, language="es-ES")
+    await page.wait_for_text("#config", "actions", 30)
+    await page.evaluate("document.querySelector('#trial-details summary').focus()")
+    await page.press("Enter")
+    await page.wait_for("document.querySelectorAll('#trial-action option').length > 20", 20)
+
+    async def choose(action: str, **fields: object) -> None:
+        await page.evaluate(
+            f"{{ const all = document.querySelector('#trial-action'); all.value = '{action}';"
+            " all.dispatchEvent(new Event('change')); }"
+        )
+        for name, value in fields.items():
+            await page.evaluate(f"document.getElementById('try-{name}').focus()")
+            await page.write(str(value))
+        await page.evaluate("document.querySelector('#trial button[type=submit]').focus()")
+        await page.press("Enter")
+
+    await choose("set_speed", speed=120)
+    await page.wait_for_text("#trial-verdict", "M220 S120", 20)
+    await page.wait_for_text("#trial-verdict", "se ejecutaría")
+    await page.wait_for_text("#trial-verdict", "G-code, uno tras otro")
+    await choose("set_speed", speed=900)
+    await page.wait_for_text("#trial-verdict", "speed 900 está fuera de rango")
+    await choose("blow", power=200)
+    await page.wait_for_text("#trial-verdict", "M106 S200")
+    assert await width_of(page) <= 320
+    await page.picture(PICTURES / "trial-es-320.png")
+
+    await page.evaluate("document.querySelector('#trial-json').value = '{\"action\"'")
+    await page.evaluate("document.querySelector('#trial button[type=submit]').click()")
+    await page.wait_for_text("#trial-error", "no es JSON")
+    commands = await asyncio.to_thread(stack.moonraker.get, "/server/tecmedhub/commands")
+    assert commands["commands"] == []
+    assert stack.klippy.query("gcode_move")["speed_factor"] == 1.0
     assert_kept_to_itself(page, stack)
 
 

@@ -90,6 +90,9 @@ class PhpHub:
             ini={**_INI, **(ini or {})},
             environment={"TECMEDHUB_DATA": str(self.data)},
         )
+        self.understood: Callable[[str], str] = (
+            str  # how whoever asks reads the printer's sentences
+        )
         self._lock = threading.RLock()
         self._in_transaction = False
         self._db = sqlite3.connect(
@@ -357,6 +360,7 @@ class PhpHub:
         if row is None:
             return None
         last = Status.read(row)
+        self._understand(last.body, "state_message")
         for name in (*WHEN_CHANGED, *EACH_MINUTE):
             if name not in last.body:
                 found = self._newest_with(token, name)
@@ -411,6 +415,7 @@ class PhpHub:
             if every or row["body"] not in seen:
                 seen.add(row["body"])
                 found.append(Result.read(row))
+                self._understand(found[-1].body, "message")
         return found
 
     def result(self, token: str, command_id: Any) -> Result | None:
@@ -420,7 +425,14 @@ class PhpHub:
 
     def events(self, token: str) -> list[Event]:
         """The events received, in order of first arrival (nothing unless `events` is announced)."""
-        return [Event.read(row) for row in self._of("events", token)]
+        found = [Event.read(row) for row in self._of("events", token)]
+        for event in found:
+            self._understand(event.body.get("data"), "message")
+        return found
+
+    def _understand(self, body: Any, name: str) -> None:
+        if isinstance(body, dict) and isinstance(body.get(name), str):
+            body[name] = self.understood(body[name])
 
     def images(self, token: str) -> list[Image]:
         """The pictures received (the last 500), oldest first."""

@@ -145,6 +145,7 @@ class MoonrakerRig:
         self.klippy_socket = klippy_socket or self.data_path / "comms" / "klippy.sock"
         self.source = self.data_path.parent / f"{self.data_path.name}-moonraker"
         self.process: subprocess.Popen[bytes] | None = None
+        self.understood: Callable[[str], str] = str  # how whoever asks reads a warning
         self.installer_output = ""
         if len(os.fsencode(self.data_path / "comms" / "moonraker.sock")) > SOCKET_LIMIT:
             raise RigError(f"{self.data_path} is too long for a Unix socket: use `short_folder`")
@@ -428,7 +429,7 @@ class MoonrakerRig:
         Klippy was installed as a package.
         """
         info = self.get("/server/info")
-        texts = [text for text in info["warnings"] if not _NO_DOCS.search(text)]
+        texts = [self.understood(text) for text in info["warnings"] if not _NO_DOCS.search(text)]
         return texts + [f"failed: {name}" for name in info["failed_components"]]
 
     def log_text(self) -> str:

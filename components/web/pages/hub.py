@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Sequence
 
 from ...hub.outcomes import host_of
-from ...runtime.messages import in_language, say
+from ...runtime.messages import say
 from ...settings.loader import missing
 from ..doctor.doctor import Check
 from ..doctor.hub import HubChecks
-from ..doctor.texts import TEXTS
 from .base import Args, Pages, Refused, Request, Row
 
 if TYPE_CHECKING:
@@ -88,7 +87,6 @@ class HubPages(Pages):
             "generation": int(client.generation),
             "failure": None if worst is None or worst.failure is None else worst.failure.value,
             "sentence": "" if worst is None else worst.sentence,
-            "sentence_es": "" if worst is None else spanish(worst),
             "http_status": 0 if worst is None else worst.status,
             "stages": link.stages,
             "retry_in": round(link.retry_in("status"), 1),
@@ -118,11 +116,3 @@ class HubPages(Pages):
             "clock_skew": None if skew is None or not math.isfinite(skew) else round(skew, 1),
             "features": client.features._asdict(),
         }
-
-
-def spanish(reply: Reply) -> str:
-    """Why the hub cannot be talked to, for a technician who reads no English."""
-    if reply.failure is None:
-        return ""
-    remedy = TEXTS[f"reply_{reply.failure.value}"].remedy
-    return f"{in_language(reply.sentence, 'es')} {in_language(say(remedy), 'es')}"

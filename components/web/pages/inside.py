@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
-from ...runtime.messages import in_language
 from ..doctor import host
 from ..doctor.doctor import Check
 from .base import Args, Pages
@@ -40,12 +39,7 @@ class InsidePages(Pages):
         )
 
     def overview(self) -> Args:
-        return {
-            "notices": [
-                dict(asdict(notice), text_es=in_language(notice.text, "es"))
-                for notice in self.notices.standing
-            ]
-        }
+        return {"notices": [asdict(notice) for notice in self.notices.standing]}
 
     def status(self) -> Args:
         return {

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class PrinterPages(Pages):
-    """`name()` is what people call it."""
+    """`name()` is what people call it, `pause_reason()` why the pause that lasts now was made."""
 
     printer: Printer
     history: History
     live: LiveSettings
     name: Callable[[], str]
+    pause_reason: Callable[[], str]
 
     def checks(self) -> Sequence[Check]:
         return (
@@ -41,6 +42,7 @@ class PrinterPages(Pages):
                 "klippy": snapshot.klippy.value,
                 "message": snapshot.message,
                 "state": job.state,
+                "pause_reason": self.pause_reason(),
                 "filename": job.filename,
                 "progress": round(job.progress, 4),
                 "layer": job.layer,

@@ -1,4 +1,7 @@
 // Building and formatting. Data only ever becomes text nodes and attributes, never markup.
+// What the overview carries in both languages: `name`, and `name_es` beside it.
+const words = (thing, name) => (Language.now === "es" && thing[`${name}_es`]) || thing[name];
+
 const $ = (id) => document.getElementById(id);
 
 // The browser's storage, which may be forbidden (private windows): then nothing is kept.

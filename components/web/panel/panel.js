@@ -141,10 +141,9 @@ function showLive() {
 function showNotices() {
   const why = known.overview.hub.sentence;  // told below, and not again by what suffers from it
   const told = (notice) => ["hub", "setup"].includes(notice.key) || (!notice.warning && why && notice.text.includes(why));
-  const words = (notice) => (Language.now === "es" && notice.text_es) || notice.text;
   const standing = known.overview.notices.filter((notice) => !told(notice));
   fill($("notices"), standing, () => standing.map((notice) => h("li", { class: notice.warning ? "" : "info" },
-    h("span", { lang: words(notice) === notice.text ? "en" : Language.now }, words(notice)),
+    h("span", {}, words(notice, "text")),
     h("span", { class: "quiet" }, `${t("notice.since", { time: moment(notice.since) })}${notice.count > 1 ? ` · ${t("notice.count", { count: notice.count })}` : ""}`))));
 }
 
@@ -156,12 +155,8 @@ function showHub() {
   fill($("hub-state"), [hub.state, hub.since], () => [
     h("span", { class: "dot", "aria-hidden": "true" }), t(`hub.${hub.state}`),
     hub.since && hub.state !== "connecting" ? h("span", { class: "since" }, when(hub.since, "since")) : null]);
-  fill($("hub-reason"), [hub.state, hub.sentence, hub.sentence_es], () => {
-    if (hub.state === "unconfigured") return t("hub.unconfigured.why", { file: hub.file });
-    if (!hub.sentence) return null;
-    if (Language.now !== "es" || !hub.sentence_es) return hub.sentence;
-    return [hub.sentence_es, h("small", { lang: "en" }, t("hub.original", { sentence: hub.sentence }))];
-  });
+  fill($("hub-reason"), [hub.state, words(hub, "sentence")], () =>
+    (hub.state === "unconfigured" ? t("hub.unconfigured.why", { file: hub.file }) : words(hub, "sentence") || null));
   const stages = Object.entries(hub.stages).filter(([name]) => name !== "tls" || hub.encrypted !== false);
   fill($("hub-chain"), stages, () => stages.map(([name, state]) => {
     const words = state === true ? "yes" : state === false ? "no" : "unknown";
@@ -175,6 +170,7 @@ function showHub() {
     [t("hub.lastsent"), sent ? sent.taken_at : null],
     [t("hub.skew"), skew === null ? "–" : Math.abs(skew) <= 10 ? t("hub.skew.ok") : t("hub.skew.off", { seconds: figure(Math.abs(skew)) })],
     [t("hub.reconnections"), figure(hub.reconnections)],
+    [t("hub.line"), lineWords(hub.line)],
     [t("hub.generation"), hub.generation],
     [t("hub.waiting"), waitingForHub()],
   ];
@@ -183,6 +179,16 @@ function showHub() {
   const wait = hub.state === "disconnected" ? Math.ceil(hub.retry_in) : 0;
   known.retryAt = wait > 0 ? Date.now() / 1000 + wait : 0;
   showRetry();
+}
+
+// How good the way to the hub is, and what follows from it.
+function lineWords(line) {
+  if (!line || (line.up === null && line.round_trip === null)) return "–";
+  const parts = [];
+  if (line.spared) parts.push(t("hub.line.up", { speed: bytes(line.up) }));
+  if (line.failing >= 0.05) parts.push(t("hub.line.spoilt", { percent: figure(line.failing * 100) }));
+  if (line.spared) parts.push(t("hub.line.spared"));
+  return parts.join(", ") || t("hub.line.good");
 }
 
 // What is kept here until the hub has it.
@@ -203,7 +209,7 @@ function showSent() {
   const sent = known.overview.last_sent;
   const line = !sent ? t("sent.none") : `${clock(sent.at)} · ${sent.ok
     ? t("sent.line", { bytes: bytes(sent.bytes), reasons: sent.reasons.map((reason) => word("reason", reason)).join(", ") })
-    : t("sent.failed", { sentence: sent.sentence })}`;
+    : t("sent.failed", { sentence: words(sent, "sentence") })}`;
   say($("sent-line"), line);
   say($("sent-body"), known.status && known.status.last_body ? JSON.stringify(known.status.last_body, null, 2) : "");
 }
@@ -227,16 +233,18 @@ function showPrinter() {
   const tones = { printing: "ok", complete: "ok", standby: "ok", ready: "ok", paused: "warn", startup: "warn", cancelled: "" };
   $("printer-state").className = `state ${state in tones ? tones[state] : "bad"}`;
   fill($("printer-state"), state, () => [h("span", { class: "dot", "aria-hidden": "true" }), word("printer", state)]);
-  say($("printer-message"), printer.klippy === "ready" ? "" : printer.message);
+  say($("printer-message"), printer.klippy === "ready" ? "" : words(printer, "message"));
   $("firmware-restart").hidden = !["shutdown", "error"].includes(printer.klippy);
   const busy = ["printing", "paused"].includes(printer.state) && printer.klippy === "ready";
-  fill($("job"), [busy, printer.filename, printer.progress, printer.layer, printer.layers, printer.minutes_left, Math.floor(printer.print_duration / 60)], () => {
+  fill($("job"), [busy, printer.filename, printer.progress, printer.layer, printer.layers, printer.minutes_left, printer.state, words(printer, "pause_reason"), Math.floor(printer.print_duration / 60)], () => {
     if (!busy) return null;
     const percent = printer.progress * 100;
+    const why = printer.state === "paused" ? words(printer, "pause_reason") : "";
     const bar = h("div", { class: "progress", role: "progressbar", "aria-valuenow": Math.round(percent), "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": printer.filename }, h("span"));
     bar.firstChild.style.width = `${percent}%`;
     return [
       h("p", { class: "job-name" }, printer.filename), bar,
+      why ? h("p", { class: "reason why" }, why) : null,
       h("p", { class: "job-line" },
         h("span", {}, `${figure(percent, 1)} %`),
         printer.layers ? h("span", {}, t("job.layer", { layer: printer.layer === null ? "–" : printer.layer, layers: printer.layers })) : null,
@@ -294,7 +302,7 @@ function showPictures() {
         h("strong", {}, camera.name),
         h("span", { class: `tag ${camera.state === "ok" ? "ok" : camera.state === "failing" ? "bad" : "warn"}` }, word("camera", camera.state)),
         camera.age === null ? null : h("span", { class: "quiet" }, when(printerNow() - camera.age)),
-        camera.message ? h("span", { class: "trouble", lang: camera.message_es && Language.now === "es" ? "es" : "en" }, (Language.now === "es" && camera.message_es) || camera.message) : null)));
+        camera.message ? h("span", { class: "trouble" }, words(camera, "message")) : null)));
   });
   if ($("viewer").open && known.enlarged && photos.has(known.enlarged)) $("viewer").querySelector("img").src = photos.get(known.enlarged);
 }
@@ -349,7 +357,7 @@ function showCommands() {
     h("span", { class: `tag ${TONE[command.status] || ""}` }, word("status", command.status)),
     h("span", { class: "what" }, h("strong", {}, command.action), command.summary && command.summary !== command.action ? ` ${command.summary.replace(command.action, "").trim()}` : ""),
     when(command.finished_at || command.received_at),
-    command.message ? h("span", { class: "note", lang: "en" }, command.message) : null)) : h("li", {}, h("span", { class: "empty-line" }, t("commands.none")))));
+    command.message ? h("span", { class: "note" }, command.message) : null)) : h("li", {}, h("span", { class: "empty-line" }, t("commands.none")))));
 }
 
 function eventNote(event) {
@@ -433,7 +441,7 @@ function showConfig() {
   say($("config-line"), t("config.line", { file: config.file }));
   const problems = config.problems.filter((problem) => !problem.explained);
   fill($("config-problems"), problems, () => problems.map((problem) => h("li", { class: "warning" },
-    h("span", { class: "sign", "aria-hidden": "true" }, "!"), h("span", { class: "text", lang: "en" }, problem.text))));
+    h("span", { class: "sign", "aria-hidden": "true" }, "!"), h("span", { class: "text" }, problem.text))));
   const all = $("config-all").checked;
   const options = config.options.filter((option) => all || option.origin !== "default");
   fill($("config"), [options, all], () => {
@@ -578,6 +586,7 @@ function translate() {
   for (const element of document.querySelectorAll("[data-t-label]")) element.setAttribute("aria-label", t(element.dataset.tLabel));
   for (const button of document.querySelectorAll("[data-lang]")) button.setAttribute("aria-pressed", String(button.dataset.lang === Language.now));
   if (!$("config-form").hidden) showForm();
+  $("trial-verdict").replaceChildren();
   if (known.overview) { show(); showSent(); showCommands(); showEvents(); showConfig(); showCharts(); showPlan(); showVideos(); }
   showReport();
 }
@@ -586,7 +595,9 @@ function speak(code) {
   keep.set("language", code);
   Language.choose();
   translate();
-  if (known.report && known.report !== "busy") examine();  // its sentences come in one language
+  for (const topic of ["commands", "events", "settings"]) seen[topic] = undefined;  // their sentences come in one language
+  if (known.overview) refresh();
+  if (known.report && known.report !== "busy") examine();
 }
 
 function begin() {
@@ -600,6 +611,10 @@ function begin() {
   $("config-form").addEventListener("submit", review);
   $("config-all").addEventListener("change", showConfig);
   $("log-details").addEventListener("toggle", showLog);
+  $("trial-details").addEventListener("toggle", openTrial);
+  $("trial-action").addEventListener("change", showTrial);
+  $("trial-confirm").addEventListener("change", writeTrial);
+  $("trial").addEventListener("submit", tryCommand);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) update(); });
   setInterval(() => { for (const element of document.querySelectorAll("time[data-at]")) tick(element); showRetry(); }, 1000);
   const watched = () => !document.hidden && known.overview && $("login").hidden;

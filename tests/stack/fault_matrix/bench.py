@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.rig import probe
+from tests.rig import probe, spanish
 from tests.rig.cameras import CameraServer
 from tests.rig.faults import FaultServer
 from tests.rig.hazards import Hazards
@@ -27,7 +27,7 @@ PATIENCE = 60.0  # seconds that anything may take at the most: the machine may b
 # A job of half a second that neither heats nor moves.
 JOB = "COUNT NAME=jobs\nG4 P500\nM400\n"
 OPTIONS = {
-    "language": "en",  # the hub's replies are Spanish
+    "language": "es",  # every fault there is: what is told of it is read by way of the catalogue
     "timeouts_server": TIMEOUT,
     "timeouts_camera": CAMERA_TIMEOUT,
     "timeouts_file_download": 2,
@@ -65,6 +65,7 @@ class FaultyStack(Stack):
 
     def __init__(self, folder: Path, **arguments: Any) -> None:
         # A server each: a port that refuses is the fault of one camera only.
+        self.readers = spanish.Collector()
         self.camera_servers = [CameraServer(1, size=(320, 240)).start() for _ in range(2)]
         self.cameras = [server[0] for server in self.camera_servers]
         options = {**OPTIONS, **arguments.pop("options", {})}
@@ -81,6 +82,8 @@ class FaultyStack(Stack):
             extra_config=SENSORS.format(path=self._celsius),
             **arguments,
         )
+        self.moonraker.understood = self.readers.at("a warning")
+        self.hub.understood = self.readers.at("the hub")
         self.hazards = Hazards(folder / "hazards")
         self.moonraker.environment.update(self.hazards.environment)
         self.moonraker.environment["SSL_CERT_DIR"] = str(self.trusted)
@@ -226,8 +229,13 @@ class FaultyStack(Stack):
         return text[text.rfind("is at work") :]
 
     def log_text(self) -> str:
+        """The plugin's log, its sentences in English."""
         path = self.moonraker.logs / "tecmedhub.log"
-        return path.read_text("utf-8") if path.exists() else ""
+        if not path.exists():
+            return ""
+        read = self.readers.at("the log")
+        lines = path.read_text("utf-8").split("\n")
+        return "\n".join(_LOG_LINE.sub(lambda m: m[1] + read(m[2]), line) for line in lines)
 
     def logged(self, sentence: str) -> int:
         """How many lines of the plugin's log say just this, since its last start."""
@@ -243,6 +251,18 @@ class FaultyStack(Stack):
         """The traces in moonraker.log since the last look in which the plugin has a part."""
         blocks = re.split(r"^(?=\d{4}-\d\d-\d\d )", self.seen_log(), flags=re.MULTILINE)
         return [b for b in blocks if "Traceback" in b and "components/tecmedhub/" in b]
+
+    def strange_words(self) -> list[str]:
+        """What somebody who reads Spanish would have met, and not understood, up to now."""
+        if self.moonraker.running:
+            console = self.readers.at("the console")
+            for line in self.moonraker.get("/server/gcode_store?count=1000")["gcode_store"]:
+                if line["message"].startswith("// TecMedHub: "):
+                    console(line["message"])
+            for page in ("status", "commands", "events", "config", "log"):
+                self.readers.collect(page, self.moonraker.get(f"/server/tecmedhub/{page}"))
+        self.log_text()
+        return self.readers.strange()
 
     def wait_warning(self, words: str, timeout: float = PATIENCE) -> str:
         """The Moonraker warning that holds these words, once it stands."""
@@ -319,6 +339,9 @@ class FaultyStack(Stack):
 
     def last_seq(self) -> int:
         return max((int(e.body["seq"]) for e in self.hub.events(self.token)), default=0)
+
+
+_LOG_LINE = re.compile(r"^(\S+ \S+ [A-Z]+ +)(.*)")  # time and level; a trace has none
 
 
 class Outage:

@@ -23,5 +23,7 @@ def stack(_faulty: FaultyStack) -> Iterator[FaultyStack]:
     _faulty.whole()
     _faulty.traces_expected = False
     yield _faulty
+    strange = _faulty.strange_words()
+    assert not strange, strange
     found = _faulty.faults_in_log()
     assert _faulty.traces_expected or not found, found[0]

@@ -31,5 +31,6 @@ def test_the_hub(_second: FaultyStack, row: str) -> None:
     outage.live_through()
     end(stack)
     outage.check()
+    assert stack.strange_words() == []
     found = stack.faults_in_log()
     assert not found, found[0]

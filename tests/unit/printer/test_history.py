@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Callable
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from components.printer.history import History
 from components.printer.jobs import Jobs
 from components.printer.snapshot import Job, KlippyState
+from components.runtime.messages import in_language
 from tests.unit.fakes import FakeClock
 
 
@@ -143,9 +145,11 @@ async def test_the_power_went(house: House) -> None:
     house.sees("standby", 0.0, "")
     assert house.listed == [("000001", "a.gcode", "interrupted")]
     house.server.rows = []  # Moonraker's disk has lost it
+    house.memory = json.loads(json.dumps(house.memory))
     await house.wake()
     assert house.listed == [("000001", "a.gcode", "interrupted")]
-    assert house.history.recent[0].reason
+    reason = house.history.recent[0].reason
+    assert in_language(reason, "en") != in_language(reason, "es")  # from the disk, too
 
 
 async def test_what_moonraker_never_heard_of(house: House) -> None:

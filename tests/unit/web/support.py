@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from components.commands.offers import offers
 from components.files.cleanup import Removal
 from components.files.gcode_root import OnDisk
 from components.hub.client import Reply
@@ -40,6 +41,7 @@ from components.web.pages.hub import HubPages
 from components.web.pages.inside import InsidePages
 from components.web.pages.printer import PrinterPages
 from components.web.pages.settings import SettingsPages
+from components.web.pages.trial import TrialPages
 from tests.unit.fakes import Board, FakeClock
 
 VERSION = "5.0.0"
@@ -169,6 +171,9 @@ class FakeCommands:
 
     def on_result(self, listener: Callable[..., None]) -> None:
         self.listeners.append(listener)
+
+    async def what_if(self, raw: Any, generation: int) -> list[dict[str, Any]]:
+        return [{"raw": raw, "generation": generation}]
 
     async def set_remote(self, on: bool, by: str) -> str:
         self.remote_on = on
@@ -335,6 +340,7 @@ class House:
                 SimpleNamespace(recent=[]),  # type: ignore[arg-type]
                 self.live,
                 lambda: self.live.now.printer_name,
+                lambda: "",
             ),
             self.charts,
             CommandPages(
@@ -342,6 +348,11 @@ class House:
                 self.journal,
                 self.live,
                 lambda: "ocupada" if self.commands.bed_needs_clearing else "libre",
+            ),
+            TrialPages(
+                self.commands,  # type: ignore[arg-type]
+                self.client,  # type: ignore[arg-type]
+                lambda: offers(self.printer.snapshot, self.live.now),
             ),
             SettingsPages(self.override, self.live, self.notices),
             InsidePages(
