@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Dict, Optional, Sequence, Set, Tuple
 
-from ..printer.klippy import PrinterError
 from ..printer.snapshot import KlippyState
+from ..printer.verbs import PrinterError
 from ..runtime.messages import say
 from ..store.life import State
 from .actions import EMERGENCY_STOP

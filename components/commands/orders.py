@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from ..printer.klippy import JobQueue
 from ..printer.snapshot import Heater, Job, Snapshot
+from ..printer.verbs import JobQueue
 from ..runtime.loose import as_float, as_text
 from ..runtime.messages import say
 from ..settings.model import Security

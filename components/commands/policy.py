@@ -13,8 +13,8 @@ from __future__ import annotations
 import fnmatch
 from typing import Any, Callable, FrozenSet, Mapping, NamedTuple, Tuple
 
-from ..printer.klippy import JobQueue
 from ..printer.snapshot import KlippyState, Snapshot
+from ..printer.verbs import JobQueue
 from ..runtime.loose import as_float, as_text, printable
 from ..runtime.messages import say
 from ..settings.model import Expiry, OperatorAction, RemoteControl, Security

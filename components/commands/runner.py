@@ -14,8 +14,8 @@ import functools
 from typing import Any, Awaitable, Callable, List, Tuple, Type
 
 from ..printer.console import complaint, unknown_words
-from ..printer.klippy import KlippyEnded, PrinterError
 from ..printer.snapshot import KlippyState, Snapshot
+from ..printer.verbs import KlippyEnded, PrinterError
 from ..runtime.loose import as_text
 from ..runtime.messages import say, sentence
 from ..store.life import State

@@ -1,5 +1,5 @@
-"""The printer, live: Klippy's diffs (`subscription`), merged into snapshots on demand, and what one
-can tell it to do.
+"""The printer, live: Klippy's diffs (`subscription`), merged into snapshots on demand. What one can
+tell it to do stands in `verbs`.
 
 Other rooms see `Printer` only. Diffs arrive up to four times a second; merging them is all that is
 done per diff, a `Snapshot` is made when somebody looks or when something changed that is news
@@ -17,7 +17,6 @@ from typing import (
     FrozenSet,
     List,
     Mapping,
-    NamedTuple,
     Optional,
     Set,
     Tuple,
@@ -38,13 +37,11 @@ from .progress import FileFacts, JobMemory, read_facts
 from .slicer_words import SlicerWords
 from .snapshot import Job, KlippyState, Objects, Snapshot, read_snapshot
 from .subscription import Subscription, Told
+from .verbs import LONGEST_MESSAGE, PrinterError, Verbs
 
 # What Klippy is asked anew before something is handed to it that must not reach somebody's job or
 # script: its own news may be a quarter of a second old.
 LOOKED_AT = ("print_stats", "virtual_sdcard", "pause_resume", "manual_probe", "bed_screws")
-ENDED = "Klippy Disconnected"  # Moonraker's answer to whatever was asked when Klippy ended
-FENCE = ""  # an empty script: Klippy answers it when those before it are over
-LONGEST_MESSAGE = 1000  # characters of Klippy's message; printer.cfg errors run to some hundred
 
 # What tells how far a job is.
 _COURSE = frozenset(("print_stats", "virtual_sdcard", "display_status", "gcode_move"))
@@ -53,24 +50,8 @@ Listener = Callable[[Snapshot, Snapshot], None]
 Watcher = Callable[[KlippyState, str, Job, float], None]
 
 
-class PrinterError(Exception):
-    """What Klippy or Moonraker said when it refused, in its own words."""
-
-
-class KlippyEnded(PrinterError):
-    """Klippy went away before it answered: whether it did what it was asked, nobody knows."""
-
-
-class JobQueue(NamedTuple):
-    """Moonraker's job queue."""
-
-    state: str = "paused"  # Moonraker's word: ready | loading | starting | paused
-    waiting: int = 0
-    automatic: bool = False  # [job_queue] automatic_transition: it goes on by itself
-
-
-class Printer:
-    """Reads the printer through Moonraker's components and tells it what to do (`verbs`)."""
+class Printer(Verbs):
+    """Reads the printer through Moonraker's components, and tells it what to do."""
 
     def __init__(
         self,
@@ -84,10 +65,9 @@ class Printer:
         """`words(filename)` reads the slicer's own words in a file of the gcodes root."""
         self._read_words = words
         self._supervisor = supervisor
-        self._server = server
+        super().__init__(server, clock)
         self._live = live
         self._notices = notices
-        self._clock = clock
         self._objects: Dict[str, Dict[str, Any]] = {}
         self._news: Dict[str, FrozenSet[str]] = {}  # of each of them, the fields that are news
         self._machine = Machine()
@@ -106,7 +86,6 @@ class Printer:
         self._waiters: List[Tuple[Callable[[Snapshot], bool], "asyncio.Future[bool]"]] = []
         self._measure = Measure(clock, lambda: self._changed(news=True))
         self.console = Console(clock)
-        self.pause_asked = float("-inf")  # monotonic, of the hub's last pause
         self._fan_asked = (0.0, float("-inf"))  # what M106 asked for last, and when
         told = Told(self._on_begun, self._on_diff, self._knows, self._on_lost, self._on_doubt)
         self._subscription = Subscription(server, supervisor, notices, clock, live, told)
@@ -338,31 +317,6 @@ class Printer:
             raise PrinterError(str(error) or say("Klippy does not answer")) from None
         return self._read({name: as_dict(fields) for name, fields in as_dict(answer).items()})
 
-    async def fence(self) -> None:
-        """Return when Klippy has done all that it was given before: scripts wait for each other
-        there, and an empty one for those before it.
-        """
-        await self._ask("run_gcode", FENCE)
-
-    @property
-    def script_asked(self) -> bool:
-        """Whether a script that any client of Moonraker's has sent is not answered yet."""
-        connection = self._server.lookup_component("klippy_connection")
-        return any(
-            as_text(getattr(request, "rpc_method", "")).startswith(("gcode/", "pause_resume/"))
-            and as_dict(getattr(request, "params", None)).get("script") != FENCE
-            for request in list(getattr(connection, "pending_requests", {}).values())
-        )
-
-    @property
-    def job_queue(self) -> JobQueue:
-        queue = self._server.lookup_component("job_queue")
-        return JobQueue(
-            as_text(getattr(queue, "queue_state", "")),
-            len(getattr(queue, "queued_jobs", ())),
-            bool(getattr(queue, "automatic", False)),
-        )
-
     def subscribe(self, listener: Listener) -> None:
         """Call `listener(old, new)` after each change that is news: Klippy's state, the job, a
         target, a factor, a fan.
@@ -401,167 +355,3 @@ class Printer:
                 self._notices.log_fault(
                     "listener", say("A listener for printer changes failed"), error
                 )
-
-    # Verbs: each raises PrinterError
-
-    async def gcode(self, script: str) -> None:
-        """Run a script; returns when Klippy has finished it, however long that takes."""
-        await self._ask("run_gcode", script)
-
-    async def save_config(self, script: str) -> None:
-        """Run a script, then keep what it changed in printer.cfg, for which Klippy restarts: as
-        one, so that nobody's print comes between.
-        """
-        try:
-            await self.gcode(f"{script}\nSAVE_CONFIG")
-        except KlippyEnded:
-            pass  # it restarts: that is how it answers
-
-    async def emergency_stop(self) -> None:
-        """Stop at once, past every queue, through Klippy's own endpoint (never M112, which would
-        wait its turn).
-        """
-        await self._ask("emergency_stop")
-
-    async def pause(self) -> None:
-        self.pause_asked = self._clock.monotonic()
-        await self._ask("pause_print")
-
-    async def resume(self) -> None:
-        await self._ask("resume_print")
-
-    async def cancel(self) -> None:
-        await self._ask("cancel_print")
-
-    async def firmware_restart(self) -> None:
-        await self._ask("do_restart", "FIRMWARE_RESTART")
-
-    async def restart(self) -> None:
-        """Klippy's host part anew, without the board."""
-        await self._ask("do_restart", "RESTART")
-
-    async def start_print(self, filename: str) -> None:
-        """Start a file of the gcodes root; its name has been checked, since Klippy's call escapes
-        only quotes.
-        """
-        if any(ord(c) < 32 or c == '"' for c in filename):
-            raise PrinterError(
-                say("The name {name!r} cannot be printed: rename the file.", name=filename)
-            )
-        await self._ask("start_print", filename)
-
-    async def queue_print(self, filename: str, start: bool) -> JobQueue:
-        """Put a file into Moonraker's job queue, and start that if asked to; what it is then."""
-        queue = self._server.lookup_component("job_queue")
-        try:
-            await queue.queue_job(filename)
-            if start:
-                await queue.start_queue()
-        except self._server.error as error:
-            raise PrinterError(str(error)) from None
-        return self.job_queue
-
-    @property
-    def power_devices(self) -> List[str]:
-        """The names of Moonraker's [power] devices."""
-        power = self._server.lookup_component("power", None)
-        return sorted(getattr(power, "devices", {}))
-
-    @property
-    def power_feeds(self) -> Dict[str, bool]:
-        """Of each of Moonraker's [power] devices, whether it is the printer's own."""
-        power = self._server.lookup_component("power", None)
-        devices = dict(getattr(power, "devices", {}))
-        return {str(name): _feeds_printer(name, device) for name, device in devices.items()}
-
-    @property
-    def switched_off(self) -> str:
-        """The device of Moonraker's [power] that feeds this printer and is off; "" if none is."""
-        power = self._server.lookup_component("power", None)
-        for name, device in dict(getattr(power, "devices", {})).items():
-            if _feeds_printer(name, device) and getattr(device, "state", "") == "off":
-                return str(name)
-        return ""
-
-    async def power_off(self, name: str) -> None:
-        """Switch a device of Moonraker's [power] off, also while it is locked by a print."""
-        power = self._server.lookup_component("power", None)
-        device = getattr(power, "devices", {}).get(name)
-        if device is None:
-            raise PrinterError(say("Moonraker has no [power {name}]", name=name))
-        try:
-            state = await device.process_request("off", force=True)
-        except self._server.error as error:
-            raise PrinterError(str(error)) from None
-        if state != "off":
-            raise PrinterError(say("[power {name}] is {state}", name=name, state=state))
-
-    async def power(self, name: str, on: bool) -> str:
-        """Switch a device of Moonraker's [power]; never off, in a job, what feeds this printer."""
-        power = self._server.lookup_component("power", None)
-        device = getattr(power, "devices", {}).get(name)
-        if device is None:
-            known = ", ".join(self.power_devices) or say("none")
-            raise PrinterError(
-                say("Moonraker has no [power {name}]: it has {known}.", name=name, known=known)
-            )
-        if not on and _feeds_printer(name, device) and self.snapshot.busy:
-            raise PrinterError(
-                say("[power {name}] feeds the printer, and a job is not over.", name=name)
-            )
-        wanted = "on" if on else "off"
-        try:
-            state = await device.process_request(wanted)
-        except self._server.error as error:
-            raise PrinterError(str(error)) from None
-        if state != wanted:
-            raise PrinterError(say("[power {name}] is {state}", name=name, state=state))
-        return say("{device} is {state}", device=name, state=state)
-
-    async def queue(self, verb: str, job: str = "") -> str:
-        """`start`, `pause`, `clear` Moonraker's job queue, or `remove` a job of it (its id or its
-        file); what it is then."""
-        queue = self._server.lookup_component("job_queue")
-        waiting = dict(getattr(queue, "queued_jobs", {}))
-        try:
-            if verb == "start":
-                await queue.start_queue()
-                if self.job_queue.state == "paused":
-                    raise PrinterError(say("Moonraker has not started the job queue"))
-            elif verb == "pause":
-                await queue.pause_queue()
-            elif verb == "clear":
-                await queue.delete_job([], all=True)
-            else:
-                ids = [id_ for id_, one in waiting.items() if job in (id_, str(one))]
-                if not ids:
-                    raise PrinterError(say("{job} is not in the job queue", job=job))
-                await queue.delete_job(ids[:1])
-        except self._server.error as error:
-            raise PrinterError(str(error)) from None
-        now = self.job_queue
-        return say(
-            "the job queue is {state}, {count} jobs wait", state=now.state, count=now.waiting
-        )
-
-    async def machine(self, action: str) -> None:
-        """`reboot` or `shutdown` of the computer, which refuses where it cannot (containers)."""
-        transport = self._server.lookup_component("internal_transport")
-        try:
-            await transport.call_method(f"machine.{action}")
-        except self._server.error as error:
-            raise PrinterError(str(error)) from None
-
-    async def _ask(self, method: str, *args: Any) -> None:
-        apis = self._server.lookup_component("klippy_apis")
-        try:
-            await getattr(apis, method)(*args)
-        except self._server.error as error:
-            said = plain_words(" ".join(str(error).split()))[:LONGEST_MESSAGE]
-            raise (KlippyEnded if said == ENDED else PrinterError)(said) from None
-
-
-def _feeds_printer(name: str, device: Any) -> bool:
-    """Whether a device of Moonraker's [power] is the printer's own."""
-    services = [str(one).lower() for one in getattr(device, "bound_services", ())]
-    return name.lower() == "printer" or any(one.startswith("klipper") for one in services)

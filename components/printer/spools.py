@@ -14,7 +14,7 @@ from ..runtime.loose import as_dict, as_float, as_int, as_text, printable
 from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..settings.model import LiveSettings
-from .klippy import PrinterError
+from .verbs import PrinterError
 
 LOOK_EVERY = 60.0  # seconds between looks at what is left: Spoolman tells it to nobody by itself
 LONGEST = 60  # characters of a word of Spoolman's

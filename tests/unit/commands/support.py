@@ -12,9 +12,9 @@ from components.commands.bed import Bed
 from components.printer.console import Console
 from components.printer.history import History
 from components.printer.jobs import Jobs
-from components.printer.klippy import JobQueue, KlippyEnded, PrinterError
 from components.printer.machine import Machine, Templates
 from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
+from components.printer.verbs import JobQueue, KlippyEnded, PrinterError
 from components.runtime.supervisor import Supervisor
 from components.settings.model import Expiry, LiveSettings, PrinterData, Security, Settings
 from components.store import flags, ledger

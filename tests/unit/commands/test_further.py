@@ -12,10 +12,10 @@ from components.commands.offers import Offers, Parts, offers
 from components.commands.order import Failed, Order
 from components.commands.policy import Coming, Situation
 from components.commands.wire import Command
-from components.printer.klippy import JobQueue
 from components.printer.machine import Machine, Templates
 from components.printer.part_fan import PartFan
 from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
+from components.printer.verbs import JobQueue
 from components.settings.model import RemoteControl, Security, Settings
 from components.settings.operator import read_actions
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from components.commands.wire import Command
-from components.printer.klippy import JobQueue
 from components.printer.snapshot import Job, KlippyState, Snapshot
+from components.printer.verbs import JobQueue
 from tests.unit.commands.support import Lab, objects, one, printing, ready, until
 from tests.unit.fakes import settle
 

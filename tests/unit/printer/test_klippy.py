@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from components.printer import subscription
-from components.printer.klippy import Printer, PrinterError
+from components.printer.klippy import Printer
 from components.printer.snapshot import KlippyState, Snapshot
+from components.printer.verbs import PrinterError
 from components.runtime.supervisor import Supervisor
 from components.settings.model import LiveSettings, Settings, Timeouts
 from tests.unit.fakes import Board, FakeClock, settle

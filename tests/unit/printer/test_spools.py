@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from components.printer import spools
-from components.printer.klippy import PrinterError
 from components.printer.spools import LOOK_EVERY, Spools
+from components.printer.verbs import PrinterError
 from components.settings.model import LiveSettings, Settings
 from tests.unit.fakes import Board, FakeClock, settle
 
