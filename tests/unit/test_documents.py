@@ -216,3 +216,22 @@ def test_the_spanish_speaks_with_one_voice(path: Path) -> None:
         assert found is None, f"'{found and found[0]}': we say {ours}"
     formal = FORMAL.search(text)
     assert formal is None, f"'{formal and formal[0]}': we say tú"
+
+
+def rooms_there_are() -> set[str]:
+    components = ROOT / "components"
+    return {path.parent.name for path in components.glob("*/__init__.py")}
+
+
+def test_the_drawing_shows_the_rooms_there_are() -> None:
+    drawing = (ROOT / "docs" / "images" / "architecture.svg").read_text("utf-8")
+    shown = re.findall(r'<text class="t"[^>]*>([^<]+)</text>', drawing)
+    assert sorted(shown) == sorted({*rooms_there_are(), "Moonraker", "The hub"})
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "es/arquitectura.md"])
+def test_the_table_of_rooms_is_whole(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    table = text[text.index("| `runtime` |") : text.index("| `tecmedhub.py` |")]
+    named = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert sorted(named) == sorted(rooms_there_are())
