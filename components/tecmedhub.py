@@ -181,10 +181,11 @@ class TecMedHub:
             self.printer,
             self.clock,
             self.supervisor,
-            read=lambda name, start, length: self.worker.run(
+            lambda name, start, length: self.worker.run(
                 read_piece, str(gcodes / name), start, length
             ),
-            tell=lambda: self.cadence.news("reason of a pause"),
+            lambda: self.cadence.news("reason of a pause"),
+            *self.flags.kept("pauses"),
         )
         self.jobs = Jobs(
             self.server,
@@ -195,7 +196,12 @@ class TecMedHub:
         )
         self.job_queue = JobQueue(self.server)
         self.spools = Spools(self.server, self.live, self.notices, self.clock)
-        self.history = History(self.server, self.jobs, *self.flags.kept("history"))
+        self.history = History(
+            self.server,
+            self.jobs,
+            *self.flags.kept("history"),
+            pauses=lambda: self.pauses.reasons,
+        )
 
     def _build_hub(self) -> None:
         trust = Trust(self.clock, lambda: self.live.now.network.ca_file)
@@ -429,7 +435,8 @@ class TecMedHub:
         self.printer.watch(self.chronicle.klippy_looked)
         self.printer.watch(self.jobs.look)
         self.files.subscribe(lambda: news("files"))
-        self.jobs.subscribe(self.chronicle.job_told)
+        self.jobs.subscribe(self.pauses.job_told)
+        self.pauses.subscribe(self.chronicle.job_told)
         self.jobs.subscribe(self.commands.job_told)
         self.history.on_end(self.chronicle.job_listed)
         self.history.subscribe(lambda: news("history"))
@@ -514,6 +521,7 @@ class TecMedHub:
     async def _start_jobs(self) -> None:
         await self.flags.load()
         self.history.start()
+        self.pauses.start()
         self.jobs.start()
         self.bed.look_back(self.history)
 

@@ -12,11 +12,13 @@ import datetime
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..runtime.loose import as_dict, as_float, as_list, as_text
-from ..runtime.messages import parts, restored
+from ..runtime.messages import joined, parts, restored
 from .filament import grams
 from .jobs import ENDINGS, Jobs, News, Watched
+from .pauses import BY_HUB, keep_reason, read_reason
 
 KEPT = 10
+MOST_SHOWN = 3  # reasons of pauses beside the last completed job
 SAME_START = 10.0  # seconds between Moonraker's begin of a job and ours
 # Moonraker's words for a job of whose end it knows nothing itself.
 UNKNOWN = ("in_progress", "server_exit", "interrupted", "klippy_shutdown", "klippy_disconnect")
@@ -40,9 +42,15 @@ class PastJob(NamedTuple):
     filament_used_g: Optional[float] = None  # where the slicer told what the whole file weighs
     command_id: str = ""  # of the hub's command that began it
     reason: str = ""  # why it ended, where that is known
+    pauses: Tuple[str, ...] = ()  # why it was paused, each time
 
     def as_dict(self) -> Dict[str, Any]:
         return dict(self._asdict())
+
+    def to_keep(self) -> Dict[str, Any]:
+        """As JSON that `read_job` makes whole again, sentences included."""
+        pauses = [keep_reason(reason) for reason in self.pauses]
+        return {**self.as_dict(), "reason_parts": parts(self.reason), "pauses": pauses}
 
 
 class History:
@@ -54,7 +62,10 @@ class History:
         jobs: Jobs,
         recall: Callable[[], Any],
         remember: Callable[[Any], None],
+        pauses: Callable[[], Sequence[str]] = tuple,
     ) -> None:
+        """`pauses()`: why the job that is over now was paused, each time."""
+        self._pauses = pauses
         self._server = server
         self._jobs = jobs
         self._recall = recall
@@ -135,12 +146,23 @@ class History:
 
     @property
     def last_completed(self) -> str:
-        """As client v4 wrote it: "part.gcode (14:30)", in local time; "" when none."""
+        """As client v4 wrote it: "part.gcode (14:30)", in local time, and why it was paused, where
+        it was; "" when none.
+        """
         filename, ended = self._completed
         if not filename:
             return ""
         moment = datetime.datetime.fromtimestamp(ended)  # noqa: DTZ006  local time is meant
-        return f"{filename} ({moment:%H:%M})"
+        told = f"{filename} ({moment:%H:%M})"
+        reasons = self._reasons_of(filename, ended)
+        return joined(" – ", [told, joined("; ", reasons)]) if reasons else told
+
+    def _reasons_of(self, filename: str, ended: float) -> List[str]:
+        """Why the job that is shown as completed was paused, but for the hub's own doing."""
+        for job in self.recent:
+            if job.filename == filename and abs(job.end_time - ended) < SAME_START:
+                return [one for one in dict.fromkeys(job.pauses) if one != BY_HUB][:MOST_SHOWN]
+        return []
 
     def _on_history(self, event: Mapping[str, Any]) -> None:
         job = read_job(as_dict(event.get("job")))
@@ -159,14 +181,13 @@ class History:
         if news.kind == "ended":
             manager = self._server.lookup_component("file_manager")
             job = past_job(news, as_dict(manager.get_file_metadata(news.job.filename)))
+            job = job._replace(pauses=tuple(self._pauses()))
             self._ours = [job, *self._ours][:KEPT]
             if news.status == "completed":
                 self._complete(news.job.filename, news.ended)
             self._remember(
                 {
-                    "jobs": [
-                        dict(job.as_dict(), reason_parts=parts(job.reason)) for job in self._ours
-                    ],
+                    "jobs": [job.to_keep() for job in self._ours],
                     "completed": {
                         "filename": self._completed[0],
                         "end_time": self._completed[1],
@@ -206,7 +227,7 @@ def merged(
             jobs.append(
                 own._replace(job_id=job.job_id)
                 if ours_counts
-                else job._replace(reason=own.reason, command_id=own.command_id)
+                else job._replace(reason=own.reason, command_id=own.command_id, pauses=own.pauses)
             )
         elif running is None or not _is(job, running.filename, running.job_id, running.began):
             jobs.append(job)
@@ -232,7 +253,7 @@ def past_job(news: News, file: Mapping[str, Any]) -> PastJob:
 
 
 def read_job(entry: Mapping[str, Any]) -> PastJob:
-    """An entry of Moonraker's history, or of `PastJob.as_dict`."""
+    """An entry of Moonraker's history, or of `PastJob.to_keep`."""
     used = as_float(entry.get("filament_used"), 0.0)
     weight = as_float(entry.get("filament_used_g"))
     if weight is None:
@@ -249,6 +270,7 @@ def read_job(entry: Mapping[str, Any]) -> PastJob:
         filament_used_g=weight,
         command_id=as_text(entry.get("command_id")),
         reason=restored(as_text(entry.get("reason")), entry.get("reason_parts")),
+        pauses=tuple(read_reason(one) for one in as_list(entry.get("pauses"))),
     )
 
 

@@ -7,17 +7,22 @@ print_stats is paused and pause_resume is not), and the line of the file that ra
 
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import Any, Awaitable, Callable
+from typing import Any, Awaitable, Callable, Dict, List, Optional
 
 from ..runtime.clock import Clock
-from ..runtime.loose import as_int
-from ..runtime.messages import say
+from ..runtime.loose import as_dict, as_int, as_list, as_text
+from ..runtime.messages import parts, restored, say, sentence
 from ..runtime.supervisor import Supervisor
+from .jobs import News
 from .klippy import Printer
 from .snapshot import Job
 
 RECENT = 10.0  # seconds between what asked for a pause and the pause: moves before it end first
+PATIENCE = 2.0  # seconds that a pause is not told for want of its reason
+MOST = 10  # reasons that are kept of one job, the last ones
+BY_HUB = sentence("paused by the hub")
 LOOK_BACK = 512  # bytes of the file before the place where it stands
 
 _ASKS = re.compile(r"^\s*(PAUSE|M600|M601|M25|M0|M1|M226)\b", re.I | re.M)
@@ -26,8 +31,9 @@ ReadFile = Callable[[str, int, int], Awaitable[bytes]]
 
 
 class Pauses:
-    """`read(filename, start, length)` reads a piece of a file of the gcodes root; `tell()` is
-    called when a reason was found after the pause.
+    """`read(filename, start, length)` reads a piece of a file of the gcodes root; `recall()` gives
+    what `remember(value)` (a JSON value) was told last, by a former run. `tell()` is called when a
+    reason was found after the pause.
     """
 
     def __init__(
@@ -38,6 +44,8 @@ class Pauses:
         supervisor: Supervisor,
         read: ReadFile,
         tell: Callable[[], None],
+        recall: Callable[[], Any] = lambda: None,
+        remember: Callable[[Any], None] = lambda value: None,
     ) -> None:
         self._server = server
         self._printer = printer
@@ -45,12 +53,28 @@ class Pauses:
         self._supervisor = supervisor
         self._read = read
         self._tell = tell
+        self._recall = recall
+        self._remember = remember
         self._script_at = float("-inf")
         self._script = ""
+        self._pending: Optional[News] = None  # a pause whose reason is looked for
+        self._listeners: List[Callable[[News], None]] = []
         self.reason = ""  # of the pause that lasts now
+        self.reasons: List[str] = []  # of all pauses of this job, or of the one just over
 
     def register(self) -> None:
         self._server.register_event_handler("klippy_connection:gcode_received", self._on_script)
+
+    def subscribe(self, listener: Callable[[News], None]) -> None:
+        """Call `listener(news)` with what `Jobs` tells, each pause with its reason."""
+        self._listeners.append(listener)
+
+    def start(self) -> None:
+        """What was remembered can be read: the job may be the same, and still be paused."""
+        kept = as_dict(self._recall())
+        if not self.reasons:
+            self.reasons = [read_reason(one) for one in as_list(kept.get("reasons"))][:MOST]
+            self.reason = self.reasons[-1] if self.reasons and kept.get("lasts") else ""
 
     def _on_script(self, script: str) -> None:
         found = _ASKS.search(script)
@@ -60,14 +84,29 @@ class Pauses:
     def explain(self, kind: str, job: Job) -> str:
         """For `Jobs`: why this has just become of the job; "" where nothing is known."""
         self.reason = self._known() if kind == "paused" else ""
-        if kind == "paused" and not self.reason:
-            self._supervisor.spawn("reason of a pause", self._look(job.filename))
         return self.reason
+
+    def job_told(self, news: News) -> None:
+        """A listener for `Jobs.subscribe`."""
+        self._pass_on("")  # what comes next does not wait for a reason
+        if news.kind in ("begun", "found"):
+            self.reasons, self.reason = [], ""
+            self._keep()
+        if news.kind != "paused":
+            if news.kind == "resumed":
+                self._keep()
+            self._hand_on(news)
+            return
+        self._pending = news
+        if news.message:
+            self._pass_on(news.message)
+        else:
+            self._supervisor.spawn("reason of a pause", self._find(news))
 
     def _known(self) -> str:
         now, snapshot = self._clock.monotonic(), self._printer.snapshot
         if now - self._printer.pause_asked < RECENT:
-            return say("paused by the hub")
+            return say(BY_HUB)
         empty = [n.partition(" ")[2] for n, there in snapshot.filament_sensors.items() if not there]
         if empty:
             return say("no filament at the sensor {name}", name=", ".join(empty))
@@ -75,7 +114,38 @@ class Pauses:
             return say("paused by {word}, sent to the printer", word=self._script)
         return ""
 
-    async def _look(self, filename: str) -> None:
+    async def _find(self, news: News) -> None:
+        """The reason that the file gives, in time or none."""
+        try:
+            reason = await asyncio.wait_for(self._look(news.job.filename), PATIENCE)
+        except asyncio.TimeoutError:
+            reason = ""
+        if self._pending is not news:
+            return
+        if self._printer.snapshot.paused and not self.reason:
+            self.reason = reason
+        self._pass_on(reason)
+        self._tell()
+
+    def _pass_on(self, reason: str) -> None:
+        """The pause that waited for its reason, if any, is told."""
+        news, self._pending = self._pending, None
+        if news is None:
+            return
+        if reason:
+            self.reasons = [*self.reasons, reason][-MOST:]
+        self._keep()
+        self._hand_on(news._replace(message=reason))
+
+    def _hand_on(self, news: News) -> None:
+        for listener in self._listeners:
+            listener(news)
+
+    def _keep(self) -> None:
+        kept = [keep_reason(reason) for reason in self.reasons]
+        self._remember({"reasons": kept, "lasts": bool(self.reason)})
+
+    async def _look(self, filename: str) -> str:
         """What the file itself said last."""
         objects = self._printer.snapshot.objects
         position = as_int(objects.get("virtual_sdcard", {}).get("file_position"), 0)
@@ -83,14 +153,20 @@ class Pauses:
         piece = await self._read(filename, start, position - start)
         word = last_word(piece)
         if word:
-            reason = say("paused by {word} in the file", word=word)
-        elif not objects.get("pause_resume", {}).get("is_paused"):
-            reason = say("the file stopped: it holds something there that Klipper cannot read")
-        else:
-            reason = say("paused at the printer, by a person or a macro")
-        if self._printer.snapshot.paused and not self.reason:
-            self.reason = reason
-            self._tell()
+            return say("paused by {word} in the file", word=word)
+        if not objects.get("pause_resume", {}).get("is_paused"):
+            return say("the file stopped: it holds something there that Klipper cannot read")
+        return say("paused at the printer, by a person or a macro")
+
+
+def keep_reason(reason: str) -> Dict[str, Any]:
+    """A sentence as JSON that `read_reason` makes whole again, in whichever language it is read."""
+    return {"text": str(reason), "made_of": parts(reason)}
+
+
+def read_reason(kept: Any) -> str:
+    found = as_dict(kept)
+    return restored(as_text(found.get("text")), found.get("made_of"))
 
 
 def read_piece(path: str, start: int, length: int) -> bytes:

@@ -195,7 +195,7 @@ def _documented(r: Report) -> Dict[str, Any]:
         "progress": percent(now.job.progress),
         "current_file": _current_file(now),
         "time_remaining": time_remaining(now, r.generation, r.null_times),
-        "last_completed": r.last_completed,
+        "last_completed": in_language(r.last_completed, r.language),
         "uptime": uptime_text(r.host.uptime),
         "system": _system(r.host),
         "files": list(r.files),

@@ -190,7 +190,11 @@ class Journal:
     def _kept(self, data: Mapping[str, Any]) -> Tuple[str, str]:
         """The columns `data` and `made_of`."""
         known = self._redactor.known
-        made_of = {name: parts(text) for name, text in data.items() if isinstance(text, Message)}
+        made_of = {
+            name: [parts(text) for text in value] if isinstance(value, tuple) else parts(value)
+            for name, value in data.items()
+            if isinstance(value, Message) or (value and isinstance(value, tuple))
+        }
         told = all_in_language(data, self._language())
         text = known(json.dumps(told, ensure_ascii=True, default=str))
         return text, known(json.dumps(made_of)) if made_of else ""
@@ -264,7 +268,14 @@ def _count(connection: sqlite3.Connection) -> Tuple[int, int]:
 
 
 def _restored(data: Dict[str, Any], made_of: Mapping[str, Any]) -> Dict[str, Any]:
-    return {name: restored(text, made_of.get(name)) for name, text in data.items()}
+    found: Dict[str, Any] = {}
+    for name, value in data.items():
+        kept = made_of.get(name)
+        if isinstance(value, list) and isinstance(kept, list):
+            found[name] = [restored(text, one) for text, one in zip(value, kept)]
+        else:
+            found[name] = restored(value, kept)
+    return found
 
 
 def _loads(text: Any) -> Dict[str, Any]:

@@ -316,9 +316,68 @@ def test_history_and_the_last_completed(stack: Stack) -> None:
     assert again["last_completed"] == over["last_completed"]
 
 
-@pytest.mark.parametrize("line", ["M600", "M25"])
-def test_the_reason_of_a_pause(make_stack: Callable[..., Stack], line: str) -> None:
-    stack = make_stack(extra_config="[gcode_macro M600]\ngcode:\n    PAUSE\n")
-    stack.put("p.gcode", make_gcode(seconds=10, hotend=0, bed=0, body=line))
+PAUSES = """
+[gcode_macro M600]
+gcode:
+    PAUSE
+[gcode_macro LUNCH]
+gcode:
+    PAUSE
+[filament_switch_sensor runout]
+switch_pin: spare5
+event_delay: 0.5
+pause_delay: 0.1
+"""
+
+
+def pauses_somebody(stack: Stack, how: str) -> str:
+    """Have a running job paused; the reason that is told."""
+    if how == "runout":
+        stack.klippy.mcu.switch("spare5", False)
+        return "no filament at the sensor runout"
+    if how == "hub":
+        assert stack.do("pause", timeout=60).status == "done"
+        return "paused by the hub"
+    if how == "user":
+        stack.moonraker.post("/printer/gcode/script", {"script": "PAUSE"})
+        return "paused by PAUSE, sent to the printer"
+    if how == "macro":
+        stack.klippy.gcode("LUNCH")  # as a button at the printer calls it
+        return "paused at the printer, by a person or a macro"
+    return f"paused by {how} in the file"
+
+
+@pytest.mark.parametrize("how", ["M600", "M25", "runout", "macro", "user", "hub"])
+def test_the_reason_of_a_pause(make_stack: Callable[..., Stack], how: str) -> None:
+    stack = make_stack(extra_config=PAUSES, features={"events": True, "full_status": True})
+    stack.klippy.mcu.switch("spare5", True)
+    seen(
+        stack,
+        "filament",
+        lambda s: s["filament_sensors"] == {"filament_switch_sensor runout": True},
+    )
+    body = how if how.startswith("M") else ""
+    stack.put("p.gcode", make_gcode(seconds=10, hotend=0, bed=0, body=body))
     stack.print("p.gcode")
-    state(stack, "paused", f"paused by {line} in the file")
+    if not body:
+        seen(stack, "the job's first layer", lambda s: s["job"]["layer"] == 1, 60)
+    reason = pauses_somebody(stack, how)
+    state(stack, "paused", reason)
+    stack.klippy.mcu.switch("spare5", True)
+
+    stack.moonraker.kill()
+    stack.moonraker.start()
+    state(stack, "paused", reason)  # also after a restart in the pause
+
+    assert stack.do("resume", timeout=60).status == "done"
+    over = seen(stack, "the end", lambda s: s["history"] and s["status"] == "idle", 60)
+    assert over["history"][0]["pauses"] == [reason]
+    beside = "" if how == "hub" else f" – {reason}"
+    assert over["last_completed"].endswith(f"){beside}")
+
+    def told() -> list[str]:
+        events = [event.body for event in stack.hub.events(stack.token)]
+        return [e["data"]["message"] for e in events if e["kind"] == "job_paused"]
+
+    stack.hub.wait_for(told, 30, "the event of the pause")
+    assert told() == [reason]

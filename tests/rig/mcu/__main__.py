@@ -9,6 +9,7 @@ has ``error``. Requests (``zone``: hotend, hotend1, bed, chamber; absent = all o
     {"op": "temperature", "celsius": 60, "zone": "bed"}   as if it had been heated before
     {"op": "sensor", "zone": "hotend", "fault": "open"}   or "short", or "" to mend it
     {"op": "heater", "zone": "bed", "strength": 0.0}      a broken heater; 1.0 mends it
+    {"op": "switch", "pin": "spare5", "closed": true}     a filament sensor, say
     {"op": "silent"}   the cable is cut: nothing arrives, nothing is sent; the board runs on
     {"op": "talk"}     the cable is mended
     {"op": "dead"}     no power: the serial port is gone
@@ -35,7 +36,7 @@ from typing import Any, Dict, List, Optional
 
 from .dictionary import REASONS
 from .firmware import Firmware
-from .machine import Machine, Zone
+from .machine import Machine, Zone, pin_names
 
 PARENT_CHECK_SECONDS = 1.0
 MAX_REQUEST = 64 * 1024
@@ -184,6 +185,11 @@ class Board:
     def _op_heater(self, zone: str, strength: float) -> None:
         for each in self._zones(zone):
             each.set_strength(float(strength), time.monotonic())
+
+    def _op_switch(self, pin: str, closed: bool) -> None:
+        if pin not in pin_names():
+            raise Refused("there is no such pin")
+        self._machine.inputs[pin] = bool(closed)
 
     def _op_silent(self) -> None:
         self._silent = True

@@ -59,6 +59,10 @@ class McuControl:
         """0.0 breaks the heater's wire, 1.0 mends it."""
         self.ask("heater", zone=zone, strength=strength)
 
+    def switch(self, pin: str, closed: bool) -> None:
+        """What is at an input: a filament sensor's switch, which filament closes."""
+        self.ask("switch", pin=pin, closed=closed)
+
     def silent(self) -> None:
         """Cut the cable. Klippy notices after about 5 s: "Lost communication with MCU"."""
         self.ask("silent")

@@ -51,6 +51,10 @@ COMMANDS = (
     "config_analog_in oid=%c pin=%u",
     "query_analog_in oid=%c clock=%u sample_ticks=%u sample_count=%c rest_ticks=%u"
     " min_value=%hu max_value=%hu range_check_count=%c",
+    "config_buttons oid=%c button_count=%c",
+    "buttons_add oid=%c pos=%c pin=%u pull_up=%c",
+    "buttons_query oid=%c clock=%u rest_ticks=%u retransmit_count=%c invert=%c",
+    "buttons_ack oid=%c count=%c",
 )
 RESPONSES = (
     "uptime high=%u clock=%u",
@@ -64,6 +68,7 @@ RESPONSES = (
     "trsync_state oid=%c can_trigger=%c trigger_reason=%c clock=%u",
     "endstop_state oid=%c homing=%c next_clock=%u pin_value=%c",
     "analog_in_state oid=%c next_clock=%u value=%hu",
+    "buttons_state oid=%c ack_count=%c state=%*s",
 )
 # Numbers fixed by the protocol: Klippy must be able to ask for the rest with them.
 IDENTIFY_RESPONSE, IDENTIFY = 0, 1

@@ -1,7 +1,7 @@
 """The commands Klippy sends to a micro-controller, carried out on a `Machine`.
 
 What differs from a real firmware: late steps and late pins are done at once and never shut the
-board down, and a switch is read at most every millisecond.
+board down, a switch is read at most every millisecond, a button every 50.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Type, TypeVar
 from . import dictionary
 from .dictionary import ALWAYS, FREQUENCY, MOVE_QUEUE, PWM_MAX, REASONS
 from .machine import Axis, Machine, pin_names
-from .parts import AnalogIn, Core, EndStop, OutputPin, Shutdown, TriggerSync
+from .parts import AnalogIn, Buttons, Core, EndStop, OutputPin, Shutdown, TriggerSync
 from .protocol import ProtocolError, Receiver, encode_frame
 from .stepper import Stepper, nearest
 
@@ -315,3 +315,17 @@ class Firmware(Core):
         self._get(oid, AnalogIn).query(
             clock, sample_count, rest_ticks, min_value, max_value, range_check_count
         )
+
+    def _do_config_buttons(self, oid: int, **_: int) -> None:
+        self._objects[oid] = Buttons(self, oid)
+
+    def _do_buttons_add(self, oid: int, pos: int, pin: int, **_: int) -> None:
+        self._get(oid, Buttons).add(pos, self._pins[pin])
+
+    def _do_buttons_query(
+        self, oid: int, clock: int, rest_ticks: int, invert: int, **_: int
+    ) -> None:
+        self._get(oid, Buttons).query(clock, rest_ticks, invert)
+
+    def _do_buttons_ack(self, oid: int, count: int) -> None:
+        self._get(oid, Buttons).acknowledge(count)

@@ -148,6 +148,7 @@ class Machine:
         self.axes = {name: Axis() for name in AXES}
         self.zones = {name: Zone(rate, tau, speed, now) for name, (rate, tau) in ZONES.items()}
         self.outputs: Dict[str, float] = {}
+        self.inputs: Dict[str, bool] = {}  # pins that something switches; all others are low
         self._thermistor = Thermistor()
 
     def set_output(self, pin: str, value: float, now: float) -> None:

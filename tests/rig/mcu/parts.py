@@ -7,13 +7,14 @@ timers look at a run number, so that a timer of a past run does nothing.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from .dictionary import ADC_MAX, FREQUENCY
 from .machine import Axis, Machine
 from .stepper import Stepper
 
 SWITCH_TICKS = FREQUENCY // 1000
+BUTTON_TICKS = FREQUENCY // 20
 
 
 class Shutdown(Exception):
@@ -259,3 +260,49 @@ class AnalogIn:
                 raise Shutdown("ADC out of range")
 
         self._core.at(self._core.clock(clock), sample)
+
+
+class Buttons:
+    """`buttons`: switches that are looked at now and then; each change is told until it has been
+    acknowledged.
+    """
+
+    def __init__(self, core: Core, oid: int) -> None:
+        self._core = core
+        self._oid = oid
+        self._pins: Dict[int, str] = {}  # by their bit
+        self._seen = 0
+        self._untold: List[int] = []  # states that Klippy has not acknowledged
+        self._acknowledged = 0
+        self._run = 0
+
+    def add(self, bit: int, pin: str) -> None:
+        self._pins[bit] = pin
+
+    def query(self, clock: int, rest_ticks: int, invert: int) -> None:
+        self._run += 1
+        run = self._run
+        self._seen, self._untold, self._acknowledged = invert, [], 0
+
+        def look(now: int) -> None:
+            if self._run != run or not rest_ticks:
+                return
+            inputs = self._core.machine.inputs
+            state = sum(inputs.get(pin, False) << bit for bit, pin in self._pins.items())
+            if state != self._seen:
+                self._seen = state
+                self._untold.append(state)
+            if self._untold:
+                self._core.send(
+                    "buttons_state",
+                    oid=self._oid,
+                    ack_count=self._acknowledged & 0xFF,
+                    state=bytes(self._untold),
+                )
+            self._core.at(now + max(rest_ticks, BUTTON_TICKS), look)
+
+        self._core.at(self._core.clock(clock), look)
+
+    def acknowledge(self, count: int) -> None:
+        del self._untold[:count]
+        self._acknowledged += count

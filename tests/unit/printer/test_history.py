@@ -10,7 +10,7 @@ import pytest
 from components.printer.history import History
 from components.printer.jobs import Jobs
 from components.printer.snapshot import Job, KlippyState
-from components.runtime.messages import in_language
+from components.runtime.messages import in_language, say
 from tests.unit.fakes import FakeClock
 
 
@@ -43,10 +43,13 @@ class House:
         self.server = Server()
         self.memory: dict[str, Any] = {}
         self.changes = 0
+        self.pauses: list[str] = []
 
     async def wake(self) -> "House":
         self.jobs = Jobs(self.server, self.clock, *self.kept("job"))
-        self.history = History(self.server, self.jobs, *self.kept("history"))
+        self.history = History(
+            self.server, self.jobs, *self.kept("history"), pauses=lambda: self.pauses
+        )
         self.history.register()
         self.history.subscribe(self.changed)
         self.history.start()
@@ -201,3 +204,29 @@ async def test_a_memory_of_anything(memory: Any) -> None:
     await house.wake()
     house.prints(10)
     assert house.listed[0] == ("", "a.gcode", "completed")
+
+
+async def test_why_it_was_paused_stands_in_the_history_and_beside_the_last_completed(
+    house: House,
+) -> None:
+    runout = say("no filament at the sensor {name}", name="runout")
+    house.pauses = [runout, say("paused by the hub"), runout]
+    house.prints(60)
+    times = {"start_time": house.clock.wall - 60, "end_time": house.clock.wall}
+    house.tells("finished", status="completed", **times)  # Moonraker's word counts, ours is kept
+    (job,) = house.history.recent
+    assert job.pauses == (runout, "paused by the hub", runout)
+    told = house.history.last_completed
+    assert told.endswith(") – no filament at the sensor runout"), "once, and not the hub's own"
+    assert in_language(told, "es").endswith(") – sin filamento en el sensor runout")
+
+    house.memory = json.loads(json.dumps(house.memory))
+    house.server.rows = [row("000001", "completed", times["start_time"], times["end_time"])]
+    again = await house.wake()
+    assert (
+        in_language(again.history.recent[0].pauses[0], "es") == "sin filamento en el sensor runout"
+    )
+    assert again.history.last_completed == told
+    house.pauses = []
+    house.prints(5)
+    assert again.history.last_completed.endswith(")"), "the next had none"

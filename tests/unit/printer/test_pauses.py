@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from components.printer.jobs import News, Watched
 from components.printer.pauses import Pauses
 from components.printer.snapshot import Job, KlippyState, Snapshot
+from components.runtime.messages import in_language
 from components.runtime.supervisor import Supervisor
 from tests.unit.fakes import Board, FakeClock, settle
+
+JOB = Watched("a.gcode", "paused", "boot", 0.0, 0.0)
 
 
 class Bench:
@@ -19,6 +25,8 @@ class Bench:
         self.pause_asked = float("-inf")
         self.piece = piece
         self.told = 0
+        self.kept: Any = None
+        self.news: list[News] = []
         self.handlers: dict[str, Any] = {}
         card = {"file_position": len(piece)}
         self.snapshot = Snapshot(
@@ -33,8 +41,11 @@ class Bench:
             Supervisor(Board(self.clock).notices, self.clock),
             self.read,
             self.tell,
+            lambda: self.kept,
+            self.remember,
         )
         self.pauses.register()
+        self.pauses.subscribe(self.news.append)
 
     def register_event_handler(self, event: str, handler: Any) -> None:
         self.handlers[event] = handler
@@ -46,15 +57,30 @@ class Bench:
     def tell(self) -> None:
         self.told += 1
 
+    def remember(self, value: Any) -> None:
+        self.kept = json.loads(json.dumps(value))
+
     def paused(self) -> str:
-        return self.pauses.explain("paused", self.snapshot.job)
+        """As `Jobs` does it."""
+        reason = self.pauses.explain("paused", self.snapshot.job)
+        self.pauses.job_told(News("paused", JOB, reason))
+        return reason
+
+    def happens(self, kind: str) -> None:
+        self.pauses.explain(kind, self.snapshot.job)
+        self.pauses.job_told(News(kind, JOB))
+
+    @property
+    def reasons(self) -> list[tuple[str, str]]:
+        return [(one.kind, one.message) for one in self.news]
 
 
 async def test_the_hub_asked() -> None:
     bench = Bench()
     bench.pause_asked = bench.clock.monotonic() - 1
     assert bench.paused() == "paused by the hub"
-    assert bench.pauses.explain("resumed", bench.snapshot.job) == ""
+    assert bench.reasons == [("paused", "paused by the hub")], "told at once"
+    bench.happens("resumed")
     assert bench.pauses.reason == ""
 
 
@@ -84,8 +110,10 @@ async def test_somebody_sent_it() -> None:
 async def test_what_the_file_said_last(piece: bytes, by_file: bool, reason: str) -> None:
     bench = Bench(b"; begin\n" * 200 + piece, by_file)
     assert bench.paused() == ""
+    assert bench.reasons == [], "it is not told before the file was looked at"
     await settle()
     assert (bench.pauses.reason, bench.told) == (reason, 1)
+    assert bench.reasons == [("paused", reason)]
 
 
 async def test_a_reason_that_comes_too_late_is_none() -> None:
@@ -93,4 +121,61 @@ async def test_a_reason_that_comes_too_late_is_none() -> None:
     bench.paused()
     bench.snapshot = bench.snapshot._replace(job=Job(state="printing"))
     await settle()
+    assert bench.pauses.reason == ""
+
+
+async def test_what_comes_next_does_not_wait_for_a_reason() -> None:
+    bench = Bench(b"M600\n")
+    bench.paused()
+    bench.happens("resumed")
+    await settle()
+    assert bench.reasons == [("paused", ""), ("resumed", "")]
+
+
+async def test_a_disk_that_does_not_answer_keeps_no_pause_from_being_told() -> None:
+    bench = Bench(b"M600\n")
+    bench.read = _never  # type: ignore[method-assign]
+    bench.pauses._read = _never
+    with mock.patch("components.printer.pauses.PATIENCE", 0.01):
+        bench.paused()
+        for _ in range(200):
+            await asyncio.sleep(0.005)
+            if bench.news:
+                break
+    assert bench.reasons == [("paused", "")]
+
+
+async def _never(filename: str, start: int, length: int) -> bytes:
+    await asyncio.get_running_loop().create_future()
+    return b""
+
+
+async def test_the_reasons_of_a_job_outlive_a_restart_and_end_with_the_next() -> None:
+    bench = Bench(b"M600\n")
+    bench.happens("begun")
+    bench.paused()
+    await settle()
+    bench.happens("resumed")
+    bench.pause_asked = bench.clock.monotonic()
+    bench.paused()
+    wanted = ["paused by M600 in the file", "paused by the hub"]
+    assert bench.pauses.reasons == wanted
+
+    again = Bench()
+    again.kept = bench.kept
+    again.pauses.start()
+    assert (again.pauses.reasons, again.pauses.reason) == (wanted, "paused by the hub")
+    assert in_language(again.pauses.reasons[0], "es") == "pausada por M600 en el archivo"
+    again.happens("ended")
+    assert (again.pauses.reasons, again.pauses.reason) == (wanted, ""), "its history wants them"
+    again.happens("begun")
+    assert again.pauses.reasons == []
+    assert again.kept == {"reasons": [], "lasts": False}
+
+
+@pytest.mark.parametrize("kept", [None, [], {"reasons": 5}, {"reasons": [1, {}]}, "x"])
+async def test_whatever_was_kept_is_read(kept: Any) -> None:
+    bench = Bench()
+    bench.kept = kept
+    bench.pauses.start()
     assert bench.pauses.reason == ""
