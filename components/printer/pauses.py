@@ -20,6 +20,7 @@ from .klippy import Printer
 from .snapshot import Job
 
 RECENT = 10.0  # seconds between what asked for a pause and the pause: moves before it end first
+SETTLES = 0.5  # seconds: a cancelled job is "paused" for a moment, by nobody
 PATIENCE = 2.0  # seconds that a pause is not told for want of its reason
 MOST = 10  # reasons that are kept of one job, the last ones
 BY_HUB = sentence("paused by the hub")
@@ -88,6 +89,8 @@ class Pauses:
 
     def job_told(self, news: News) -> None:
         """A listener for `Jobs.subscribe`."""
+        if news.status == "cancelled":
+            self._pending = None  # what was no pause is not told as one
         self._pass_on("")  # what comes next does not wait for a reason
         if news.kind in ("begun", "found"):
             self.reasons, self.reason = [], ""
@@ -120,6 +123,8 @@ class Pauses:
             reason = await asyncio.wait_for(self._look(news.job.filename), PATIENCE)
         except asyncio.TimeoutError:
             reason = ""
+        if not self._printer.snapshot.flag("pause_resume", "is_paused"):
+            await self._clock.sleep(SETTLES)
         if self._pending is not news:
             return
         if self._printer.snapshot.paused and not self.reason:

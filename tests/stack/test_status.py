@@ -357,10 +357,10 @@ def test_the_reason_of_a_pause(make_stack: Callable[..., Stack], how: str) -> No
         lambda s: s["filament_sensors"] == {"filament_switch_sensor runout": True},
     )
     body = how if how.startswith("M") else ""
-    stack.put("p.gcode", make_gcode(seconds=10, hotend=0, bed=0, body=body))
+    stack.put("p.gcode", make_gcode(seconds=20, hotend=0, bed=0, body=body))
     stack.print("p.gcode")
     if not body:
-        seen(stack, "the job's first layer", lambda s: s["job"]["layer"] == 1, 60)
+        state(stack, "printing")
     reason = pauses_somebody(stack, how)
     state(stack, "paused", reason)
     stack.klippy.mcu.switch("spare5", True)

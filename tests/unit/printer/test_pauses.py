@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from components.printer.jobs import News, Watched
-from components.printer.pauses import Pauses
+from components.printer.pauses import SETTLES, Pauses
 from components.printer.snapshot import Job, KlippyState, Snapshot
 from components.runtime.messages import in_language
 from components.runtime.supervisor import Supervisor
@@ -112,6 +112,10 @@ async def test_what_the_file_said_last(piece: bytes, by_file: bool, reason: str)
     assert bench.paused() == ""
     assert bench.reasons == [], "it is not told before the file was looked at"
     await settle()
+    if by_file:  # or in the course of a cancel
+        assert bench.reasons == []
+        bench.clock.advance(SETTLES)
+        await settle()
     assert (bench.pauses.reason, bench.told) == (reason, 1)
     assert bench.reasons == [("paused", reason)]
 
@@ -122,6 +126,19 @@ async def test_a_reason_that_comes_too_late_is_none() -> None:
     bench.snapshot = bench.snapshot._replace(job=Job(state="printing"))
     await settle()
     assert bench.pauses.reason == ""
+
+
+async def test_a_cancel_is_told_as_no_pause() -> None:
+    """Klipper's print_stats say "paused" for a moment (virtual_sdcard, do_pause)."""
+    bench = Bench(b"G1 X1\n", by_file=True)
+    bench.paused()
+    await settle()
+    bench.pauses.explain("ended", bench.snapshot.job)
+    bench.pauses.job_told(News("ended", JOB, status="cancelled"))
+    bench.clock.advance(SETTLES)
+    await settle()
+    assert [one.kind for one in bench.news] == ["ended"]
+    assert bench.pauses.reasons == []
 
 
 async def test_what_comes_next_does_not_wait_for_a_reason() -> None:
