@@ -15,7 +15,8 @@ from typing import Callable, List, Optional
 from ..runtime.clock import Clock
 from ..runtime.messages import say
 from ..runtime.notices import Notices
-from .fetch import Fetched, Fetcher, Trouble
+from .fetch import Fetcher
+from .reply import Fetched, Trouble
 from .sources import Source, guesses, shown
 
 BACKOFF = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0)  # seconds between attempts at a camera that fails

@@ -20,10 +20,11 @@ from ..runtime.worker import Worker
 from ..settings.model import LiveSettings, Settings
 from .cadence import Reason, active, event_between, is_change
 from .camera import Camera
-from .fetch import Fetched, Fetcher, Trouble
+from .fetch import Fetcher
 from .finale import Finale
 from .pictures import Shape
 from .publish import Publisher, Shot, byte_limit
+from .reply import Fetched, Trouble
 from .sources import Source, find_sources
 from .watch import WIDTHS, Watch, shape_for
 

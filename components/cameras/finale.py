@@ -13,7 +13,7 @@ from typing import Awaitable, Callable, Optional
 from ..printer.snapshot import Job, Snapshot
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
-from .fetch import Fetched
+from .reply import Fetched
 
 LOOK_EVERY = 5.0  # seconds
 TIME_LEFT = 60.0  # seconds by the progress so far

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ..runtime.loose import printable
@@ -173,7 +173,7 @@ def absolute(url: str) -> Tuple[str, str]:
         url = f"http://{url}" if _HOST.match(url) else f"{LOCAL_HOST}/{url.lstrip('/')}"
     try:
         parts = urllib.parse.urlsplit(url)
-        has_port = parts.port  # raises ValueError when it is no number
+        parts.port  # noqa: B018 - raises ValueError when it is no number
     except ValueError:
         return (
             "",
@@ -182,7 +182,6 @@ def absolute(url: str) -> Tuple[str, str]:
                 "http://127.0.0.1:8080/?action=snapshot."
             ),
         )
-    del has_port
     scheme = parts.scheme.lower()
     if scheme not in ("http", "https"):
         return (
@@ -298,14 +297,5 @@ def _named_apart(sources: Sequence[Source]) -> Tuple[Source, ...]:
     for source in sources:
         times = taken[source.name] = taken.get(source.name, 0) + 1
         name = source.name if times == 1 else f"{source.name} ({times})"
-        result.append(
-            Source(
-                name,
-                source.candidates,
-                source.flip_horizontal,
-                source.flip_vertical,
-                source.rotation,
-                source.problem,
-            )
-        )
+        result.append(replace(source, name=name))
     return tuple(result)

@@ -14,9 +14,9 @@ from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
 from .cadence import Allowance, Reason, scene_changed, worth_sending
 from .camera import Camera
-from .fetch import Fetched
 from .pictures import Picture, PictureError, Shape, glance, is_black, prepare
 from .publish import Shot
+from .reply import Fetched
 from .sources import Source
 
 WIDTHS: Mapping[str, Optional[int]] = {"low": 640, "high": 1280, "original": None}  # pixels
@@ -82,21 +82,12 @@ class Watch:
         fetched = await self.camera.grab()
         if fetched.trouble is not None:
             return newest
-        limit = self._byte_limit(self.first)
-        shape = shape_for(self.camera.source, self._live.now.camera.resolution, limit)
         try:
-            picture = await self._worker.run(prepare, fetched.data, shape)
+            picture = await self._prepared(fetched.data)
         except PictureError as error:
             self.camera.damaged(str(error))
             return newest
-        self._view = Shot(
-            camera=self.camera.name,
-            first=self.first,
-            jpeg=picture.jpeg,
-            taken=self._clock.time(),
-            taken_at=now,
-            reason=Reason.ASKED,
-        )
+        self._view = self._shot(picture, Reason.ASKED, now)
         return self._view
 
     @property
@@ -188,12 +179,7 @@ class Watch:
                 allowance=self._allowance,
             )
             if reason is not None:
-                shape = shape_for(
-                    self.camera.source,
-                    self._live.now.camera.resolution,
-                    self._byte_limit(self.first),
-                )
-                picture = await self._worker.run(prepare, data, shape)
+                picture = await self._prepared(data)
                 signature = picture.signature
         except PictureError as error:
             self.camera.damaged(str(error))
@@ -207,12 +193,14 @@ class Watch:
         if reason is Reason.CHANGED:
             self._allowance = self._allowance.spent(now)
         self._signature = picture.signature
-        self.shot = Shot(
-            camera=self.camera.name,
-            first=self.first,
-            jpeg=picture.jpeg,
-            taken=self._clock.time(),
-            taken_at=now,
-            reason=reason,
-        )
+        self.shot = self._shot(picture, reason, now)
         self._on_shot(self.shot)
+
+    async def _prepared(self, data: bytes) -> Picture:
+        limit = self._byte_limit(self.first)
+        shape = shape_for(self.camera.source, self._live.now.camera.resolution, limit)
+        return await self._worker.run(prepare, data, shape)
+
+    def _shot(self, picture: Picture, reason: Reason, now: float) -> Shot:
+        taken = self._clock.time()
+        return Shot(self.camera.name, self.first, picture.jpeg, taken, now, reason)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from ..printer.snapshot import Job
+from ..runtime.disk import discard, free_space
 from ..runtime.loose import as_dict, as_float, as_int, as_text
 
 MANIFEST = "manifest.json"
@@ -184,24 +185,13 @@ class FrameStore:
 
     def free(self) -> int:
         """Bytes free on the disk of the frames."""
-        folder = self.root
-        while not folder.exists():
-            folder = folder.parent
-        return shutil.disk_usage(folder).free
+        return free_space(self.root)
 
     def _count(self, recording: Recording) -> None:
         paths = frame_paths(recording.folder)
         recording.frames = len(paths)
         recording.bytes = sum(path.stat().st_size for path in paths)
         recording.next_number = _number(paths[-1]) + 1 if paths else 1
-
-
-def discard(path: Path) -> None:
-    """Remove it if the disk allows."""
-    try:
-        path.unlink()
-    except OSError:
-        pass
 
 
 def same_print(manifest: Manifest, job: Job, now: float) -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..runtime import moves
+from ..runtime.disk import discard, free_space, same_file_system
 from ..runtime.identity import Identity, identity_of
 from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_list, as_text
 from ..runtime.messages import say
@@ -139,10 +140,7 @@ class Gallery:
 
     def free(self) -> int:
         """Bytes free on the disk of the videos."""
-        folder = self.folder
-        while not folder.exists():
-            folder = folder.parent
-        return shutil.disk_usage(folder).free
+        return free_space(self.folder)
 
     # Inside
 
@@ -168,14 +166,11 @@ class Gallery:
         video. Where it is, its size and its time, taken before: afterwards it may be another's.
         """
         source = file
-        if file.stat().st_dev != self.folder.stat().st_dev:
+        if not same_file_system(file, self.folder):
             source = self.folder / f".{secrets.token_hex(4)}.part"
-            try:
-                shutil.copyfile(str(file), str(source))
-            except BaseException:
-                _discard(source)
-                raise
         try:
+            if source != file:
+                shutil.copyfile(str(file), str(source))
             size, written = _size_and_time(source)
             for number in range(1, MAX_NUMBER):
                 name = f"{base}_{number}{suffix}" if number > 1 else base + suffix
@@ -184,12 +179,12 @@ class Gallery:
                 except FileExistsError:
                     continue
                 if source != file:
-                    _discard(file)
+                    discard(file)
                 return self.folder / name, size, written
             raise FileExistsError(17, say("too many videos of that name"))
         except BaseException:
             if source != file:
-                _discard(source)
+                discard(source)
             raise
 
     def _with_poster(self, video: Video, path: Path, poster: bytes) -> Video:
@@ -200,7 +195,7 @@ class Gallery:
             size, written = _size_and_time(beside)
             moves.place(beside, path)
         except OSError:
-            _discard(beside)
+            discard(beside)
             return video
         return replace(video, poster=path.name, poster_size=size, poster_written=written)
 
@@ -217,20 +212,13 @@ class Gallery:
             os.replace(beside, self._index)
             self.trouble = ""
         except OSError as error:
-            _discard(beside)
+            discard(beside)
             self.trouble = error.strerror or type(error).__name__
 
 
 def _size_and_time(path: Path) -> Tuple[int, float]:
     found = path.lstat()
     return found.st_size, found.st_mtime_ns / 1e9
-
-
-def _discard(path: Path) -> None:
-    try:
-        path.unlink()
-    except OSError:
-        pass
 
 
 def _read_index(path: Path) -> List[Video]:

@@ -12,8 +12,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, List, Optional
 
-from ..cameras.fetch import Fetched
 from ..cameras.pictures import PictureError, prepare
+from ..cameras.reply import Fetched
 from ..printer.snapshot import Job, KlippyState, Snapshot
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock

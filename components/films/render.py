@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, List, Optional
 
+from ..runtime.disk import discard
 from ..runtime.messages import say
 from ..runtime.worker import Worker
 
@@ -120,7 +121,7 @@ class Renderer:
             except ProcessLookupError:
                 pass
             await asyncio.wait({asyncio.ensure_future(process.wait())}, timeout=KILL_WAIT)
-        await self._worker.run(_unlink, film.output)
+        await self._worker.run(discard, film.output)
 
 
 def _last_words(log: Path) -> str:
@@ -131,10 +132,3 @@ def _last_words(log: Path) -> str:
         return ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:SAID] if lines else ""
-
-
-def _unlink(path: Path) -> None:
-    try:
-        path.unlink()
-    except OSError:
-        pass

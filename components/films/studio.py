@@ -17,11 +17,12 @@ from ..cameras.pictures import size_of
 from ..printer.snapshot import KlippyState, Snapshot
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
+from ..runtime.disk import discard
 from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
-from .frames import ARCHIVE, GIVEN_UP, VIDEO, FrameStore, Manifest, Recording, discard
+from .frames import ARCHIVE, GIVEN_UP, VIDEO, FrameStore, Manifest, Recording
 from .gallery import Gallery
 from .recorder import Recorder
 from .render import Film, Renderer

@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import pytest
 
-from components.cameras.fetch import Trouble
 from components.cameras.publish import INLINE_FIRST, INLINE_TOTAL
+from components.cameras.reply import Trouble
 from components.hub.client import Reply
 from components.hub.outcomes import Exchange, Failure
 from components.hub.protocol import Generation

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from components.cameras.fetch import MAX_PICTURE, Fetcher, Trouble, is_local
+from components.cameras.fetch import Fetcher, is_local
+from components.cameras.reply import MAX_PICTURE, Trouble
 from tests.rig.certificates import make_certificate
 from tests.unit.cameras.support import OldCameras, cameras, fetcher_of
 

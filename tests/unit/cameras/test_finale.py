@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.cameras.fetch import Fetched, Trouble
 from components.cameras.finale import Finale, near_end
+from components.cameras.reply import Fetched, Trouble
 from components.printer.snapshot import Job, KlippyState, Snapshot
 from tests.unit.fakes import FakeClock
 

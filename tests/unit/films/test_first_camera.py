@@ -132,6 +132,7 @@ async def test_a_camera_enabled_where_it_was_switched_off(
         desk.room.configure(enabled=True)
         await desk.picture()
         looks = server[0].requests
+        await desk.clock.until(lambda: not any(c["asking"] for c in desk.cameras.overview()))
         desk.room.configure(enabled=False)
         assert desk.cameras.names == ()
         assert desk.cameras.image_fields() == {}
