@@ -11,7 +11,6 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Sequence
-from types import TracebackType
 
 _CODES = {
     "bold": "1",
@@ -40,12 +39,7 @@ class Screen:
             sys.stdout.write("\x1b[?25l")  # no cursor
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.live:
             sys.stdout.write("\x1b[?25h")
             sys.stdout.flush()

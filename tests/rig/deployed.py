@@ -24,7 +24,6 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 from .php_server import PhpServer
@@ -93,12 +92,7 @@ class DeployedServer:
     def __enter__(self) -> DeployedServer:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     # -- addresses and requests ----------------------------------------------------------------

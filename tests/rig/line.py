@@ -18,10 +18,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import threading
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
+
+from .own_loop import OwnLoop
 
 RETRANSMIT = 1.0  # seconds; RFC 6298's first, which a round trip of 600 ms comes near
 PIECE = 1400  # bytes, of a packet
@@ -66,16 +65,13 @@ class _Pipe:
         return max(self.free_at + quality.delay + late, arrived)
 
 
-class Line:
+class Line(OwnLoop):
     def __init__(self, upstream: int, seed: int = 1) -> None:
+        super().__init__()
         self.upstream = upstream
         self.quality = Quality()
         self.counters = Counters()
         self.rng = random.Random(seed)
-        self.port = 0
-        self._loop = asyncio.new_event_loop()
-        self._server: asyncio.Server | None = None
-        self._thread: threading.Thread | None = None
         self._connections: set[asyncio.Task[None]] = set()
         # Of each direction, since a narrow line is narrow for all connections together.
         self._ways = (_Pipe(self, True), _Pipe(self, False))
@@ -84,34 +80,9 @@ class Line:
         self.quality = Quality(**{**vars(self.quality), **quality})
 
     def cut(self) -> None:
-        self._call(self._cut())
+        self._call(self._drop())
 
-    def __enter__(self) -> Line:
-        self._thread = threading.Thread(target=self._loop.run_forever, name="line", daemon=True)
-        self._thread.start()
-        self._call(self._listen())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._call(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        assert self._thread is not None
-        self._thread.join(10)
-        self._loop.close()
-
-    def _call(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(15)
-
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _end(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        await self._cut()
-
-    async def _cut(self) -> None:
+    async def _drop(self) -> None:
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)

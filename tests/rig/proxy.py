@@ -12,27 +12,23 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import threading
-from collections.abc import Coroutine
-from typing import Any
 from urllib.parse import urlsplit
+
+from .own_loop import OwnLoop
 
 _BLOCK = 64 << 10
 
 
-class Proxy:
+class Proxy(OwnLoop):
     def __init__(
         self, names: dict[str, tuple[str, int]] | None = None, login: str = "", code: int = 0
     ) -> None:
+        super().__init__()
         self.names = names or {}
         self.login = login
         self.code = code  # the answer to everything, if not 0
         self.asked: list[str] = []
         self.open = 0  # connections at this moment
-        self.port = 0
-        self._loop = asyncio.new_event_loop()
-        self._server: asyncio.Server | None = None
-        self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
@@ -41,34 +37,6 @@ class Proxy:
     @property
     def bare_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Proxy:
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
-        self._thread.start()
-        self._call(self._listen())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._call(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        assert self._thread is not None
-        self._thread.join(10)
-        self._loop.close()
-
-    def _call(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(15)
-
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _end(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        tasks = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
