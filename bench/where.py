@@ -148,8 +148,7 @@ def load_component(config: Any) -> Where:
 
 def measure(quick: bool) -> list[Any]:
     # Of the bench's own, which a Moonraker that has loaded this file does not know.
-    from bench import sketch
-    from bench.wire import options
+    from bench.wire import prepared
     from tests.rig.front import Front
     from tests.rig.hub import PhpHub
     from tests.rig.klippy import KlippyRig, short_folder
@@ -161,23 +160,11 @@ def measure(quick: bool) -> list[Any]:
         hub = running.enter_context(PhpHub())
         tls = running.enter_context(Front(hub.port, protocols="TLSv1.3"))
         klippy = running.enter_context(KlippyRig(folder / "k"))
-        url = tls.url("/api.php")
-        rigs: dict[str, list[MoonrakerRig]] = {"alone": [], "sketch": [], "ours": []}
+        rigs: dict[str, list[MoonrakerRig]] = {"bare": [], "sketch": [], "ours": []}
         for number in range(COPIES):
             for kind, those in rigs.items():
-                ours = options(url, f"{kind}{number}", tls.authority) if kind == "ours" else None
-                section = f"[sketch]\nurl: {url}\nca_file: {tls.authority}\n"
-                rig = MoonrakerRig(
-                    folder / f"{kind[0]}{number}",
-                    plugin=kind == "ours",
-                    tecmedhub=ours,
-                    sections="[where]\n" + (section if kind == "sketch" else ""),
-                    klippy_socket=klippy.socket,
-                )
-                rig.prepare()
+                rig = prepared(kind, number, folder, klippy, tls, "[where]\n")
                 shutil.copy(__file__, rig.source / "moonraker" / "components" / "where.py")
-                if kind == "sketch":
-                    sketch.install(rig.source / "moonraker")
                 those.append(running.enter_context(rig))
         time.sleep(20.0)
         everybody = [(kind, rig) for kind, those in rigs.items() for rig in those]
@@ -204,7 +191,7 @@ def _table(found: dict[str, list[dict[str, list[float]]]], seconds: float) -> li
             )
             for name in names
         }
-    alone = means["alone"]
+    alone = means["bare"]
     rows = {name for kind in means.values() for name in kind}
 
     def extra(name: str, kind: str) -> float:

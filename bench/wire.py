@@ -129,23 +129,8 @@ def _processor(
 ) -> list[Figure]:
     rigs: dict[str, list[MoonrakerRig]] = {"ours": [], "bare": [], "sketch": []}
     for number in range(copies):
-        url = tls.url("/api.php")
-        ours = MoonrakerRig(
-            folder / f"a{number}",
-            tecmedhub=options(url, f"C{number}", tls.authority),
-            klippy_socket=klippy.socket,
-        )
-        bare = MoonrakerRig(folder / f"b{number}", plugin=False, klippy_socket=klippy.socket)
-        least = MoonrakerRig(
-            folder / f"c{number}",
-            plugin=False,
-            sections=f"[sketch]\nurl: {url}\nca_file: {tls.authority}\n",
-            klippy_socket=klippy.socket,
-        )
-        least.prepare()
-        sketch.install(least.source / "moonraker")
-        for kind, rig in (("ours", ours), ("bare", bare), ("sketch", least)):
-            rigs[kind].append(running.enter_context(rig))
+        for kind, those in rigs.items():
+            those.append(running.enter_context(prepared(kind, number, folder, klippy, tls)))
     time.sleep(15.0)
     spent: dict[str, list[float]] = {kind: [] for kind in rigs}
     for _ in range(rounds):
@@ -164,6 +149,27 @@ def _processor(
         Figure(PART, "extra CPU of the bare sketch over TLS", sketched, CORE),
         Figure(PART, "extra CPU against the sketch's", extra / sketched, "×", 0.6),
     ]
+
+
+def prepared(
+    kind: str, number: int, folder: Path, klippy: KlippyRig, tls: Front, sections: str = ""
+) -> MoonrakerRig:
+    """A Moonraker of one kind, not started: `ours`, `bare` or `sketch`. All of them trust the
+    front's authority as they would the system's.
+    """
+    url = tls.url("/api.php")
+    rig = MoonrakerRig(
+        folder / f"{kind[0]}{number}",
+        plugin=kind == "ours",
+        tecmedhub=options(url, f"C{number}", "") if kind == "ours" else None,
+        sections=sections + (f"[sketch]\nurl: {url}\n" if kind == "sketch" else ""),
+        klippy_socket=klippy.socket,
+        environment={"SSL_CERT_FILE": tls.authority},
+    )
+    rig.prepare()
+    if kind == "sketch":
+        sketch.install(rig.source / "moonraker")
+    return rig
 
 
 def options(url: str, token: str, ca_file: str) -> dict[str, str]:

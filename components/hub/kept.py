@@ -47,6 +47,7 @@ PIECE = 64 << 10  # bytes, of a body without an announced length
 SHORTEST = 0.5  # seconds for a second attempt, however late the first one failed
 HANG_UP_WITHIN = 0.4  # seconds for what the hub has just handed out to arrive
 SERVERS_KEPT = 8
+ADDRESSES_KEPT = 20
 
 Origin = Tuple[str, str, int]
 
@@ -115,6 +116,7 @@ class KeptClient(SimpleAsyncHTTPClient):
         self._lines: Set[_Line] = set()  # all that are open
         self._idle: List[_Line] = []  # the one used last at the end
         self._limits: Dict[Origin, IdleLimit] = {}
+        self._places: Dict[str, _Where] = {}  # of the few addresses that are asked again and again
         self._over = False
         self.opened = 0  # connections
         self.resumed = 0  # of these, with the TLS of an earlier one
@@ -153,6 +155,7 @@ class KeptClient(SimpleAsyncHTTPClient):
         for line in list(self._idle):
             self._drop(line)
         self._limits.clear()
+        self._places.clear()
 
     def close(self) -> None:
         self._over = True
@@ -163,7 +166,7 @@ class KeptClient(SimpleAsyncHTTPClient):
     # One exchange
 
     async def _exchange(self, request: HTTPRequest, started: float) -> HTTPResponse:
-        where = _Where.of(request.url)
+        where = self._where(request.url)
         end = started + (request.request_timeout or 20.0)
         repeatable = bool(getattr(request, "repeatable", False))
         patient = bool(getattr(request, "patient", False))
@@ -280,6 +283,14 @@ class KeptClient(SimpleAsyncHTTPClient):
         if not line.stream.closed():
             line.stream.set_close_callback(None)
             line.stream.close()
+
+    def _where(self, url: str) -> _Where:
+        where = self._places.get(url)
+        if where is None:
+            if len(self._places) >= ADDRESSES_KEPT:
+                self._places.clear()
+            where = self._places[url] = _Where.of(url)
+        return where
 
     def _limit(self, origin: Origin) -> IdleLimit:
         if origin not in self._limits:

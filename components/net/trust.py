@@ -11,6 +11,8 @@ import os
 import ssl
 from typing import Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
+from tornado import netutil
+
 from ..runtime.clock import Clock
 from ..runtime.messages import Told
 from ..runtime.worker import aside
@@ -50,6 +52,7 @@ class Trust:
         self._context: Optional[ssl.SSLContext] = None
         self._of = ""  # the file that the context was made with
         self._read = 0.0  # monotonic
+        self._doubted = False  # the authorities as they were when Moonraker started
         self._sessions: Dict[Server, _Session] = {}
 
     async def context(self) -> ssl.SSLContext:
@@ -57,7 +60,13 @@ class Trust:
         path = self._ca_file() or next(filter(None, map(self._environment.get, BUNDLES)), "")
         if self._context is None or self._of != path:
             self._sessions.clear()  # a session belongs to its context
-            context = await aside(_make_context, path)  # reads a file of 200 kB: long on a Pi
+            # Reads a file of 200 kB, which takes long on a Pi, and keeps a megabyte in memory: that
+            # of Tornado, which has made one of the system's authorities anyhow, will do at first.
+            tornados = getattr(netutil, "_client_ssl_defaults", None)
+            if path or self._doubted or not isinstance(tornados, ssl.SSLContext):
+                context = await aside(_make_context, path)
+            else:
+                context = tornados
             self._context, self._of, self._read = context, path, self._clock.monotonic()
         return self._context
 
@@ -67,6 +76,7 @@ class Trust:
         """
         if self._clock.monotonic() - self._read > REREAD:
             self._context = None
+            self._doubted = True
 
     def session(self, server: Server) -> Optional[ssl.SSLSession]:
         """What a new connection to `server` may resume."""

@@ -209,9 +209,8 @@ class Subscription:
         status = await self._query(set(self._wanted))
         if status is None or generation != self._generation:
             return False
-        known = self._told.known(status)
-        self._told.changed(status)
-        if not known:
+        if not self._told.known(status):
+            self._told.changed(status)
             await self._clock.sleep(ON_ITS_WAY)
             if self._heard == heard:
                 return False
