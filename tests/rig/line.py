@@ -82,6 +82,15 @@ class Line(OwnLoop):
     def cut(self) -> None:
         self._call(self._drop())
 
+    async def __aenter__(self) -> Line:
+        """In the event loop that runs, rather than in a thread of its own."""
+        self._loop.close()
+        await self._listen()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end()
+
     async def _drop(self) -> None:
         for task in self._connections:
             task.cancel()
