@@ -11,7 +11,7 @@ import asyncio
 import os
 import socket
 from pathlib import Path
-from typing import Any, Awaitable, Dict, Optional
+from typing import Any, Awaitable, Dict, Mapping, Optional, Sequence
 
 from .cameras.cameras import Cameras
 from .cameras.fetch import Fetcher
@@ -408,7 +408,7 @@ class TecMedHub:
                 TrialPages(
                     self.commands,
                     self.client,
-                    lambda: self.offers.of(self.printer.snapshot, self.live.now),
+                    self._offered,
                 ),
                 SettingsPages(self.override, self.live, self.notices),
                 InsidePages(
@@ -607,9 +607,7 @@ class TecMedHub:
         extras.update(self.timelapse.status_fields())
         extras["download"] = self.transfers.progress
         extras["job_queue"] = self.job_queue.as_dict()
-        parts = Parts(tuple(self.printer.power_devices), self.spools.there)
-        offers = self.offers.of(snapshot, self.live.now, parts)
-        extras["client"] = {**self.statistics.as_dict(), "actions": offers}
+        extras["client"] = {**self.statistics.as_dict(), "actions": self._offered()}
         return build_body(
             Report(
                 settings=self.live.now,
@@ -633,6 +631,11 @@ class TecMedHub:
                 extras=extras,
             )
         )
+
+    def _offered(self) -> Sequence[Mapping[str, Any]]:
+        """What the hub may ask of this printer."""
+        parts = Parts(tuple(self.printer.power_devices), self.spools.there)
+        return self.offers.of(self.printer.snapshot, self.live.now, parts)
 
     def bed_word(self) -> str:
         return bed_word(self.live.now, self.commands.bed_needs_clearing)

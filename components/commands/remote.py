@@ -103,6 +103,7 @@ class Commands:
             self._situation,
             self._runner.weigh,
             deeds.find_local,
+            deeds.looks,
             self._hub_now,
         )
         self._listeners: List[Tuple[Listener, bool]] = []

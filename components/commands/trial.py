@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
+from ..printer.verbs import PrinterError
 from ..runtime.messages import say
 from ..settings.model import Settings
 from . import policy
@@ -47,7 +48,7 @@ class TooOld(Exception):
 class Trials:
     """`settings()` and `situation()` are those of this moment; `weigh(command)` is the order that
     it comes to now, and raises `Refused`, `NotYet` or `TooOld`; `find_local(path)` is why a file of
-    the printer's cannot be printed.
+    the printer's cannot be printed, `looks` are those of `Deeds`.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class Trials:
         situation: Callable[[], Situation],
         weigh: Callable[[Command], Order],
         find_local: Callable[[str], Awaitable[str]],
+        looks: Mapping[str, Callable[[Command], Awaitable[str]]],
         hub_now: Callable[[], float],
     ) -> None:
+        self._looks = looks
         self._settings = settings
         self._situation = situation
         self._weigh = weigh
@@ -134,6 +137,14 @@ class Trials:
         request = print_request(command)
         if request.local:
             reason = await self._find_local(request.file)
+            if reason:
+                raise Refused(reason)
+        look = self._looks.get(command.action)
+        if look is not None:
+            try:
+                reason = await look(command)
+            except PrinterError as error:
+                raise Refused(str(error)) from None
             if reason:
                 raise Refused(reason)
         return order

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from components.commands.trial import MOST
+from components.commands.wire import Command
+from components.printer.verbs import PrinterError
 from components.settings.operator import OperatorAction
 from tests.unit.commands.support import TOKEN, Lab, one, printing
 
@@ -95,3 +97,24 @@ async def test_an_action_of_the_operators_own(lab: Lab) -> None:
     lab.live.replace(lab.live.now._replace(actions={"blow": mine}))
     (found,) = await tried(lab, one("blow"))
     assert (found["outcome"], found["sends"]) == ("runs", ["M106 S255"])
+
+
+async def test_what_the_hubs_file_or_spool_could_not_be_is_looked_at(lab: Lab) -> None:
+    async def not_ours(command: Command) -> str:
+        return "" if command.params["file"] == "ours.gcode" else "it is not the hub's"
+
+    async def gone(command: Command) -> str:
+        raise PrinterError("Spoolman does not answer")
+
+    lab.looks.update(delete_file=not_ours, spool=gone)
+    found = await tried(
+        lab,
+        one("delete_file", file="ours.gcode"),
+        one("delete_file", file="mine.gcode"),
+        one("spool", spool=3),
+    )
+    assert [row["outcome"] for row in found] == ["runs", "refused", "refused"]
+    assert [row["message"] for row in found[1:]] == [
+        "it is not the hub's",
+        "Spoolman does not answer",
+    ]
