@@ -252,6 +252,22 @@ async def test_a_command_is_tried_and_nothing_is_run(browser: Chromium, stack: S
     assert_kept_to_itself(page, stack)
 
 
+async def test_why_it_is_paused_and_how_good_the_line_is(browser: Chromium, stack: Stack) -> None:
+    page = await open_panel(browser, stack, language="es-ES")
+    await asyncio.to_thread(stack.put, "pieza.gcode", "G4 P500\n" * 200)
+    await asyncio.to_thread(stack.print, "pieza.gcode")
+    await page.wait_for_text("#job", "pieza.gcode", 20)
+    assert (await asyncio.to_thread(stack.do, "pause")).status == "done"
+    await page.wait_for_text("#printer-state", "En pausa", 20)
+    await page.wait_for_text("#job", "pausado por el hub", 20)
+    await page.wait_for_text("#hub-facts", "Línea\nestable", 30)
+    await page.click("[data-lang=en]")
+    await page.wait_for_text("#job", "paused by the hub")
+    await page.wait_for_text("#hub-facts", "Waiting for the hub\nnothing", 30)
+    assert (await asyncio.to_thread(stack.do, "cancel")).status == "done"
+    assert_kept_to_itself(page, stack)
+
+
 async def test_the_language_can_be_changed_and_is_kept(browser: Chromium, stack: Stack) -> None:
     page = await open_panel(browser, stack, language="de-DE")
     await page.wait_for_text("#hub-title", "Connection to the hub")

@@ -170,7 +170,7 @@ function showHub() {
     [t("hub.lastsent"), sent ? sent.taken_at : null],
     [t("hub.skew"), skew === null ? "–" : Math.abs(skew) <= 10 ? t("hub.skew.ok") : t("hub.skew.off", { seconds: figure(Math.abs(skew)) })],
     [t("hub.reconnections"), figure(hub.reconnections)],
-    [t("hub.line"), lineWords(hub.line)],
+    [t("hub.line"), hub.state === "disconnected" ? "–" : lineWords(hub.line)],
     [t("hub.generation"), hub.generation],
     [t("hub.waiting"), waitingForHub()],
   ];
@@ -233,7 +233,8 @@ function showPrinter() {
   const tones = { printing: "ok", complete: "ok", standby: "ok", ready: "ok", paused: "warn", startup: "warn", cancelled: "" };
   $("printer-state").className = `state ${state in tones ? tones[state] : "bad"}`;
   fill($("printer-state"), state, () => [h("span", { class: "dot", "aria-hidden": "true" }), word("printer", state)]);
-  say($("printer-message"), printer.klippy === "ready" ? "" : words(printer, "message"));
+  // Klipper's own words: they may say "ready" before its parts are known here.
+  say($("printer-message"), printer.klippy === "ready" || printer.message === "Printer is ready" ? "" : words(printer, "message"));
   $("firmware-restart").hidden = !["shutdown", "error"].includes(printer.klippy);
   const busy = ["printing", "paused"].includes(printer.state) && printer.klippy === "ready";
   fill($("job"), [busy, printer.filename, printer.progress, printer.layer, printer.layers, printer.minutes_left, printer.state, words(printer, "pause_reason"), Math.floor(printer.print_duration / 60)], () => {
@@ -430,7 +431,7 @@ function valueText(option) {
   if (option.secret) return value ? t("config.set") : t("config.unset");
   if (typeof value === "boolean") return value ? t("config.yes") : t("config.no");
   if (Array.isArray(value)) return value.length ? value.join(", ") : t("config.empty");
-  if (value && typeof value === "object") return Object.keys(value).length ? Object.entries(value).map(([k, v]) => `${k}: ${v}`).join(", ") : t("config.empty");
+  if (value && typeof value === "object") return Object.keys(value).length ? Object.entries(value).map(([k, v]) => (typeof v === "object" ? k : `${k}: ${v}`)).join(", ") : t("config.empty");
   if (value === "" || value === null) return t("config.empty");
   return option.unit ? `${value} ${has(`unit.${option.unit}`) ? t(`unit.${option.unit}`) : option.unit}` : String(value);
 }
