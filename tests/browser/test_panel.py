@@ -259,10 +259,10 @@ async def test_why_it_is_paused_and_how_good_the_line_is(browser: Chromium, stac
     await page.wait_for_text("#job", "pieza.gcode", 20)
     assert (await asyncio.to_thread(stack.do, "pause")).status == "done"
     await page.wait_for_text("#printer-state", "En pausa", 20)
-    await page.wait_for_text("#job", "pausado por el hub", 20)
+    await page.wait_for_text("#job", "Pausada por el hub", 20)
     await page.wait_for_text("#hub-facts", "Línea\nestable", 30)
     await page.click("[data-lang=en]")
-    await page.wait_for_text("#job", "paused by the hub")
+    await page.wait_for_text("#job", "Paused by the hub")
     await page.wait_for_text("#hub-facts", "Waiting for the hub\nnothing", 30)
     assert (await asyncio.to_thread(stack.do, "cancel")).status == "done"
     assert_kept_to_itself(page, stack)
