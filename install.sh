@@ -182,7 +182,7 @@ declare -A SPANISH=(
     ["There is nothing to remove."]='No hay nada que quitar.'
     ["no [update_manager tecmedhub] section, since %s; mend that and run this again to update the plugin from Mainsail or Fluidd."]='sin sección [update_manager tecmedhub], porque %s; arréglalo y ejecuta esto de nuevo para actualizar el plugin desde Mainsail o Fluidd.'
     ["Nothing was changed (--dry-run)."]='No se cambió nada (--dry-run).'
-    ["Next, once Moonraker has restarted: open tecmedhub.json in Mainsail or Fluidd, enter server_url and printer_token, and save."]='Lo siguiente, cuando Moonraker haya reiniciado: abre tecmedhub.json en Mainsail o Fluidd, escribe server_url y printer_token, y guarda.'
+    ["Next, once Moonraker has restarted: open the panel. It asks for the address of your server and for this printer's token, saves them and tries them."]='Lo siguiente, cuando Moonraker haya reiniciado: abre el panel. Pide la dirección de tu servidor y el token de esta impresora, los guarda y los prueba.'
     ["to add the panel to Mainsail's sidebar (%s)"]='si se agrega el panel a la barra lateral de Mainsail (%s)'
     ["Add the panel to Mainsail's sidebar (%s)?"]='¿Agregar el panel a la barra lateral de Mainsail (%s)?'
     ["the panel to Mainsail's sidebar (%s)"]='el panel a la barra lateral de Mainsail (%s)'
@@ -1010,7 +1010,7 @@ fi
 if $dry_run; then
     say "Nothing was changed (--dry-run)."
 elif $new_section; then
-    say "Next, once Moonraker has restarted: open tecmedhub.json in Mainsail or Fluidd, enter server_url and printer_token, and save."
+    say "Next, once Moonraker has restarted: open the panel. It asks for the address of your server and for this printer's token, saves them and tries them."
 fi
 if ! $uninstall; then
     $sidebar && say "In Fluidd, which has no such sidebar, keep the panel's address as a bookmark."

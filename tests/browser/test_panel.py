@@ -182,7 +182,17 @@ async def test_a_first_start_asks_for_two_things(
         await page.evaluate("document.querySelector('#setup-token').value = 'T1'")
         await page.click("#setup button[type=submit]")
 
-    await enter(stack.server_url)
+    # A slip, and the way back from it.
+    await enter("http://127.0.0.1:9/api.php")
+    await page.wait_for_text("#hub-state", "Sin conexión", 30)
+    await page.wait_for_text("#hub-reason", "rechaza conexiones")
+    await page.wait_for_text("#findings", "Comprueba que el servidor web", 40)
+    await page.click("#hub-change")
+    await page.wait_for("document.activeElement.name === 'server_url'")
+    await page.evaluate(f"document.activeElement.value = '{stack.server_url}'")
+    await page.click("#config-form button[type=submit]")
+    await page.wait_for("document.querySelector('#ask').open")
+    await page.click("#ask-yes")
     await page.wait_for_text("#hub-state", "Conectado", 30)
     assert await page.evaluate("document.querySelector('#setup').hidden") is True
     await page.wait_for_text("#findings", "Token", 40)

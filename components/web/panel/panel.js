@@ -162,6 +162,7 @@ function showHub() {
     const words = state === true ? "yes" : state === false ? "no" : "unknown";
     return h("li", { class: state === true ? "ok" : state === false ? "bad" : "", "aria-label": `${t(`stage.${name}`)}: ${t(`stage.${words}`)}` }, t(`stage.${name}`));
   }));
+  $("hub-change").hidden = hub.state !== "disconnected";
   const sent = known.overview.last_sent;
   const skew = hub.clock_skew;
   const facts = hub.state === "unconfigured" ? [] : [
@@ -545,6 +546,7 @@ const doing = {
     await act(button, async () => { await moonraker.ask("POST", "/printer/firmware_restart"); return {}; }, t("restart.done"));
   },
   "config-edit": () => openForm($("config-form").hidden),
+  "hub-change": () => openForm(true, known.overview.hub.failure === "refused" ? "printer_token" : "server_url"),
   "viewer-close": () => $("viewer").close(),
   examine,
   bundle: (button) => act(button, saveBundle, ""),

@@ -37,12 +37,12 @@ function showForm() {
       h("button", { type: "submit", class: "button primary" }, t("config.review"))));
 }
 
-async function openForm(open) {
+async function openForm(open, path = EDITABLE[0]) {
   if (open && !known.config) known.config = await guarded(() => moonraker.get("config"));
   if (open && !known.config) return;
   $("config-form").hidden = !open;
   $("config-edit").setAttribute("aria-expanded", String(open));
-  if (open) { showForm(); $("config-form").querySelector("input, select").focus(); }
+  if (open) { showForm(); $(`set-${path}`).focus(); }
 }
 
 // Lines that are only in one of the two, with a sign before them.
