@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from components.cameras.cameras import NO_CAMERA
-from components.films.timelapse import Timelapse
 from components.films.timelapse_page import NAME, TimelapsePage
 from tests.unit.cameras.support import OldCameras, Room, cameras, webcam
 from tests.unit.fakes import settle
-from tests.unit.films.test_timelapse import FakeFiles, FakeRenderer, FakeServer
+from tests.unit.films.support import FakeFiles, FakeRenderer, FakeServer, timelapse_of
 
 
 class Desk:
@@ -28,18 +27,7 @@ class Desk:
         self.cameras = self.room.cameras
         self.changes: list[str] = []
         self.files = FakeFiles()
-        self.timelapse = Timelapse(
-            data_path=path,
-            live=self.room.live,
-            printer=self.room.printer,  # type: ignore[arg-type]
-            cameras=self.cameras,
-            notices=self.room.board.notices,
-            supervisor=self.room.supervisor,
-            clock=self.clock,
-            worker=self.room.worker,
-            renderer=FakeRenderer(self.room),
-            yields=lambda: False,
-        )
+        self.timelapse = timelapse_of(self.room, path, FakeRenderer(self.room))
         self.timelapse.on_change(self.changes.append)
         self.page = FakeServer()
         TimelapsePage(self.page, self.timelapse, self.room.live).attach()

@@ -5,65 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
-from components.films.render import Film, Renderer
-from components.films.timelapse import Timelapse
+from components.films.render import Renderer
 from components.films.timelapse_page import TimelapsePage
 from components.films.uploads import Uploads
 from components.hub.protocol import Features
 from components.printer.snapshot import FileFacts, KlippyState
 from tests.unit.cameras.support import OldCameras, Room, cameras, webcam
+from tests.unit.films.support import FakeFiles, FakeRenderer, FakeServer, timelapse_of
 from tests.unit.films.test_render import probed
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
-
-
-class FakeFiles:
-    """Moonraker's file manager."""
-
-    def __init__(self) -> None:
-        self.roots: dict[str, str] = {}
-
-    def get_directory(self, root: str = "gcodes") -> str:
-        return self.roots.get(root, "")
-
-    def register_directory(self, root: str, path: str, full_access: bool = False) -> bool:
-        assert Path(path).is_dir() and full_access
-        self.roots[root] = path
-        return True
-
-
-class FakeRenderer(Renderer):
-    """ffmpeg that is done when the test says so."""
-
-    def __init__(self, room: Room) -> None:
-        super().__init__(room.worker)
-        self._clock = room.clock
-        self.films: list[Film] = []
-        self.cancelled = 0
-        self.missing = False
-        self.trouble = ""
-        self.seconds = 0.0
-
-    async def ffmpeg(self) -> str | None:
-        return None if self.missing else "ffmpeg"
-
-    async def render(self, ffmpeg: str, film: Film) -> str:
-        self.films.append(film)
-        try:
-            await self._clock.sleep(self.seconds) if self.seconds else None
-        except BaseException:
-            self.cancelled += 1
-            raise
-        if not self.trouble:
-            film.output.write_bytes(b"mp4")
-        return self.trouble
 
 
 class Print:
@@ -92,18 +51,8 @@ class Print:
         self.renderer = FakeRenderer(self.room)
         self.files = FakeFiles()
         self.changes: list[str] = []
-        self.timelapse = Timelapse(
-            data_path=path,
-            live=self.room.live,
-            printer=self.room.printer,  # type: ignore[arg-type]
-            cameras=self.room.cameras,
-            notices=self.room.board.notices,
-            supervisor=self.room.supervisor,
-            clock=self.room.clock,
-            worker=self.room.worker,
-            renderer=Renderer(self.room.worker) if real else self.renderer,
-            yields=yields,
-        )
+        renderer = Renderer(self.room.worker) if real else self.renderer
+        self.timelapse = timelapse_of(self.room, path, renderer, yields)
         self.timelapse.on_change(self.changes.append)
         self.uploads = Uploads(
             live=self.room.live,
@@ -153,6 +102,14 @@ class Print:
 
         await self.clock.until(enough, step=3.0)
 
+    async def filmed(
+        self, frames: int, filename: str = "benchy.gcode", state: str = "complete"
+    ) -> None:
+        """A whole print of so many frames."""
+        self.start(filename)
+        await self.film(frames)
+        self.end(state)
+
     async def videos(self, count: int = 1) -> list[dict[str, Any]]:
         await self.clock.until(lambda: len(self.overview["videos"]) >= count, step=1.0)
         return self.overview["videos"]
@@ -166,6 +123,12 @@ class Print:
 def server() -> Iterator[OldCameras]:
     with cameras(1, size=(320, 240)) as server:
         yield server
+
+
+@pytest_asyncio.fixture
+async def job(server: OldCameras, tmp_path: Path) -> AsyncIterator[Print]:
+    async with Print(server, tmp_path) as job:
+        yield job
 
 
 @needs_ffmpeg
@@ -192,23 +155,20 @@ async def test_a_print_becomes_a_video_with_all_its_frames(
         assert job.timelapse.status_fields() == {"timelapses": [video]}
 
 
-async def test_frames_come_at_their_interval_and_not_in_a_pause(
-    server: OldCameras, tmp_path: Path
-) -> None:
-    async with Print(server, tmp_path) as job:
-        job.start()
-        begun = job.clock.mono
-        await job.film(10)
-        assert 9 * 60 <= job.clock.mono - begun < 11 * 60
-        job.printer.set(state="paused")
-        paused = job.frames
-        await job.clock.until(lambda: job.clock.mono > begun + 7200, step=30.0)
-        assert job.frames == paused
-        job.printer.set(state="printing")
-        await job.film(paused + 3)
-        job.end("cancelled")
-        await job.videos()
-        assert [film.frames for film in job.renderer.films] == [paused + 3]
+async def test_frames_come_at_their_interval_and_not_in_a_pause(job: Print) -> None:
+    job.start()
+    begun = job.clock.mono
+    await job.film(10)
+    assert 9 * 60 <= job.clock.mono - begun < 11 * 60
+    job.printer.set(state="paused")
+    paused = job.frames
+    await job.clock.until(lambda: job.clock.mono > begun + 7200, step=30.0)
+    assert job.frames == paused
+    job.printer.set(state="printing")
+    await job.film(paused + 3)
+    job.end("cancelled")
+    await job.videos()
+    assert [film.frames for film in job.renderer.films] == [paused + 3]
 
 
 async def test_a_restart_in_mid_print_goes_on_with_the_same_video(
@@ -243,111 +203,86 @@ async def test_a_print_that_ended_while_moonraker_was_away_has_its_video_too(
         assert [film.frames for film in after.renderer.films] == [6]
 
 
-async def test_another_print_of_the_same_file_is_another_video(
-    server: OldCameras, tmp_path: Path
-) -> None:
-    async with Print(server, tmp_path) as job:
-        job.start()
-        await job.film(6)
-        job.end("cancelled")
-        job.start()
-        await job.film(7)
-        job.end()
-        await job.videos(2)
-        assert sorted(film.frames for film in job.renderer.films) == [6, 7]
+async def test_another_print_of_the_same_file_is_another_video(job: Print) -> None:
+    await job.filmed(6, state="cancelled")
+    await job.filmed(7)
+    await job.videos(2)
+    assert sorted(film.frames for film in job.renderer.films) == [6, 7]
 
 
-async def test_a_job_begun_anew_between_two_looks_is_told_by_its_duration(
-    server: OldCameras, tmp_path: Path
-) -> None:
-    async with Print(server, tmp_path) as job:
-        job.start()
-        await job.film(6)
-        job.started = job.clock.wall
-        job.printer.quietly(total_duration=0.0)
-        await job.clock.until(lambda: job.frames == 1, step=2.0)
-        await job.film(5)
-        job.end()
-        await job.videos(2)
+async def test_a_job_begun_anew_between_two_looks_is_told_by_its_duration(job: Print) -> None:
+    job.start()
+    await job.film(6)
+    job.started = job.clock.wall
+    job.printer.quietly(total_duration=0.0)
+    await job.clock.until(lambda: job.frames == 1, step=2.0)
+    await job.film(5)
+    job.end()
+    await job.videos(2)
 
 
-async def test_klippy_lost_for_good_ends_the_film_and_klippy_away_does_not(
-    server: OldCameras, tmp_path: Path
-) -> None:
-    async with Print(server, tmp_path) as job:
-        job.start()
-        await job.film(6)
-        known = job.printer.snapshot
-        job.printer.vanish()
-        await job.clock.until(lambda: job.clock.mono > 2000.0, step=5.0)
-        assert job.frames == 6
-        job.printer._become(known)
-        job.printer.quietly(total_duration=job.clock.wall - job.started)
-        await job.film(8)
-        job.printer.set(klippy=KlippyState.SHUTDOWN)
-        await job.videos()
-        assert [film.frames for film in job.renderer.films] == [8]
+async def test_klippy_lost_for_good_ends_the_film_and_klippy_away_does_not(job: Print) -> None:
+    job.start()
+    await job.film(6)
+    known = job.printer.snapshot
+    job.printer.vanish()
+    await job.clock.until(lambda: job.clock.mono > 2000.0, step=5.0)
+    assert job.frames == 6
+    job.printer._become(known)
+    job.printer.quietly(total_duration=job.clock.wall - job.started)
+    await job.film(8)
+    job.printer.set(klippy=KlippyState.SHUTDOWN)
+    await job.videos()
+    assert [film.frames for film in job.renderer.films] == [8]
 
 
-async def test_a_clock_that_ntp_turns_does_not_split_a_print(
-    server: OldCameras, tmp_path: Path
-) -> None:
-    async with Print(server, tmp_path) as job:
-        job.start()
-        await job.film(3)
-        job.clock.wall += 1e8
-        job.started += 1e8
-        await job.film(6)
-        job.end()
-        await job.videos()
-        assert [film.frames for film in job.renderer.films] == [6]
+async def test_a_clock_that_ntp_turns_does_not_split_a_print(job: Print) -> None:
+    job.start()
+    await job.film(3)
+    job.clock.wall += 1e8
+    job.started += 1e8
+    await job.film(6)
+    job.end()
+    await job.videos()
+    assert [film.frames for film in job.renderer.films] == [6]
 
 
-async def test_a_handful_of_frames_is_no_video(server: OldCameras, tmp_path: Path) -> None:
-    async with Print(server, tmp_path) as job:
-        job.start()
-        await job.film(4)
-        job.end("cancelled")
-        await job.clock.until(lambda: job.overview["recording"] is None, step=1.0)
-        await job.clock.until(lambda: job.on_disk() == [], step=1.0)
-        assert job.overview["waiting"] == [] and job.renderer.films == []
+async def test_a_handful_of_frames_is_no_video(job: Print) -> None:
+    await job.filmed(4, state="cancelled")
+    await job.clock.until(lambda: job.overview["recording"] is None, step=1.0)
+    await job.clock.until(lambda: job.on_disk() == [], step=1.0)
+    assert job.overview["waiting"] == [] and job.renderer.films == []
 
 
 async def test_a_print_that_starts_stops_the_rendering_which_is_made_up_for_later(
-    server: OldCameras, tmp_path: Path
+    job: Print,
 ) -> None:
-    async with Print(server, tmp_path) as job:
-        job.renderer.seconds = 1e6
-        job.start()
-        await job.film(6)
-        job.end()
-        await job.clock.until(lambda: job.renderer.films, step=1.0)
-        assert job.overview["rendering"] == "benchy.gcode"
-        job.start("next.gcode")
-        await job.clock.until(lambda: job.renderer.cancelled == 1)
-        await job.film(6)
-        assert job.overview["interrupted"] == 1 and len(job.renderer.films) == 1
-        job.renderer.seconds = 0.0
-        job.end()
-        await job.videos(2)
-        assert not job.room.board.warnings
+    job.renderer.seconds = 1e6
+    await job.filmed(6)
+    await job.clock.until(lambda: job.renderer.films, step=1.0)
+    assert job.overview["rendering"] == "benchy.gcode"
+    job.start("next.gcode")
+    await job.clock.until(lambda: job.renderer.cancelled == 1)
+    await job.film(6)
+    assert job.overview["interrupted"] == 1 and len(job.renderer.films) == 1
+    job.renderer.seconds = 0.0
+    job.end()
+    await job.videos(2)
+    assert not job.room.board.warnings
 
 
-async def test_rendering_waits_until_the_printer_has_settled_unless_hurried(
-    server: OldCameras, tmp_path: Path
-) -> None:
-    async with Print(server, tmp_path) as job:
-        assert "no frames" in await job.timelapse.render_now()
-        job.start()
-        await job.film(6)
-        assert "6 frames so far" in await job.timelapse.render_now()
-        job.end()
-        await job.clock.until(lambda: job.overview["waiting"])
-        ended = job.clock.mono
-        await job.clock.until(lambda: job.clock.mono > ended + 8.0, step=0.1)
-        assert job.renderer.films == []
-        assert "is being made" in await job.timelapse.render_now()
-        await job.clock.until(lambda: job.overview["videos"])
+async def test_rendering_waits_until_the_printer_has_settled_unless_hurried(job: Print) -> None:
+    assert "no frames" in await job.timelapse.render_now()
+    job.start()
+    await job.film(6)
+    assert "6 frames so far" in await job.timelapse.render_now()
+    job.end()
+    await job.clock.until(lambda: job.overview["waiting"])
+    ended = job.clock.mono
+    await job.clock.until(lambda: job.clock.mono > ended + 8.0, step=0.1)
+    assert job.renderer.films == []
+    assert "is being made" in await job.timelapse.render_now()
+    await job.clock.until(lambda: job.overview["videos"])
 
 
 async def test_without_ffmpeg_the_frames_are_kept_as_a_zip_with_a_hint(
@@ -355,33 +290,24 @@ async def test_without_ffmpeg_the_frames_are_kept_as_a_zip_with_a_hint(
 ) -> None:
     async with Print(server, tmp_path) as job:
         job.renderer.missing = True
-        job.start()
-        await job.film(6)
-        job.end()
+        await job.filmed(6)
         (video,) = await job.videos()
         with zipfile.ZipFile(tmp_path / "timelapse" / video["name"]) as archive:
             assert len(archive.namelist()) == 6 and archive.testzip() is None
         hints = [n.text for n in job.room.board.notices.standing if n.key == "ffmpeg"]
         assert len(hints) == 1 and "apt install ffmpeg" in hints[0]
         job.renderer.missing = False
-        job.start()
-        await job.film(6)
-        job.end()
+        await job.filmed(6)
         await job.videos(2)
         assert "ffmpeg" not in [n.key for n in job.room.board.notices.standing]
 
 
-async def test_a_rendering_that_fails_for_good_still_leaves_the_frames(
-    server: OldCameras, tmp_path: Path
-) -> None:
-    async with Print(server, tmp_path) as job:
-        job.renderer.trouble = "ffmpeg failed (exit code 1): Unknown encoder 'libx264'"
-        job.start()
-        await job.film(6)
-        job.end()
-        (video,) = await job.videos()
-        assert video["name"].endswith(".zip") and len(job.renderer.films) == 2
-        assert any("libx264" in text for text in job.room.board.warnings.values())
+async def test_a_rendering_that_fails_for_good_still_leaves_the_frames(job: Print) -> None:
+    job.renderer.trouble = "ffmpeg failed (exit code 1): Unknown encoder 'libx264'"
+    await job.filmed(6)
+    (video,) = await job.videos()
+    assert video["name"].endswith(".zip") and len(job.renderer.films) == 2
+    assert any("libx264" in text for text in job.room.board.warnings.values())
 
 
 async def test_a_finished_video_that_cannot_be_stored_is_not_rendered_again(
@@ -391,9 +317,7 @@ async def test_a_finished_video_that_cannot_be_stored_is_not_rendered_again(
         folder = tmp_path / "timelapse"
         folder.rmdir()
         folder.write_text("no folder")
-        job.start()
-        await job.film(6)
-        job.end()
+        await job.filmed(6)
         await job.clock.until(lambda: job.room.board.warnings, step=1.0)
         begun = job.clock.mono
         await job.clock.until(lambda: job.clock.mono > begun + 1000.0, step=5.0)
@@ -411,9 +335,7 @@ async def test_a_video_that_can_never_be_stored_is_given_up_with_a_sentence(
         folder = tmp_path / "timelapse"
         folder.rmdir()
         folder.write_text("no folder")
-        job.start()
-        await job.film(6)
-        job.end()
+        await job.filmed(6)
 
         def given_up() -> bool:
             return any("given up after 5" in t for t in job.room.board.warnings.values())
@@ -460,32 +382,27 @@ async def test_half_a_zip_does_not_stay(
         job.renderer.missing = True
         with monkeypatch.context() as patch:
             patch.setattr(zipfile.ZipFile, "write", full)
-            job.start()
-            await job.film(6)
-            job.end()
+            await job.filmed(6)
             await job.clock.until(lambda: job.room.board.warnings, step=1.0)
             assert not list((tmp_path / "tecmedhub").rglob("*.zip"))
         await job.videos()
 
 
-async def test_one_video_that_the_hub_refuses_holds_up_no_other(
-    server: OldCameras, tmp_path: Path
-) -> None:
-    async with Print(server, tmp_path) as job:
-        hub = job.room.hub
-        hub.too_large = ("large",)
-        for name in ("large.gcode", "small.gcode"):
-            job.start(name)
-            await job.film(6)
-            job.end()
-            count = len(job.overview["videos"]) + 1
-            await job.videos(count)
-        hub.features = Features(timelapse_upload=True)
-        await job.clock.until(lambda: hub.timelapses, step=5.0)
-        assert ["small.gcode" in name for name, _ in hub.timelapses] == [True]
-        begun = job.clock.mono
-        await job.clock.until(lambda: job.clock.mono > begun + 20_000.0, step=30.0)
-        assert ["large" in name for name in hub.asked].count(True) == 1, "not asked again"
+async def test_one_video_that_the_hub_refuses_holds_up_no_other(job: Print) -> None:
+    hub = job.room.hub
+    hub.too_large = ("large",)
+    for name in ("large.gcode", "small.gcode"):
+        job.start(name)
+        await job.film(6)
+        job.end()
+        count = len(job.overview["videos"]) + 1
+        await job.videos(count)
+    hub.features = Features(timelapse_upload=True)
+    await job.clock.until(lambda: hub.timelapses, step=5.0)
+    assert ["small.gcode" in name for name, _ in hub.timelapses] == [True]
+    begun = job.clock.mono
+    await job.clock.until(lambda: job.clock.mono > begun + 20_000.0, step=30.0)
+    assert ["large" in name for name in hub.asked].count(True) == 1, "not asked again"
 
 
 async def test_a_short_print_is_filmed_more_often(server: OldCameras, tmp_path: Path) -> None:
@@ -561,21 +478,18 @@ async def test_a_camera_that_fails_leaves_a_gap_and_no_more(
         await job.film(6)
 
 
-async def test_the_last_frame_shows_the_print_before_the_head_parks(
-    server: OldCameras, tmp_path: Path
-) -> None:
-    async with Print(server, tmp_path) as job:
-        job.start()
-        await job.film(6)
-        job.printer.quietly(progress=0.99, print_duration=3600.0, filament_used=10.0)
-        near = job.clock.mono
-        await job.clock.until(lambda: job.clock.mono > near + 12.0, step=1.0)
-        await job.clock.until(lambda: not job.clock.busy())
-        frames = job.frames
-        job.printer.quietly(filament_used=20.0)
-        job.end()
-        await job.videos()
-        assert [film.frames for film in job.renderer.films] == [frames + 1]
+async def test_the_last_frame_shows_the_print_before_the_head_parks(job: Print) -> None:
+    job.start()
+    await job.film(6)
+    job.printer.quietly(progress=0.99, print_duration=3600.0, filament_used=10.0)
+    near = job.clock.mono
+    await job.clock.until(lambda: job.clock.mono > near + 12.0, step=1.0)
+    await job.clock.until(lambda: not job.clock.busy())
+    frames = job.frames
+    job.printer.quietly(filament_used=20.0)
+    job.end()
+    await job.videos()
+    assert [film.frames for film in job.renderer.films] == [frames + 1]
 
 
 async def test_a_camera_renamed_in_mid_print_goes_on_filming(
@@ -610,9 +524,7 @@ async def test_the_folder_of_moonraker_timelapse_is_used_where_there_is_one(
     job = Print(server, tmp_path)
     job.files.roots["timelapse"] = str(theirs)
     async with job:
-        job.start()
-        await job.film(5)
-        job.end()
+        await job.filmed(5)
         (video,) = await job.videos()
         assert (theirs / video["name"]).is_file()
 
@@ -622,9 +534,7 @@ async def test_a_hub_that_takes_timelapses_is_sent_each_once(
 ) -> None:
     async with Print(server, tmp_path) as job:
         hub = job.room.hub
-        job.start()
-        await job.film(5)
-        job.end()
+        await job.filmed(5)
         (video,) = await job.videos()
         job.clock.advance(100.0)
         assert hub.timelapses == []  # not announced
@@ -682,72 +592,39 @@ async def test_a_disk_nearly_full_is_left_to_the_system(
         assert not job.room.board.warnings
 
 
-class FakeServer:
-    """Moonraker's server, as far as the page needs it."""
-
-    def __init__(self) -> None:
-        self.components: dict[str, Any] = {}
-        self.endpoints: dict[str, Any] = {}
-        self.events: list[tuple[str, dict[str, Any]]] = []
-
-    def lookup_component(self, name: str, default: Any) -> Any:
-        return self.components.get(name, default)
-
-    def register_component(self, name: str, component: Any) -> None:
-        self.components[name] = component
-
-    def register_endpoint(self, path: str, methods: list[str], callback: Any) -> None:
-        self.endpoints[path] = callback
-
-    def register_notification(self, event: str) -> None:
-        pass
-
-    def send_event(self, event: str, data: dict[str, Any]) -> None:
-        self.events.append((event, data))
+async def test_the_web_interfaces_find_a_timelapse_component_to_show(job: Print) -> None:
+    moonraker = FakeServer()
+    page = TimelapsePage(moonraker, job.timelapse, job.room.live)
+    assert page.attach() and "timelapse" in moonraker.components
+    call = moonraker.endpoints
+    settings = await call["/machine/timelapse/settings"](None)
+    assert settings["enabled"] and set(settings) - {"blockedsettings"} == set(
+        settings["blockedsettings"]
+    )
+    job.start()
+    await job.film(5)
+    assert (await call["/machine/timelapse/lastframeinfo"](None))["framecount"] == 5
+    job.end()
+    (video,) = await job.videos()
+    await job.clock.until(lambda: len(moonraker.events) == 2)
+    assert [data["status"] for _, data in moonraker.events] == ["started", "success"]
+    assert moonraker.events[-1][1]["filename"] == video["name"]
+    assert "no frames" in (await call["/machine/timelapse/render"](None))["msg"]
 
 
-async def test_the_web_interfaces_find_a_timelapse_component_to_show(
-    server: OldCameras, tmp_path: Path
-) -> None:
-    async with Print(server, tmp_path) as job:
-        moonraker = FakeServer()
-        page = TimelapsePage(moonraker, job.timelapse, job.room.live)
-        assert page.attach() and "timelapse" in moonraker.components
-        call = moonraker.endpoints
-        settings = await call["/machine/timelapse/settings"](None)
-        assert settings["enabled"] and set(settings) - {"blockedsettings"} == set(
-            settings["blockedsettings"]
-        )
-        job.start()
-        await job.film(5)
-        assert (await call["/machine/timelapse/lastframeinfo"](None))["framecount"] == 5
-        job.end()
-        (video,) = await job.videos()
-        await job.clock.until(lambda: len(moonraker.events) == 2)
-        assert [data["status"] for _, data in moonraker.events] == ["started", "success"]
-        assert moonraker.events[-1][1]["filename"] == video["name"]
-        assert "no frames" in (await call["/machine/timelapse/render"](None))["msg"]
+async def test_the_web_interfaces_show_it_in_the_language_of_the_operator(job: Print) -> None:
+    moonraker = FakeServer()
+    TimelapsePage(moonraker, job.timelapse, job.room.live, lambda: "es").attach()
+    for call, told in (
+        ("render", "No hay fotogramas con los que hacer un video."),
+        ("saveframes", "TecMedHub guarda los fotogramas solo hasta que su video está hecho."),
+    ):
+        answer = await moonraker.endpoints[f"/machine/timelapse/{call}"](None)
+        assert answer["msg"] == told
 
 
-async def test_the_web_interfaces_show_it_in_the_language_of_the_operator(
-    server: OldCameras, tmp_path: Path
-) -> None:
-    async with Print(server, tmp_path) as job:
-        moonraker = FakeServer()
-        TimelapsePage(moonraker, job.timelapse, job.room.live, lambda: "es").attach()
-        for call, told in (
-            ("render", "No hay fotogramas con los que hacer un video."),
-            ("saveframes", "TecMedHub guarda los fotogramas solo hasta que su video está hecho."),
-        ):
-            answer = await moonraker.endpoints[f"/machine/timelapse/{call}"](None)
-            assert answer["msg"] == told
-
-
-async def test_the_real_timelapse_component_is_left_alone(
-    server: OldCameras, tmp_path: Path
-) -> None:
-    async with Print(server, tmp_path) as job:
-        moonraker = FakeServer()
-        moonraker.components["timelapse"] = real = object()
-        assert not TimelapsePage(moonraker, job.timelapse, job.room.live).attach()
-        assert moonraker.components["timelapse"] is real and moonraker.endpoints == {}
+async def test_the_real_timelapse_component_is_left_alone(job: Print) -> None:
+    moonraker = FakeServer()
+    moonraker.components["timelapse"] = real = object()
+    assert not TimelapsePage(moonraker, job.timelapse, job.room.live).attach()
+    assert moonraker.components["timelapse"] is real and moonraker.endpoints == {}
