@@ -23,7 +23,6 @@ from . import failures
 from .addresses import host_header, split_target
 from .failures import DownloadFailed
 from .gcode_look import HEAD, NotGcode, check_head, has_command, hub_message
-from .names import show
 from .staging_file import BLOCK, RESERVE, Disk, DiskFull, Sealed, StagingFile
 from .wanted import Wanted
 
@@ -88,9 +87,7 @@ class Download:
                 return await self._verify(framed=True)
             return await self._take(have)
         except NotGcode as error:
-            raise DownloadFailed(
-                "{file} is {error}.", file=show(wanted.name), error=str(error)
-            ) from None
+            raise DownloadFailed("{file} is {error}.", wanted, error=str(error)) from None
         except DiskFull:
             raise failures.no_room(wanted) from None
         except (GetFailed, ConnectFailed) as error:
@@ -100,7 +97,7 @@ class Download:
                 raise failures.no_room(wanted) from None
             raise DownloadFailed(
                 "{file} cannot be written to {folder} ({reason}): check the disk.",
-                file=show(wanted.name),
+                wanted,
                 folder=self.path.parent,
                 reason=error.strerror or type(error).__name__,
             ) from None
@@ -171,7 +168,11 @@ class Download:
     async def begin_reply(self, head: Head, have: int) -> int:
         """Judge the head of a reply that brings the file; how much of it is kept from before."""
         if head.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
-            raise failures.compressed(self.wanted)
+            raise DownloadFailed(
+                "{host} sends {file} compressed although plain was asked for: turn compression off "
+                "for downloads (zlib.output_compression, mod_deflate).",
+                self.wanted,
+            )
         if head.status == 206:
             self._check_range(head.headers.get("Content-Range", ""), have, head.length)
         elif have:  # the server begins anew
@@ -218,17 +219,35 @@ class Download:
         if wanted.size is not None and size != wanted.size:
             raise failures.wrong_size(wanted, str(size), again=not framed)
         if self._total is not None and size != self._total:
-            raise failures.cut_short(wanted, size, self._total)
+            raise DownloadFailed(
+                "{file} came with {size} of the {total} bytes announced.",
+                wanted,
+                again=True,
+                size=size,
+                total=self._total,
+            )
         checked = self._limits.verify_checksums
         if not framed and wanted.size is None and not (checked and wanted.has_checksum):
-            raise failures.of_unknown_length(wanted)
+            raise DownloadFailed(
+                "{host} does not say how long {file} is, so a cut could not be noticed: let it "
+                "send Content-Length, a size or a checksum.",
+                wanted,
+            )
         sums = await self._worker.run(self._file.finish)
         for kind, expected, found in (
             ("SHA-256", wanted.sha256, sums.sha256),
             ("MD5", wanted.md5, sums.md5),
         ):
             if checked and expected and expected != found:
-                raise failures.damaged(wanted, kind, found, expected)
+                raise DownloadFailed(
+                    "{file} came damaged: its {kind} is {found}, but should be {expected}.",
+                    wanted,
+                    again=True,
+                    damaged=True,
+                    kind=kind,
+                    found=found,
+                    expected=expected,
+                )
         return await self._worker.run(self._file.seal)
 
     def _check_range(self, content_range: str, have: int, length: Optional[int]) -> None:
@@ -245,7 +264,9 @@ class Download:
             or any(size != whole for size in known)
             or (length is not None and length != whole - have)
         ):
-            raise failures.another_part(self.wanted)
+            raise DownloadFailed(
+                "{host} sent another part of {file} than was asked for.", self.wanted, again=True
+            )
         self._total = whole
 
     async def _check_space(self, more: int) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any, Dict, Optional, Tuple
+from typing import Optional, Tuple
 
 from ..hub.outcomes import Failure, explain, host_of, http_date, read_retry_after, redact_query
 from ..net.faults import ConnectFailed, Phase
 from ..net.get import SLOWEST, Break, GetFailed, Head
-from ..runtime.messages import Told, say
+from ..runtime.messages import Told, say, sentence
 from .gcode_look import hub_message
 from .names import show
 from .staging_file import RESERVE
@@ -20,11 +20,14 @@ _AGAIN_FAILURES = (Failure.DNS, Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.
 
 
 class DownloadFailed(Told):
-    """`again`: another attempt may succeed; `keep`: what has come so far is worth keeping."""
+    """The template may name {file} and {host}. `again`: another attempt may succeed; `keep`: what
+    has come so far is worth keeping.
+    """
 
     def __init__(
         self,
         template: str,
+        about: Wanted,
         *,
         again: bool = False,
         keep: bool = False,
@@ -32,7 +35,7 @@ class DownloadFailed(Told):
         retry_after: Optional[float] = None,
         **places: object,
     ) -> None:
-        super().__init__(template, **places)
+        super().__init__(template, file=show(about.name), host=host_of(about.url), **places)
         self.again = again
         self.keep = keep
         self.damaged = damaged  # it came whole, but wrong
@@ -41,47 +44,41 @@ class DownloadFailed(Told):
 
 def refused(wanted: Wanted, head: Head, body: bytes) -> DownloadFailed:
     """The reply is not the file."""
-    places: Dict[str, Any] = {
-        "host": host_of(wanted.url),
-        "file": show(wanted.name),
-        "status": head.status,
-    }
     if head.status == 416:
-        return DownloadFailed("{host} has a different {file} now.", again=True, **places)
+        return DownloadFailed("{host} has a different {file} now.", wanted, again=True)
     if 300 <= head.status < 400:
         return DownloadFailed(
             "{host} redirects {file} to {target}: give the final address; redirects are not "
             "followed.",
+            wanted,
             target=redact_query(head.headers.get("Location", "")),
-            **places,
         )
     told = hub_message(body)
-    places["said"] = f' ("{told}")' if told else ""
+    said = f' ("{told}")' if told else ""
     if head.status in (404, 410):
-        return DownloadFailed("{host} has no file {file}: HTTP {status}{said}.", **places)
+        gone = sentence("{host} has no file {file}: HTTP {status}{said}.")
+        return DownloadFailed(gone, wanted, status=head.status, said=said)
     if head.status in AGAIN_STATUSES:
         date = http_date(head.headers.get("Date", ""))
         return DownloadFailed(
             "{host} answered HTTP {status}{said} for {file}: look into the server's PHP error log.",
+            wanted,
             again=True,
             keep=True,
             retry_after=read_retry_after(head.headers.get("Retry-After", ""), 0.0, date),
-            **places,
+            status=head.status,
+            said=said,
         )
-    return DownloadFailed("{host} answered HTTP {status}{said} for {file}.", **places)
+    other = sentence("{host} answered HTTP {status}{said} for {file}.")
+    return DownloadFailed(other, wanted, status=head.status, said=said)
 
 
 def broken(wanted: Wanted, error: Exception, idle: float, resumable: bool) -> DownloadFailed:
     """The exchange broke off, or never began."""
     failure, why = _told(error, host_of(wanted.url), idle)
     again = failure in _AGAIN_FAILURES
-    return DownloadFailed(
-        "{file} could not be fetched: {why}",
-        file=show(wanted.name),
-        why=why,
-        again=again,
-        keep=again and resumable,
-    )
+    template = sentence("{file} could not be fetched: {why}")
+    return DownloadFailed(template, wanted, why=why, again=again, keep=again and resumable)
 
 
 def _told(error: Exception, host: str, idle: float) -> Tuple[Failure, str]:
@@ -111,86 +108,34 @@ def _told(error: Exception, host: str, idle: float) -> Tuple[Failure, str]:
     return Failure.UNREACHABLE, cut
 
 
-def another_part(wanted: Wanted) -> DownloadFailed:
-    return DownloadFailed(
-        "{host} sent another part of {file} than was asked for.",
-        host=host_of(wanted.url),
-        file=show(wanted.name),
-        again=True,
-    )
-
-
-def compressed(wanted: Wanted) -> DownloadFailed:
-    return DownloadFailed(
-        "{host} sends {file} compressed although plain was asked for: turn compression off for "
-        "downloads (zlib.output_compression, mod_deflate).",
-        host=host_of(wanted.url),
-        file=show(wanted.name),
-    )
-
-
 def not_given(wanted: Wanted, told: str) -> DownloadFailed:
     """The hub sends its refusals with HTTP 200, in the file's place."""
-    places: Dict[str, Any] = {"host": host_of(wanted.url), "file": show(wanted.name)}
     if told:
-        return DownloadFailed('{host} does not give {file}: "{told}".', told=told, **places)
-    return DownloadFailed("{host} does not give {file} without a reason.", **places)
+        return DownloadFailed('{host} does not give {file}: "{told}".', wanted, told=told)
+    return DownloadFailed("{host} does not give {file} without a reason.", wanted)
 
 
 def too_large(wanted: Wanted, size: Optional[int], limit: int) -> DownloadFailed:
     """`size` None: larger than `limit`, and nobody knows by how much. Bytes."""
-    places: Dict[str, Any] = {"file": show(wanted.name), "limit": limit / 2**20}
     if size is None:
-        return DownloadFailed(
-            "{file} is larger than the {limit:.0f} MiB that file_management.max_size_mb allows.",
-            **places,
+        template = sentence(
+            "{file} is larger than the {limit:.0f} MiB that file_management.max_size_mb allows."
         )
-    return DownloadFailed(
-        "{file} has {size:.0f} MiB, more than the {limit:.0f} MiB that "
-        "file_management.max_size_mb allows.",
-        size=size / 2**20,
-        **places,
-    )
+    else:
+        template = sentence(
+            "{file} has {size:.0f} MiB, more than the {limit:.0f} MiB that "
+            "file_management.max_size_mb allows."
+        )
+    return DownloadFailed(template, wanted, size=(size or 0) / 2**20, limit=limit / 2**20)
 
 
 def wrong_size(wanted: Wanted, found: str, again: bool = False) -> DownloadFailed:
     return DownloadFailed(
         "{file} has {found} bytes, but should have {wanted}: upload it again.",
-        file=show(wanted.name),
+        wanted,
+        again=again,
         found=found,
         wanted=wanted.size,
-        again=again,
-    )
-
-
-def cut_short(wanted: Wanted, size: int, total: int) -> DownloadFailed:
-    return DownloadFailed(
-        "{file} came with {size} of the {total} bytes announced.",
-        file=show(wanted.name),
-        size=size,
-        total=total,
-        again=True,
-    )
-
-
-def of_unknown_length(wanted: Wanted) -> DownloadFailed:
-    return DownloadFailed(
-        "{host} does not say how long {file} is, so a cut could not be noticed: let it send "
-        "Content-Length, a size or a checksum.",
-        host=host_of(wanted.url),
-        file=show(wanted.name),
-    )
-
-
-def damaged(wanted: Wanted, kind: str, found: str, expected: str) -> DownloadFailed:
-    return DownloadFailed(
-        "{file} came damaged: its {kind} is {found}, but should be {expected}.",
-        file=show(wanted.name),
-        kind=kind,
-        found=found,
-        expected=expected,
-        again=True,
-        damaged=True,
     )
 
 
@@ -198,6 +143,6 @@ def no_room(wanted: Wanted) -> DownloadFailed:
     return DownloadFailed(
         "There is no room for {file}: it would leave less than {reserve} MiB free. Delete old "
         "files on the printer.",
-        file=show(wanted.name),
+        wanted,
         reserve=RESERVE // 2**20,
     )

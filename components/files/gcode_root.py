@@ -97,8 +97,11 @@ class GcodeStore:
         `StoreFailed`; the file is in place all the same.
         """
         self._announce("create_file", path)
+        await self._call("server.files.metascan", {"filename": path})
+
+    async def _call(self, name: str, arguments: Dict[str, Any]) -> Any:
         try:
-            await self._call_method("server.files.metascan", {"filename": path})
+            return await self._call_method(name, arguments)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -170,12 +173,7 @@ class GcodeStore:
         start = 0
         while True:
             arguments = {"since": moment, "limit": HISTORY_PAGE, "start": start, "order": "desc"}
-            try:
-                reply = await self._call_method("server.history.list", arguments)
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:
-                raise StoreFailed(_words(error)) from None
+            reply = await self._call("server.history.list", arguments)
             jobs = as_list(as_dict(reply).get("jobs"))
             for entry in jobs:
                 job = as_dict(entry)

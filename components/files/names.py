@@ -13,7 +13,7 @@ import unicodedata
 from typing import Tuple
 
 from ..runtime.loose import printable
-from ..runtime.messages import Told, say
+from ..runtime.messages import Told, say, sentence
 
 EXTENSION = ".gcode"
 MAX_NAME_BYTES = 200  # of UTF-8; file systems take 255, and ".part" and " (2)" are added
@@ -100,54 +100,47 @@ def show(text: str) -> str:
 
 
 def _check_component(text: str, what: str) -> None:
+    fault, code = _fault_of(text)
+    if fault:
+        raise Refused(fault, what=what, max=MAX_NAME_BYTES, code=code)
+
+
+_TOO_LONG = sentence("{what} is longer than {max} bytes: give the file a shorter name.")
+
+
+def _fault_of(text: str) -> Tuple[str, int]:
+    """Why it can be no name, or "", and the character that it is about."""
     if not text:
-        raise Refused("{what} is empty: name the file.", what=what)
+        return sentence("{what} is empty: name the file."), 0
     if len(text) > MAX_NAME_BYTES:  # before anything that takes time in proportion
-        raise Refused(
-            "{what} is longer than {max} bytes: give the file a shorter name.",
-            what=what,
-            max=MAX_NAME_BYTES,
-        )
+        return _TOO_LONG, 0
     for character in text:
-        _check_character(character, what)
+        fault = _fault_in(character)
+        if fault:
+            return fault, ord(character)
     if len(text.encode("utf-8")) > MAX_NAME_BYTES:
-        raise Refused(
-            "{what} is longer than {max} bytes: give the file a shorter name.",
-            what=what,
-            max=MAX_NAME_BYTES,
-        )
+        return _TOO_LONG, 0
     if text.startswith("."):
-        raise Refused("{what} begins with a dot: such files are hidden; rename it.", what=what)
+        return sentence("{what} begins with a dot: such files are hidden; rename it."), 0
     if text != text.strip():
-        raise Refused("{what} begins or ends with a space: rename it.", what=what)
+        return sentence("{what} begins or ends with a space: rename it."), 0
+    return "", 0
 
 
-def _check_character(character: str, what: str) -> None:
+def _fault_in(character: str) -> str:
+    """Why no name may hold it, or ""."""
     if character in "/\\":
-        raise Refused(
-            "{what} holds a path separator: only plain file names are taken from the hub.",
-            what=what,
+        return sentence(
+            "{what} holds a path separator: only plain file names are taken from the hub."
         )
     if character == '"':
-        raise Refused(
-            "{what} holds a double quote, which Klipper cannot print: rename it.", what=what
-        )
+        return sentence("{what} holds a double quote, which Klipper cannot print: rename it.")
     category = unicodedata.category(character)
     if category == "Cs":
-        raise Refused("{what} holds half a character (a lone surrogate): rename it.", what=what)
+        return sentence("{what} holds half a character (a lone surrogate): rename it.")
     if category in ("Cc", "Zl", "Zp"):
-        raise Refused(
-            "{what} holds a control character (U+{code:04X}): rename it.",
-            what=what,
-            code=ord(character),
-        )
-    if (
-        category == "Cf"
-        and character not in _HARMLESS_FORMATS
-        and ord(character) not in _EMOJI_TAGS
-    ):
-        raise Refused(
-            "{what} holds an invisible character (U+{code:04X}): rename it.",
-            what=what,
-            code=ord(character),
-        )
+        return sentence("{what} holds a control character (U+{code:04X}): rename it.")
+    harmless = character in _HARMLESS_FORMATS or ord(character) in _EMOJI_TAGS
+    if category == "Cf" and not harmless:
+        return sentence("{what} holds an invisible character (U+{code:04X}): rename it.")
+    return ""
