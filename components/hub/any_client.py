@@ -13,8 +13,8 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from ..net.connect import NAME_FRESH, Connector
 from ..net.faults import not_resolved
+from ..net.names import Names
 from ..runtime.clock import Clock
-from ..runtime.names import Names
 from .kept import KeptClient
 from .outcomes import host_of
 

@@ -22,7 +22,6 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
 
 from ..runtime.clock import Clock
-from ..runtime.names import Names, numeric
 from .certificate import issuer_of
 from .faults import (
     AUTHORITY_MATTERS,
@@ -36,6 +35,7 @@ from .faults import (
     tls_failed,
     tls_timed_out,
 )
+from .names import Names, numeric
 from .proxy import Proxy, ProxyUnusable, proxy_for
 from .trust import Server, Trust, TrustBroken
 

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.building import log_as_set
 from components.hub.outcomes import Exchange, Failure
 from components.runtime.logs import IMPORTANT, LOG_FILE, LOGGER, Logs, logs_folder
 from components.runtime.redaction import MASK, Redactor, forms, mask_url, secrets_in
 from components.settings.model import Camera, LiveSettings, Logging, Settings
-from components.tecmedhub import log_as_set
 from tests.unit.fakes import Board
 
 TOKEN = 'TÉC_s3cr3t/+ "1"'  # everything that some encoding changes

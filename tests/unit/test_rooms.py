@@ -19,6 +19,7 @@ FLOORS = (
     {"status", "commands", "files", "cameras"},
     {"films"},
     {"web"},
+    {"building"},
     {"tecmedhub"},
     {"__init__"},
 )

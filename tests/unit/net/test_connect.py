@@ -17,9 +17,9 @@ from tornado.iostream import IOStream
 from components.net.certificate import issuer_of
 from components.net.connect import Connector, _in_turn
 from components.net.faults import ConnectFailed, Phase, tls_failed
+from components.net.names import Names
 from components.net.trust import SESSION_FRESH, Trust
 from components.runtime.clock import Clock
-from components.runtime.names import Names
 from tests.rig.faults import FaultServer
 from tests.rig.proxy import Proxy
 

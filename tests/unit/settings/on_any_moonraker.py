@@ -17,6 +17,7 @@ sys.path.insert(0, sys.argv[1])
 from moonraker.confighelper import ConfigError, get_configuration
 from moonraker.loghelper import LogManager
 
+from components.building import log_as_set
 from components.runtime.clock import Clock
 from components.runtime.logs import Logs, logs_folder
 from components.runtime.notices import Notices
@@ -26,7 +27,6 @@ from components.settings.conf import read_conf
 from components.settings.loader import merge, missing
 from components.settings.model import LiveSettings
 from components.settings.override import Override
-from components.tecmedhub import log_as_set
 
 TOKEN = "TECMED_s3cr3t/1"
 CONF = """

@@ -11,9 +11,7 @@ import asyncio
 import socket
 from typing import Any, Dict, List, Optional, Tuple
 
-from tornado.netutil import Resolver
-
-from .worker import aside
+from ..runtime.worker import aside
 
 _NUMBER = socket.AI_NUMERICHOST
 Addresses = List[Tuple[int, Any]]  # family and socket address
@@ -68,15 +66,3 @@ def numeric(host: str) -> Optional[List[Any]]:
         except (OSError, UnicodeError, ValueError):
             continue
     return found or None
-
-
-class NameResolver(Resolver):
-    """`Names` as Tornado's `TCPClient` wants it."""
-
-    def initialize(self, names: Optional[Names] = None) -> None:
-        self._names = names or Names()
-
-    async def resolve(
-        self, host: str, port: int, family: int = socket.AF_UNSPEC
-    ) -> List[Tuple[int, Any]]:
-        return await self._names.look_up(host, port, family)
