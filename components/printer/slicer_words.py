@@ -1,21 +1,27 @@
 """What a slicer wrote into its file that Moonraker's metadata does not hold: an estimate, heights,
-and Cura's clock. Blocking: for a thread.
+and how its time passes. Blocking: for a thread.
 
-Of a file of any size only its two ends are read, and for the clock forty samples between them.
+Of a file of any size only its two ends are read, and for its time forty samples between them. That
+is told by M73 while it prints, or by Cura's clock; else by its moves, whose lengths and speeds say
+how many seconds a piece of the file takes, compared with another: bytes say less. (Not how many in
+truth: no printer reaches its speeds at once. Its own pace tells that.)
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Tuple
+from typing import BinaryIO, Dict, List, NamedTuple, Optional, Tuple
 
 from ..runtime.steps import breathe
 
 END = 65536  # bytes read at each end: slicers write their summaries there
 SAMPLES = 40
 SAMPLE = 32768  # bytes; Cura writes its clock at the end of each layer
+PIECE = 16384  # bytes of a sample of moves
+SLOWEST = 0.1  # mm/s; what is slower is no speed
 LONGEST = 400 * 86400.0  # seconds; what is more is no estimate
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -42,6 +48,8 @@ _FIRST = re.compile(
     re.I | re.M,
 )
 _TOP = re.compile(r"^;\s*(?:max_z_height|MAXZ|max z height)\s*[=:]\s*" + _NUMBER, re.I | re.M)
+_MOVE = re.compile(rb"^G[0-3] ([^;\n]*)", re.M)
+_PLACE = re.compile(rb"([XYZF])(-?[0-9]{0,5}\.?[0-9]{1,8})")
 _CLOCK = re.compile(rb"^;TIME_ELAPSED:([0-9]+(?:\.[0-9]+)?)\s*$", re.M)
 
 
@@ -52,7 +60,8 @@ class SlicerWords(NamedTuple):
     layer_height: float = 0.0  # mm
     first_layer_height: float = 0.0  # mm
     object_height: float = 0.0  # mm
-    clock: Tuple[Tuple[int, float], ...] = ()  # (byte, seconds printed until there), rising
+    # (byte, seconds printed until there), rising; of moves: seconds of a printer without inertia
+    clock: Tuple[Tuple[int, float], ...] = ()
 
 
 def read_words(path: Path) -> SlicerWords:
@@ -65,7 +74,8 @@ def read_words(path: Path) -> SlicerWords:
             tail = file.read(END)
             words = words_of((head + b"\n" + tail).decode("utf-8", "replace"))
             if b";TIME_ELAPSED:" not in head + tail:
-                return words
+                told = b"\nM73 P" in head + tail
+                return words if told else words._replace(clock=clock_of_moves(file, size))
             marks: List[Tuple[int, float]] = []
             for number in range(SAMPLES + 1):
                 breathe(number, 1)
@@ -114,6 +124,44 @@ def seconds_of(span: str) -> float:
 def clock_of(data: bytes, start: int) -> List[Tuple[int, float]]:
     """Cura's clock in a piece of the file that begins at byte `start`."""
     return [(start + found.start(), float(found.group(1))) for found in _CLOCK.finditer(data)]
+
+
+def clock_of_moves(file: BinaryIO, size: int) -> Tuple[Tuple[int, float], ...]:
+    """How the time of a file passes, by a sample of each fortieth of it."""
+    marks: List[Tuple[int, float]] = []
+    seconds, speed = 0.0, 0.0
+    for number in range(SAMPLES):
+        breathe(number, 1)
+        begin, end = size * number // SAMPLES, size * (number + 1) // SAMPLES
+        length = min(end - begin, PIECE)
+        file.seek(begin + (end - begin - length) // 2)
+        taken, speed = time_of_moves(file.read(length), speed)
+        seconds += taken * (end - begin) / max(length, 1)
+        marks.append((end, seconds))
+    return rising(marks) if seconds > 0 else ()
+
+
+def time_of_moves(data: bytes, speed: float = 0.0) -> Tuple[float, float]:
+    """Seconds that the moves in a piece of G-code take at their speeds, and the last speed (mm/s);
+    `speed` is that of before.
+
+    >>> time_of_moves(b"G1 X0 Y0 F600\\nG1 X30\\nG1 Y40 F1200 ; fast\\n")
+    (5.0, 20.0)
+    """
+    place: Dict[bytes, float] = {}
+    seconds = 0.0
+    for found in _MOVE.finditer(data):
+        way = 0.0
+        for name, number in _PLACE.findall(found.group(1)):
+            value = float(number)
+            if name == b"F":
+                speed = value / 60.0
+                continue
+            way += (value - place.get(name, value)) ** 2
+            place[name] = value
+        if way and speed >= SLOWEST:
+            seconds += math.sqrt(way) / speed
+    return seconds, speed
 
 
 def rising(marks: List[Tuple[int, float]]) -> Tuple[Tuple[int, float], ...]:

@@ -4,7 +4,8 @@
 
 A print has layers of unequal size. How long one takes goes with its area, how many bytes it has
 with its outline, and the printer is slower than the slicer believed: so neither bytes nor the
-estimate tell the time. What is told meanwhile is compared with what is true.
+estimate tell the time. Nor do the moves quite: each costs a while besides its length, for speeding
+up and slowing down. What is told meanwhile is compared with what is true.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ HEIGHT = 0.2  # mm
 SECONDS = 5400.0  # as the slicer believes
 PACE = 1.12  # of the printer: so many times as long
 LOOKS = 300  # at the status, in the whole print
+SPEED = 60.0  # mm/s
+CORNER = 0.2  # seconds that a move takes besides
 MOVE = "G1 X{x:.3f} Y{y:.3f} E0.04123"
 
 
@@ -102,14 +105,15 @@ def write(slicer: Slicer) -> tuple[bytes, list[tuple[int, float, int]]]:
 
     say("G28")
     for number, layer in enumerate(layers()):
-        say(f"G1 Z{HEIGHT * (number + 1):.1f} F600")
+        say(f"G1 Z{HEIGHT * (number + 1):.1f} F{60 * SPEED:.0f}")
+        way = SPEED * (layer.seconds / layer.moves - CORNER)
         for move in range(layer.moves):
             passed += layer.seconds / layer.moves
             percent = int(100 * passed / SECONDS)
             if slicer.m73 is not None and percent - max(spoken, 0) >= slicer.m73:
                 spoken = percent
                 say(f"M73 P{percent} R{int((SECONDS - passed) / 60)}")
-            say(MOVE.format(x=100 + move % 50, y=100 + move % 37))
+            say(MOVE.format(x=100 + way * (move % 2), y=100 + number % 37))
         if slicer.clock:
             say(f";TIME_ELAPSED:{passed:.6f}")
     text.extend(slicer.foot.format(**told).replace("\n", slicer.end).encode())

@@ -60,3 +60,44 @@ def test_the_clock_of_a_large_file_is_read_in_samples(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_says_nothing(tmp_path: Path) -> None:
     assert read_words(tmp_path / "none.gcode") == () + type(read_words(tmp_path))()
+
+
+def moves(fast: int, slow: int) -> str:
+    """Ten-millimetre moves, so many a second long, then so many of a tenth of that speed."""
+    lines = ["G1 X0 Y0 F600"]
+    lines += [f"G1 X{10 * (n % 2)}" for n in range(1, fast + 1)]
+    lines += ["G1 F60", *(f"G1 X{10 * (n % 2)}" for n in range(fast + 1, fast + slow + 1))]
+    return "\n".join([*lines, ""])
+
+
+def test_how_the_time_of_a_file_passes_is_seen_by_its_moves(tmp_path: Path) -> None:
+    path = tmp_path / "a.gcode"
+    path.write_text(moves(9000, 9000), encoding="utf-8")
+    words = read_words(path)
+    half = share_of_time(words.clock, path.stat().st_size // 2)
+    assert half == pytest.approx(1 / 11, abs=0.01)
+    assert words.clock[-1] == (path.stat().st_size, pytest.approx(99000, rel=0.02))
+
+
+@pytest.mark.parametrize("told", ["M73 P0 R60\n", ";TIME_ELAPSED:5.5\n"])
+def test_what_the_slicer_tells_of_its_time_counts_more(tmp_path: Path, told: str) -> None:
+    path = tmp_path / "a.gcode"
+    path.write_text("G28\n" + told + moves(90, 90), encoding="utf-8")
+    assert len(read_words(path).clock) < 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"G4 P500\n" * 99,
+        b"G1 X F\nG1 X- F-600\nG1 X1..2 F0\n",
+        b"\xff\xfeG1 X5\n" * 9,
+        b"G1 X0 F9\nG1 X" + b"9" * 999 + b"\n",
+    ],
+)
+def test_a_file_without_moves_that_can_be_read_has_no_clock(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.gcode"
+    path.write_bytes(content)
+    assert share_of_time(read_words(path).clock, 5) is None
