@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.chromium import Chromium, Page, find_chromium
-from tests.rig import spanish
+from tests.browser.words import english_on
 from tests.rig.cameras import CameraServer
 from tests.rig.gcode import make_gcode
 from tests.rig.stack import Stack
@@ -36,32 +35,6 @@ sensor_path: {path}
 AXE = """
 axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})
   .then(found => JSON.stringify(found.violations.map(v => [v.id, v.nodes.map(n => n.html)])))
-"""
-
-
-# Names and values of options, what was sent and the log stand there as they are.
-TEXTS_OF_THE_PAGE = """
-(() => {
-  const texts = new Set();
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const node = walker.currentNode;
-    if (!node.parentElement.closest('script, style, noscript, pre, textarea, option, .path')) {
-      texts.add(node.data.trim());
-    }
-  }
-  for (const name of ['aria-label', 'alt', 'title', 'placeholder']) {
-    for (const element of document.querySelectorAll(`[${name}]:not(:lang(en))`)) {
-      texts.add(element.getAttribute(name));
-    }
-  }
-  return JSON.stringify([...texts].filter(Boolean));
-})()
-"""
-OURS_IN_ENGLISH = f"""
-JSON.stringify(JSON.parse({TEXTS_OF_THE_PAGE.strip()}).filter(text =>
-  Object.entries(TEXTS.en).some(([key, own]) => own === text && TEXTS.es[key] !== own)
-  && !Object.values(TEXTS.es).includes(text)))
 """
 
 
@@ -112,14 +85,6 @@ async def shown(page: Page, stack: Stack) -> None:
     await page.wait_for_text("#trial-verdict", LONG, 20)
     await page.evaluate("document.querySelector('#examine').click()")
     await page.wait_for("document.querySelectorAll('#findings li').length > 10", 60)
-
-
-async def english_on(page: Page) -> list[str]:
-    """What somebody who reads Spanish finds in English, seen or read out."""
-    found = []
-    for text in json.loads(await page.evaluate(TEXTS_OF_THE_PAGE)):
-        found += spanish.read(text).strange
-    return found + json.loads(await page.evaluate(OURS_IN_ENGLISH))
 
 
 @pytest.mark.slow

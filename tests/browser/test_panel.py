@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.chromium import Chromium, Page, find_chromium
+from tests.browser.words import english_on
 from tests.rig.cameras import CameraServer
 from tests.rig.stack import Stack
 
@@ -161,6 +162,7 @@ async def test_the_buttons_do_what_they_say(browser: Chromium, stack: Stack) -> 
     await page.click("#config-all + span")
     await page.wait_for_text("#config", "intervals.status_idle")
     await page.picture(PICTURES / "doctor-es-1280-dark.png")
+    assert await english_on(page) == []
     await page.click("#sent-details summary")
     await page.wait_for_text("#sent-body", "update_printer")
     assert_kept_to_itself(page, stack)
@@ -176,6 +178,7 @@ async def test_a_first_start_asks_for_two_things(
     await page.wait_for("!document.querySelector('#setup').hidden")
     assert await width_of(page) <= 360
     await page.picture(PICTURES / "setup-es-360.png")
+    assert await english_on(page) == []
 
     async def enter(url: str) -> None:
         await page.evaluate(f"document.querySelector('#setup-url').value = '{url}'")
@@ -187,6 +190,7 @@ async def test_a_first_start_asks_for_two_things(
     await page.wait_for_text("#hub-state", "Sin conexión", 30)
     await page.wait_for_text("#hub-reason", "rechaza conexiones")
     await page.wait_for_text("#findings", "Comprueba que el servidor web", 40)
+    assert await english_on(page) == []
     await page.click("#hub-change")
     await page.wait_for("document.activeElement.name === 'server_url'")
     await page.evaluate(f"document.activeElement.value = '{stack.server_url}'")
@@ -252,6 +256,7 @@ async def test_a_command_is_tried_and_nothing_is_run(browser: Chromium, stack: S
     await page.wait_for_text("#trial-verdict", "M106 S200")
     assert await width_of(page) <= 320
     await page.picture(PICTURES / "trial-es-320.png")
+    assert await english_on(page) == []
 
     await page.evaluate("document.querySelector('#trial-json').value = '{\"action\"'")
     await page.evaluate("document.querySelector('#trial button[type=submit]').click()")
@@ -324,6 +329,7 @@ async def test_a_stranger_logs_in_first(browser: Chromium, stack: Stack) -> None
     await page.wait_for("!document.querySelector('#login').hidden")
     assert await page.evaluate("document.querySelector('#panel').hidden") is True
     await page.picture(PICTURES / "login-es-1280.png")
+    assert await english_on(page) == []
 
     async def enter(password: str) -> None:
         await page.evaluate("document.querySelector('#login-user').value = 'ana'")

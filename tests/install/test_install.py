@@ -50,7 +50,7 @@ def test_it_links_excludes_and_adds_both_sections_after_a_backup(machine: Machin
         "is_system_service: False",
     ):
         assert f"\n{option}\n" in text
-    assert "server_url" in said  # tells what is left to do
+    assert "address of your server" in said  # tells what is left to do
     assert re.match(r"The panel: http://\S+:7125/server/tecmedhub/panel$", said.splitlines()[-1])
     assert "\x1b" not in said
 
