@@ -461,7 +461,13 @@ class Commands:
     async def _finish(self, command: Command, state: State, message: str) -> None:
         message, now = self._bounded(message), self._hub_now()
         if command.key:
-            self._tell(command, await self._ledger.finish(command.key, state, message, now))
+            try:
+                result = await self._ledger.finish(command.key, state, message, now)
+            except StoreUnavailable:
+                if not self._closing:
+                    raise
+                return  # the next start finds it as it is in the ledger
+            self._tell(command, result)
         else:  # the disk did not take it
             entry = _entry_of(command, self._boot)
             self._tell(command, self._ledger.tell(entry, state, message, now))

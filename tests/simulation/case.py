@@ -180,6 +180,15 @@ class Case:
                     return True
         return False
 
+    def never_met(self, at: float) -> bool:
+        """Klippy hung from before Moonraker's start until `at`: there was no connection to lose."""
+        return any(
+            hang.begin <= life.begin + 2.0 and at <= hang.end + 0.01
+            for life in self.lives
+            for hang in self.hangs
+            if life.begin <= at <= life.end and hang.begin <= at
+        )
+
     def fair(self, begin: float, end: float) -> bool:
         return (
             not self.lost_address(end)

@@ -87,7 +87,7 @@ def nothing_disturbs_a_job(case: Case) -> Iterator[str]:
         job = case.job_at(fact.at) or case.printed_by_us(fact.at)
         if why and job:
             yield f"{_name(command)} {why} during the job {job} at {fact.at:.1f} s"
-        elif why and fact.data.get("probing") and command.action != "firmware_restart":
+        elif why and _probing(fact, case) and command.action != "firmware_restart":
             yield f"{_name(command)} {why} during a calibration at {fact.at:.1f} s"
     for fact in case.ours:
         job = case.job_at(fact.at)
@@ -102,6 +102,17 @@ def nothing_disturbs_a_job(case: Case) -> Iterator[str]:
     for fact in case.facts:
         if fact.what == "power off" and case.job_at(fact.at) and not _stops_before(fact.at, case):
             yield f"the printer's power goes off in the job {case.job_at(fact.at)}"
+
+
+def _probing(fact: Fact, case: Case) -> bool:
+    """Somebody has been calibrating for so long that it is known."""
+    begun = [
+        case.begun[f.data["run"]]
+        for f in case.gets
+        if "MANUAL_PROBE" in f.data["script"] and f.data["run"] in case.begun
+    ]
+    last = max((at for at in begun if at <= fact.at), default=fact.at)
+    return bool(fact.data.get("probing")) and fact.at - last > HEARS_WITHIN
 
 
 def _within_bounds(case: Case) -> Iterator[str]:
@@ -401,6 +412,14 @@ def _undisturbed(case: Case, begin: float, end: float) -> bool:
         return False
     if not case.same_life(begin - 5, end):
         return False
+    # A PAUSE of what the file itself has paused takes CANCEL_PRINT its effect, once: Klipper tells
+    # nobody which of the two it was.
+    if any(
+        f.data["by"] == "person" and "PAUSE" in f.data["script"] and f.data["job"] == "paused"
+        for f in case.gets
+        if f.at < end
+    ):
+        return False
     for fact in case.gets:
         verb = fact.data["by"] == "plugin" and fact.data["script"] == "CANCEL_PRINT"
         ended = case.ended.get(fact.data["run"])
@@ -459,7 +478,7 @@ def _the_power_goes_off(case: Case) -> Iterator[str]:
     ]
     for off in offs:
         asked = [at for at, _ in stops if 0 < off - at < 15]
-        taken = [h for h, _ in case.halts if asked and asked[0] - 0.5 < h < off - 1.0]
+        taken = [h for h, _ in case.halts if asked and asked[-1] - 0.5 < h < off - 1.0]
         wanted = any(
             c.action == "power" and c.delivered and c.delivered[0] < off for c in case.asked
         )
@@ -467,7 +486,7 @@ def _the_power_goes_off(case: Case) -> Iterator[str]:
             continue
         if not asked or not case.house["power_device"]:
             yield f"the power was switched off at {off:.1f} s, and nobody had asked for a stop"
-        elif taken and _klippy_there(case, asked[0]):
+        elif taken and _klippy_there(case, asked[-1]):
             yield f"the power was switched off at {off:.1f} s, after Klippy took the stop"
     for at, command in stops:
         hung = any(s.begin < at - HEARS_WITHIN and at + 6 < s.end for s in case.hangs)
@@ -549,7 +568,7 @@ def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
         if command is None or not known_again(command) or command.action == "firmware_restart":
             continue
         for at, what in case.halts:
-            if not case.same_life(at - 0.1, at + 3.0):
+            if not case.same_life(at - 0.1, at + 3.0) or case.never_met(at):
                 continue  # nobody was left who had seen it: what waited runs if it is in time
             if command.delivered[0] < at - HEARS_WITHIN and at + HEARS_WITHIN < fact.at:
                 yield f"{_name(command)} ran at {fact.at:.1f} s, after {what} at {at:.1f} s"

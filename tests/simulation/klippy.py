@@ -35,6 +35,7 @@ class Klippy(GCode):
         self._conn: Any = None
         self._number = 77  # the process's
         self._board_since = 0.0  # its clock began to run
+        self.on_ready: Callable[[], None] = lambda: None
         self.on_shutdown: Callable[[], None] = lambda: None
         self.start()
 
@@ -67,6 +68,7 @@ class Klippy(GCode):
         elif self.broken:
             self._set_state("error", "Option 'pin' in section 'fan' must be specified")
         else:
+            self.on_ready()
             self._set_state("ready", "Printer is ready")
 
     def crash(self, back_after: float | None) -> None:

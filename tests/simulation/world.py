@@ -150,6 +150,7 @@ class World:
     async def _tell(self) -> None:
         self.loop.call_later(self.story.house["moonraker_after"], self.moonraker.start)
         self.klippy.on_shutdown = self._attend
+        self.klippy.on_ready = self._power_on
         for happening in self.story.happenings:
             await self._until(happening.at)
             self._let(happening)
@@ -162,6 +163,10 @@ class World:
     async def _until(self, at: float) -> None:
         if at > self.loop.time():
             await asyncio.sleep(at - self.loop.time())
+
+    def _power_on(self) -> None:
+        """Somebody has, where Klippy finds its board."""
+        self.machine.outlet.state = "on"
 
     def _power_off(self) -> None:
         self.witness.note("machine", "power off")
