@@ -58,6 +58,8 @@ class Order(NamedTuple):
     missed: Callable[[Snapshot], str] = lambda now: ""  # what Klippy reports instead
     told: Callable[[Any], str] = as_text  # of what the verb returned: the message, if it has one
     within: float = CONFIRM_WITHIN
+    insist: str = ""  # the script for where it was taken and, as `stuck` tells, had no effect
+    stuck: Predicate = lambda now: False
     settle: float = 0.0  # seconds after which `done` is asked
     dangers: Tuple[Tuple[str, str], ...] = ()  # (what, why it would disturb a job)
     prints: bool = False  # it may start a print

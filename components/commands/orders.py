@@ -334,6 +334,9 @@ def _resume(command: Command, snapshot: Snapshot, security: Security) -> Order:
     return Order(
         "gcode" if by_file else "resume",
         ("M24",) if by_file else (),
+        # Klipper's is_paused may be of a PAUSE at another time, and the job paused by its file.
+        insist="M24",
+        stuck=lambda now: now.paused_by_file,
         reached=lambda now: not now.paused,
         done=done,
         missed=_still,
@@ -347,6 +350,8 @@ def _cancel(command: Command, snapshot: Snapshot, security: Security) -> Order:
     return Order(
         "gcode" if by_file else "cancel",
         ("CANCEL_PRINT\nSDCARD_RESET_FILE",) if by_file else (),
+        insist="SDCARD_RESET_FILE",  # as with resume
+        stuck=lambda now: now.paused_by_file and now.job.filename == name,
         reached=lambda now: not now.busy or now.job.filename != name,
         done=lambda now: say("cancelled {file}", file=name) if name else say("cancelled"),
         missed=_still,

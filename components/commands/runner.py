@@ -468,6 +468,8 @@ class Runner:
         within, exact = order.within, True
         if not await self._shown(job, reached, min(EXACT_WITHIN, within), watched):
             exact = False
+            if order.insist:
+                await self._insist(order)
             if not await self._shown(job, nearly, within - EXACT_WITHIN, watched):
                 raise Failed(
                     say(
@@ -486,6 +488,15 @@ class Runner:
             if note:
                 message = _with(message, note)
         return message
+
+    async def _insist(self, order: Order) -> None:
+        """Where Klipper has taken a verb and done nothing: what does it there, looked at anew."""
+        try:
+            now = await self._printer.look()
+        except PrinterError:
+            return
+        if order.stuck(now) and order.stuck(self._printer.snapshot):
+            await self._printer.gcode(order.insist)
 
     async def _shown(
         self, job: Job, shown: Callable[[Snapshot], bool], seconds: float, watched: bool

@@ -31,6 +31,8 @@ from .story import OWN
 from .witness import Fact
 from .world import Seen
 
+CANCELS = ("CANCEL_PRINT", "SDCARD_RESET_FILE", "CANCEL_PRINT\nSDCARD_RESET_FILE")
+
 
 class Violation(NamedTuple):
     rule: str
@@ -412,16 +414,8 @@ def _undisturbed(case: Case, begin: float, end: float) -> bool:
         return False
     if not case.same_life(begin - 5, end):
         return False
-    # A PAUSE of what the file itself has paused takes CANCEL_PRINT its effect, once: Klipper tells
-    # nobody which of the two it was.
-    if any(
-        f.data["by"] == "person" and "PAUSE" in f.data["script"] and f.data["job"] == "paused"
-        for f in case.gets
-        if f.at < end
-    ):
-        return False
     for fact in case.gets:
-        verb = fact.data["by"] == "plugin" and fact.data["script"] == "CANCEL_PRINT"
+        verb = fact.data["by"] == "plugin" and fact.data["script"] in CANCELS
         ended = case.ended.get(fact.data["run"])
         until = ended.at if ended is not None else end
         if not verb and fact.at < end and until > begin - 5:

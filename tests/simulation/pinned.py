@@ -204,6 +204,18 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
             ask(120.0, prints(2, "short")),
         ],
     ),
+    "a job paused by M25 after a PAUSE at another time": (
+        {},
+        [
+            person(5.0, "PAUSE"),
+            person(10.0, by_hand("m25_p1.gcode")),
+            ask(60.0, simply(1, "cancel")),
+            person(90.0, by_hand("m25_p2.gcode")),
+            person(130.0, "PAUSE"),
+            ask(140.0, simply(2, "resume")),
+            ask(180.0, simply(3, "cancel")),
+        ],
+    ),
     "a cancel that takes 40 seconds": (
         {"cancel": 40.0},
         [person(10.0, by_hand("long_p1.gcode")), ask(60.0, simply(1, "cancel"))],
