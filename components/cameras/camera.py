@@ -13,7 +13,7 @@ import logging
 from typing import Callable, List, Optional
 
 from ..runtime.clock import Clock
-from ..runtime.messages import say
+from ..runtime.messages import say, sentence
 from ..runtime.notices import Notices
 from .fetch import Fetcher
 from .reply import Fetched, Trouble
@@ -108,28 +108,18 @@ class Camera:
         self.failed_at = None
         self.retry_at = 0.0
         self.black = black
+        frozen = sentence(
+            "{camera} has sent the very same picture for minutes: it is frozen. Restart its "
+            "service."
+        )
         if self.frozen:
-            self._notices.show(
-                self._key("frozen"),
-                say(
-                    "{camera} has sent the very same picture for minutes: it is frozen. Restart "
-                    "its service.",
-                    camera=self._title(),
-                ),
-            )
+            self._notices.show(self._key("frozen"), say(frozen, camera=self._title()))
         else:
-            self._notices.clear(
-                self._key("frozen"), say("{camera} moves again.", camera=self._title())
-            )
+            moves = say("{camera} moves again.", camera=self._title())
+            self._notices.clear(self._key("frozen"), moves)
+        dark = sentence("{camera} sends black pictures: look for a covered lens or a dark room.")
         if black:
-            self._notices.show(
-                self._key("black"),
-                say(
-                    "{camera} sends black pictures: look for a covered lens or a dark room.",
-                    camera=self._title(),
-                ),
-                warning=watched,
-            )
+            self._notices.show(self._key("black"), say(dark, camera=self._title()), warning=watched)
         else:
             self._notices.clear(self._key("black"))
 
@@ -148,16 +138,8 @@ class Camera:
             self._fail(Fetched(trouble=Trouble.BAD_URL, sentence=self.source.problem))
             return self.trouble
         fetched = Fetched()
-        tried = set()
-        waiting = [
-            self._url,
-            *(url for url in (*self.source.candidates, *self._guesses) if url != self._url),
-        ]
-        while waiting:
-            url = waiting.pop(0)
-            if url in tried:
-                continue
-            tried.add(url)
+        waiting = list(dict.fromkeys((self._url, *self.source.candidates, *self._guesses)))
+        for url in waiting:  # which grows
             result = await self._fetcher.fetch(url, self._timeout())
             if result.trouble is None:
                 if fetched.trouble is Trouble.STREAM:
@@ -180,7 +162,7 @@ class Camera:
                 fetched = result
             if result.trouble is Trouble.STREAM and not self._guesses:
                 self._guesses = list(guesses(url))
-                waiting.extend(self._guesses)
+                waiting.extend(guess for guess in self._guesses if guess not in waiting)
         self._fail(fetched)
         return fetched
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ..runtime.loose import printable
-from ..runtime.messages import say
+from ..runtime.messages import Told, say
 
 LOCAL_HOST = "http://127.0.0.1"  # where Moonraker resolves a webcam's relative address, too
 MAX_CAMERAS = 8
@@ -129,79 +129,67 @@ def snapshot_candidates(snapshot_url: str, stream_url: str) -> Tuple[Tuple[str, 
     ('http://127.0.0.1/webcam/snapshot', 'http://127.0.0.1:8080/snapshot')
     """
     found: List[str] = []
-    problem = ""
+    problem: Optional[BadAddress] = None
     snapshot_url, stream_url = snapshot_url.strip(), stream_url.strip()
     for given in filter(None, (snapshot_url, stream_url)):
-        url, reason = absolute(given)
-        if not url:
-            problem = problem or reason
+        try:
+            url = absolute(given)
+        except BadAddress as error:
+            problem = problem or error
             continue
         siblings = snapshot_siblings(url)
-        looks_like_stream = bool(siblings)
-        if not looks_like_stream and given != snapshot_url:
+        if not siblings and given != snapshot_url:
             continue  # a stream whose kind we do not know: never asked for
-        found.extend(siblings if looks_like_stream else (url,))
+        found.extend(siblings or (url,))
         if given.startswith("/"):
             found.extend(filter(None, (direct_address(address) for address in list(found))))
-    unique = tuple(dict.fromkeys(found))[:MAX_CANDIDATES]
-    if unique:
-        return unique, ""
-    if problem:
-        return (), problem
-    if stream_url:
-        return (
-            (),
-            say(
-                "it has no snapshot URL, and none follows from its stream URL; enter its "
-                "snapshot URL."
-            ),
+    if not found and problem is not None:
+        return (), str(problem)
+    if not found and stream_url:
+        return (), say(
+            "it has no snapshot URL, and none follows from its stream URL; enter its snapshot URL."
         )
-    return (), say(
-        "it has no snapshot URL; enter one, such as http://127.0.0.1:8080/?action=snapshot."
-    )
+    if not found:
+        return (), say(
+            "it has no snapshot URL; enter one, such as http://127.0.0.1:8080/?action=snapshot."
+        )
+    return tuple(dict.fromkeys(found))[:MAX_CANDIDATES], ""
 
 
-def absolute(url: str) -> Tuple[str, str]:
-    """`url` made absolute and fit for a request line, or "" and why it cannot be used.
+class BadAddress(Told):
+    """It cannot be used as a camera's: the end of a sentence."""
 
-    >>> absolute("192.168.1.20/snap.jpg")[0], absolute("webcam/?action=snapshot")[0]
+
+def absolute(url: str) -> str:
+    """`url` made absolute and fit for a request line; raises `BadAddress`.
+
+    >>> absolute("192.168.1.20/snap.jpg"), absolute("webcam/?action=snapshot")
     ('http://192.168.1.20/snap.jpg', 'http://127.0.0.1/webcam/?action=snapshot')
     """
     if len(url) > MAX_URL or any(ord(c) < 32 or ord(c) == 127 for c in url):
-        return "", say("its address is too long or holds control characters.")
+        raise BadAddress("its address is too long or holds control characters.")
     if not re.match(r"^[A-Za-z][A-Za-z0-9+.-]*://", url):
         url = f"http://{url}" if _HOST.match(url) else f"{LOCAL_HOST}/{url.lstrip('/')}"
     try:
         parts = urllib.parse.urlsplit(url)
         parts.port  # noqa: B018 - raises ValueError when it is no number
     except ValueError:
-        return (
-            "",
-            say(
-                "its address cannot be read; it should look like "
-                "http://127.0.0.1:8080/?action=snapshot."
-            ),
-        )
+        raise BadAddress(
+            "its address cannot be read; it should look like http://127.0.0.1:8080/?action=snapshot."
+        ) from None
     scheme = parts.scheme.lower()
     if scheme not in ("http", "https"):
-        return (
-            "",
-            say(
-                "{scheme}:// gives no single pictures; enter the http:// address of its snapshot.",
-                scheme=scheme,
-            ),
+        raise BadAddress(
+            "{scheme}:// gives no single pictures; enter the http:// address of its snapshot.",
+            scheme=scheme,
         )
     if not parts.hostname:
-        return (
-            "",
-            say(
-                "its address names no host; it should look like "
-                "http://127.0.0.1:8080/?action=snapshot."
-            ),
+        raise BadAddress(
+            "its address names no host; it should look like http://127.0.0.1:8080/?action=snapshot."
         )
     path = urllib.parse.quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     query = urllib.parse.quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
-    return urllib.parse.urlunsplit((scheme, parts.netloc, path, query, "")), ""
+    return urllib.parse.urlunsplit((scheme, parts.netloc, path, query, ""))
 
 
 def snapshot_siblings(url: str) -> Tuple[str, ...]:

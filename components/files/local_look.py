@@ -5,7 +5,7 @@ all of it?
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import IO, Optional
 
 from ..runtime.messages import say
 from ..runtime.worker import Worker
@@ -19,11 +19,14 @@ async def why_unfit(path: Path, worker: Worker) -> str:
     """Why Klipper would not run all of the file, as the end of a sentence ("… is <text>"); "" if it
     will. A file that cannot be read is Klipper's to tell about.
     """
-    look = _Reading()
+    look = Look()
     try:
-        await worker.run(look.open, path)
+        file = await worker.run(open, path, "rb")
+    except OSError:
+        return ""
+    try:
         while True:
-            mends = await worker.run(look.step)
+            mends = await worker.run(_read_on, file, look)
             if mends is not None:
                 return _told(mends)
     except NotGcode as error:
@@ -31,7 +34,17 @@ async def why_unfit(path: Path, worker: Worker) -> str:
     except OSError:
         return ""
     finally:
-        await worker.run(look.close)
+        await worker.run(file.close)
+
+
+def _read_on(file: IO[bytes], look: Look) -> Optional[Mends]:
+    """None while there is more."""
+    for _ in range(TURN):
+        block = file.read(BLOCK)
+        if not block:
+            return look.finish()
+        look.feed(block)
+    return None
 
 
 def _told(mends: Mends) -> str:
@@ -46,27 +59,3 @@ def _told(mends: Mends) -> str:
             "command: add an empty line at its end"
         )
     return ""
-
-
-class _Reading:
-    """Blocking: for a thread."""
-
-    def __init__(self) -> None:
-        self._look = Look()
-        self._file: Any = None
-
-    def open(self, path: Path) -> None:
-        self._file = open(path, "rb")  # noqa: SIM115 - closed by whoever opened it
-
-    def step(self) -> Optional[Mends]:
-        """Read on; None while there is more."""
-        for _ in range(TURN):
-            block = self._file.read(BLOCK)
-            if not block:
-                return self._look.finish()
-            self._look.feed(block)
-        return None
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
