@@ -16,7 +16,7 @@ from .films.timelapse_page import TimelapsePage
 from .printer import moonraker_compat
 from .runtime.ground import Ground
 from .runtime.logs import IMPORTANT
-from .runtime.messages import in_language, say, spoken
+from .runtime.messages import in_language, load_catalogue, say, spoken
 from .runtime.outward import for_pages
 from .store import downloads, flags, journal, ledger
 
@@ -49,6 +49,7 @@ class TecMedHub(Building):
         itself, so that one that cannot start keeps no other away.
         """
         start = self.supervisor.start
+        await self.worker.run(load_catalogue, self.language)
         await start("the settings", self._start_settings)
         await self.database.open(SCHEMAS)
         await start("the job history", self._start_history)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..runtime.clock import Clock
-from ..runtime.messages import joined, say
+from ..runtime.messages import joined, say, sentence
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
@@ -206,7 +206,7 @@ class Override:
     def _tell_errors(self, errors: Mapping[str, str], memory: Memory) -> None:
         told_of = (say("{what}: {error}", what=name, error=text) for name, text in errors.items())
         self.error = joined("; ", told_of)
-        told: str = ""
+        told: List[str] = []
         for name, error in errors.items():
             if name in memory.layers:
                 after = say("What it said before stays in force.")
@@ -216,12 +216,10 @@ class Override:
                     "force (security.remote_control is {control}).",
                     control=self.loaded.settings.security.remote_control.value,
                 )
-            text = say(
-                "{file} is not applied: {error}. {after}", file=name, error=error, after=after
-            )
-            told = say("{first} {second}", first=told, second=text) if told else text
+            what = sentence("{file} is not applied: {error}. {after}")
+            told.append(say(what, file=name, error=error, after=after))
         if told:
-            self._notices.show("config", told)
+            self._notices.show("config", joined(" ", told))
         else:
             self._notices.clear("config", say("{file} is in order again", file=self.file_name))
 
@@ -237,10 +235,7 @@ class Override:
             self._notices.clear(key)
         self._shown = set(standing)
         for key, texts in standing.items():
-            text = texts[0]
-            for other in texts[1:]:
-                text = say("{first}. {second}", first=text, second=other)
-            self._notices.show(key, say("{sentence}.", sentence=text))
+            self._notices.show(key, say("{sentence}.", sentence=joined(". ", texts)))
 
     async def _lay_down(self, folder: Path) -> None:
         try:

@@ -97,7 +97,7 @@ MUTANTS: tuple[Mutant, ...] = (
     one(
         "what Klippy has not done in 30 s is told as failed",
         REMOTE,
-        "            result = await self._ledger.running(command.key, self._in_words(message))\n",
+        "            result = await self._ledger.running(command.key, self._bounded(message))\n",
         "            await self._finish(command, State.FAILED, message)\n            return\n",
     ),
     # Time
@@ -178,7 +178,7 @@ MUTANTS: tuple[Mutant, ...] = (
     one(
         "a stop is written down, but not sent",
         REMOTE,
-        "        if stops:\n            self._emergency.send(",
+        "        if fresh:\n            self._emergency.send(",
         "        if False:\n            self._emergency.send(",
     ),
     # The bed
