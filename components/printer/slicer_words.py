@@ -21,6 +21,8 @@ END = 65536  # bytes read at each end: slicers write their summaries there
 SAMPLES = 40
 SAMPLE = 32768  # bytes; Cura writes its clock at the end of each layer
 PIECE = 16384  # bytes of a sample of moves
+LINE = 256  # bytes, of the longest line with a move
+LEAST = 4096  # bytes: in less there are too few to judge by
 SLOWEST = 0.1  # mm/s; what is slower is no speed
 LONGEST = 400 * 86400.0  # seconds; what is more is no estimate
 
@@ -127,16 +129,21 @@ def clock_of(data: bytes, start: int) -> List[Tuple[int, float]]:
 
 
 def clock_of_moves(file: BinaryIO, size: int) -> Tuple[Tuple[int, float], ...]:
-    """How the time of a file passes, by a sample of each fortieth of it."""
+    """How the time of a file passes, by a sample of each fortieth of it; () of a small one."""
     marks: List[Tuple[int, float]] = []
     seconds, speed = 0.0, 0.0
-    for number in range(SAMPLES):
+    count = min(SAMPLES, size // LEAST)
+    for number in range(count):
         breathe(number, 1)
-        begin, end = size * number // SAMPLES, size * (number + 1) // SAMPLES
+        begin, end = size * number // count, size * (number + 1) // count
         length = min(end - begin, PIECE)
-        file.seek(begin + (end - begin - length) // 2)
-        taken, speed = time_of_moves(file.read(length), speed)
-        seconds += taken * (end - begin) / max(length, 1)
+        start = begin + (end - begin - length) // 2
+        file.seek(start)
+        piece = file.read(length + LINE)
+        first, last = piece.find(b"\n") + 1 if start else 0, piece.find(b"\n", length)
+        whole = piece[first : last if last > 0 else None]  # lines, each once
+        taken, speed = time_of_moves(whole, speed)
+        seconds += taken * (end - begin) / max(len(whole), 1)
         marks.append((end, seconds))
     return rising(marks) if seconds > 0 else ()
 

@@ -79,10 +79,16 @@ def test_how_the_time_of_a_file_passes_is_seen_by_its_moves(tmp_path: Path) -> N
     assert words.clock[-1] == (path.stat().st_size, pytest.approx(99000, rel=0.02))
 
 
+def test_a_small_file_has_too_few_moves_to_judge_by(tmp_path: Path) -> None:
+    path = tmp_path / "a.gcode"
+    path.write_text(moves(90, 90), encoding="utf-8")
+    assert share_of_time(read_words(path).clock, 500) is None
+
+
 @pytest.mark.parametrize("told", ["M73 P0 R60\n", ";TIME_ELAPSED:5.5\n"])
 def test_what_the_slicer_tells_of_its_time_counts_more(tmp_path: Path, told: str) -> None:
     path = tmp_path / "a.gcode"
-    path.write_text("G28\n" + told + moves(90, 90), encoding="utf-8")
+    path.write_text("G28\n" + told + moves(900, 900), encoding="utf-8")
     assert len(read_words(path).clock) < 2
 
 
