@@ -357,7 +357,7 @@ const TONE = { received: "", sent: "accent", running: "accent", done: "ok", fail
 function showCommands() {
   fill($("commands"), known.commands, () => (known.commands.length ? known.commands.map((command) => h("li", {},
     h("span", { class: `tag ${TONE[command.status] || ""}` }, word("status", command.status)),
-    h("span", { class: "what" }, h("strong", {}, command.action), command.summary && command.summary !== command.action ? ` ${command.summary.replace(command.action, "").trim()}` : ""),
+    h("span", { class: "what" }, h("strong", {}, command.action || t("commands.unreadable")), command.action && command.summary && command.summary !== command.action ? ` ${command.summary.replace(command.action, "").trim()}` : ""),
     when(command.finished_at || command.received_at),
     command.message ? h("span", { class: "note" }, command.message) : null)) : h("li", {}, h("span", { class: "empty-line" }, t("commands.none")))));
 }

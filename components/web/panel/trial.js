@@ -61,7 +61,7 @@ function verdict(found) {
   if (found.expires_after) facts.push([t("trial.expires"), span(found.expires_after)]);
   facts.push([t("trial.confirm"), found.confirm.needed ? t("trial.confirm.needed") : found.dangers.length ? t("trial.confirm.job", { why: found.dangers[0] }) : t("trial.confirm.no")]);
   return h("div", { class: "verdict" },
-    h("p", {}, h("span", { class: `tag ${OUTCOMES[found.outcome]}` }, t(`trial.${found.outcome}`)), " ", h("strong", {}, found.summary)),
+    h("p", {}, h("span", { class: `tag ${OUTCOMES[found.outcome]}` }, t(`trial.${found.outcome}`)), " ", h("strong", {}, found.action ? found.summary : t("commands.unreadable"))),
     h("p", {}, found.message),
     h("dl", { class: "facts" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
     found.sends.length ? [h("p", { class: "quiet" }, t(found.confirm.needed ? "trial.sends.confirmed" : "trial.sends", { who: t(`trial.to.${found.to}`) })),
