@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from components.commands.actions import ACTIONS
 from components.commands.trial import MOST
 from components.commands.wire import Command
 from components.printer.verbs import PrinterError
 from components.settings.operator import OperatorAction
-from tests.unit.commands.support import TOKEN, Lab, one, printing
+from tests.unit.commands.support import TOKEN, Lab, one, printing, ready
 
 
 async def tried(lab: Lab, *commands: Any, generation: int = 1) -> list[dict[str, Any]]:
@@ -90,6 +91,27 @@ async def test_both_generations_and_whole_replies_are_read(lab: Lab) -> None:
     (speed,) = await tried(lab, basic, generation=2)
     assert speed["sends"] == ["M220 S120"]
     assert len(await lab.commands.what_if([one("home", n) for n in range(99)], 1)) == MOST
+
+
+async def test_no_action_does_anything_when_it_is_tried(lab: Lab) -> None:
+    done: list[str] = []
+
+    async def hook(command: Any) -> str:
+        done.append(command.action)
+        return ""
+
+    lab.hooks.update(dict.fromkeys(ACTIONS, hook))
+    lab.local.add("part.gcode")
+    given = {"file": "part.gcode", "state": "on", "device": "plug", "job": "1", "spool": 3}
+    for busy in (False, True):
+        lab.printer.put(printing(filename="part.gcode") if busy else ready())
+        lab.printer.sent.clear()
+        for name in ACTIONS:
+            (found,) = await tried(lab, one(name, confirm=True, **given))
+            assert found["action"] == name
+            assert found["outcome"] in ("runs", "waits", "refused"), found
+            assert found["message"]
+    assert done == []
 
 
 async def test_an_action_of_the_operators_own(lab: Lab) -> None:
