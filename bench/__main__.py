@@ -18,7 +18,10 @@ from bench.figures import Figure, machine, table
 from bench.report import insert, write
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("fleet", "latency", "footprint", "wire", "download", "cameras", "deployed", "loop_lag")
+PARTS = (
+    *("fleet", "latency", "footprint", "wire", "lines"),
+    *("download", "cameras", "deployed", "loop_lag"),
+)
 APART = ("where",)  # for who looks for something: no figures for the page
 
 

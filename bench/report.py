@@ -12,6 +12,7 @@ HEADINGS = {
     "latency": "How quickly commands and changes arrive",
     "footprint": "What it costs Moonraker",
     "wire": "What goes over the line, and what TLS costs",
+    "lines": "Bad lines",
     "fleet": "A fleet after its server was away",
     "download": "Downloading G-code",
     "cameras": "Pictures",
@@ -40,8 +41,16 @@ NOTES = {
         "An idle printer at default intervals, behind nginx with TLS 1.3; the plugin and the"
         " traffic of client v4 (`bench/v4.py`: `requests`, one session, its two loops) side by"
         " side. The bare sketch opens a connection, and thus a TLS session, for each request."
+        " The event loop is held by the plugin where one of its callbacks takes so long: a line"
+        " at rest, after the first handshake, a third of the time each; the middle one of three."
         " A month is 30 days, with the headers of IP and TCP; a camera's picture goes up every"
         " ten minutes while the scene rests, generation 2 has it in each status."
+    ),
+    "lines": (
+        "Six Moonrakers with the plugin, each behind a line of its own and nginx with TLS 1.3,"
+        " while the bed is hot, for then pictures go up as they do while printing. Commands follow"
+        " each other by some seconds, as when somebody works at the hub; the time is that to"
+        " Klippy."
     ),
     "fleet": (
         "200 simulated plugins (the real reporter, poller and back-off, in virtual time) after the"

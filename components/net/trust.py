@@ -7,6 +7,7 @@ used again: so one is taken out only where connections do not last, and seldom.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from typing import Callable, Dict, Mapping, NamedTuple, Optional, Tuple
@@ -50,6 +51,7 @@ class Trust:
         self._ca_file = ca_file
         self._environment = os.environ if environment is None else environment
         self._context: Optional[ssl.SSLContext] = None
+        self._making = asyncio.Lock()
         self._of = ""  # the file that the context was made with
         self._read = 0.0  # monotonic
         self._doubted = False  # the authorities as they were when Moonraker started
@@ -57,18 +59,27 @@ class Trust:
 
     async def context(self) -> ssl.SSLContext:
         """The context for connections to servers. Raises `TrustBroken`."""
-        path = self._ca_file() or next(filter(None, map(self._environment.get, BUNDLES)), "")
-        if self._context is None or self._of != path:
-            self._sessions.clear()  # a session belongs to its context
-            # Reads a file of 200 kB, which takes long on a Pi, and keeps a megabyte in memory: that
-            # of Tornado, which has made one of the system's authorities anyhow, will do at first.
-            tornados = getattr(netutil, "_client_ssl_defaults", None)
-            if path or self._doubted or not isinstance(tornados, ssl.SSLContext):
-                context = await aside(_make_context, path)
-            else:
-                context = tornados
-            self._context, self._of, self._read = context, path, self._clock.monotonic()
+        if self._context is None or self._of != self._path():
+            async with self._making:  # one for all who wait: a session belongs to its context
+                path = self._path()
+                if self._context is None or self._of != path:
+                    context = await self._make(path)
+                    self._sessions.clear()
+                    self._context, self._of, self._read = context, path, self._clock.monotonic()
+        assert self._context is not None
         return self._context
+
+    def _path(self) -> str:
+        return self._ca_file() or next(filter(None, map(self._environment.get, BUNDLES)), "")
+
+    async def _make(self, path: str) -> ssl.SSLContext:
+        """That of Tornado, which has made one of the system's authorities anyhow, will do at first:
+        to read them again takes long on a Pi (200 kB), and each keeps a megabyte in memory.
+        """
+        tornados = getattr(netutil, "_client_ssl_defaults", None)
+        if path or self._doubted or not isinstance(tornados, ssl.SSLContext):
+            return await aside(_make_context, path)
+        return tornados
 
     def doubted(self) -> None:
         """A certificate was not trusted: the next attempt reads the authorities anew, in case that
@@ -87,7 +98,7 @@ class Trust:
 
     def connected(self, server: Server, connection: ssl.SSLSocket) -> None:
         """An answer came over a new connection: now it has the tickets of TLS 1.3 too."""
-        if connection.session_reused:
+        if connection.session_reused or connection.context is not self._context:
             return
         now = self._clock.monotonic()
         known = self._sessions.pop(server, None)

@@ -18,8 +18,10 @@ import pytest
 from tests.rig.cameras import CameraServer
 from tests.rig.faults import FaultServer
 from tests.rig.front import Front
+from tests.rig.gcode import make_gcode
 from tests.rig.line import Line
 from tests.rig.ports import reserve_port
+from tests.rig.proxy import Proxy
 from tests.rig.stack import Stack
 from tests.rig.waiting import wait_until
 
@@ -183,6 +185,16 @@ class Tinyproxy:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def prints_and_shows(stack: Stack) -> None:
+    """A file comes from the hub and is printed, and a picture goes there."""
+    data = make_gcode(seconds=1, layers=2)
+    content = data if isinstance(data, bytes) else data.encode()
+    stack.hub.add_file("lab.gcode", content, stack.token)
+    assert stack.do("print", timeout=60, file="lab.gcode").status == "done"
+    assert (stack.gcodes / "lab.gcode").read_bytes() == content
+    stack.hub.wait_for(lambda: stack.hub.images(stack.token), 30, "a picture")
+
+
 @pytest.fixture
 def camera() -> Iterator[CameraServer]:
     with CameraServer() as server:
@@ -192,21 +204,41 @@ def camera() -> Iterator[CameraServer]:
 @pytest.mark.skipif(not shutil.which("tinyproxy"), reason="no tinyproxy")
 @pytest.mark.parametrize("login", ["", "lab:s3cret"], ids=["open", "password"])
 @pytest.mark.parametrize("tls", [None, "good"], ids=["http", "https"])
-def test_status_commands_and_pictures_go_through_a_proxy(
+def test_status_commands_pictures_and_files_go_through_a_proxy(
     stack: Stack, camera: CameraServer, tls: str | None, login: str
 ) -> None:
     with Tinyproxy(login) as proxy, Front(stack.hub.port, tls=tls) as front:
         options = {"network_proxy": proxy.url, "camera_urls": camera[0].snapshot_url}
         behind(stack, front.port, front, **options)
         stack.wait_connected()
-        assert stack.do("home").status == "done"
-        stack.hub.wait_for(lambda: stack.hub.images(stack.token), 30, "a picture")
+        prints_and_shows(stack)
         assert "CONNECT" in proxy.log if tls else "POST" in proxy.log
         assert "s3cret" not in (stack.moonraker.logs / "tecmedhub.log").read_text()
         lines = [line for line in stack.moonraker.log.read_text().splitlines() if "s3cret" in line]
         assert all(line.startswith("network_proxy = ") for line in lines)  # Moonraker's own copy
         doctor = stack.moonraker.get("/server/tecmedhub/doctor")
         assert {c["check"]: c["state"] for c in doctor["checks"]}["proxy"] == "ok"
+
+
+@pytest.mark.parametrize("tls", [None, "wrong_name"], ids=["http", "https"])
+def test_what_only_the_proxy_can_resolve_is_reached(
+    stack: Stack, camera: CameraServer, tls: str | None
+) -> None:
+    """The certificate is for example.org, which is our own server here: for the proxy alone."""
+    with contextlib.ExitStack() as running:
+        front = running.enter_context(Front(stack.hub.port, tls=tls))
+        names = {"example.org": ("127.0.0.1", front.port)}
+        proxy = running.enter_context(Proxy(names, login="lab:s3cret"))
+        stack.configure(
+            server_url=f"{front.scheme}://example.org:{front.port}/api.php",
+            network_ca_file=front.authority or None,
+            network_proxy=proxy.url,
+            camera_urls=camera[0].snapshot_url,
+        )
+        stack.wait_connected()
+        prints_and_shows(stack)
+        assert proxy.asked
+        assert all("example.org" in asked for asked in proxy.asked)
 
 
 @pytest.mark.skipif(not shutil.which("tinyproxy"), reason="no tinyproxy")

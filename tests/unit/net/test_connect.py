@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import shutil
 import socket
 import ssl
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from tornado.iostream import IOStream
 
 from components.net.certificate import issuer_of
-from components.net.connect import Connector, _in_turn
+from components.net.connect import Connector, Opened, _in_turn
 from components.net.faults import ConnectFailed, Phase, tls_failed
 from components.net.names import Names
 from components.net.trust import SESSION_FRESH, Trust
@@ -295,6 +296,7 @@ class Taken:
 
     reads = 0
     session_reused = False
+    context = None  # as that of a `Trust` that was not asked yet
 
     @property
     def session(self) -> object:
@@ -335,6 +337,33 @@ async def test_a_session_is_resumed() -> None:
             opened.stream.close()
         connector.close()
     assert resumed == [False, False, True, True]
+
+
+async def test_a_session_is_never_used_with_another_context_than_its_own() -> None:
+    """Python refuses that (ValueError), and would for as long as the session is remembered."""
+    with FaultServer(tls="good") as server:
+        assert server.certificate is not None
+        authority = [str(server.certificate.authority)]
+        trust = Trust(Clock(), lambda: authority[0], {})
+        made = await asyncio.gather(*(trust.context() for _ in range(3)))
+        assert made[0] is made[1] is made[2]
+        connector = Connector(Clock(), trust, environment={})
+
+        async def used() -> Opened:
+            opened = await connector.open("https", "127.0.0.1", server.port, within=5)
+            await opened.stream.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await opened.stream.read_until(b"\r\n\r\n")
+            return opened
+
+        early = [await used() for _ in range(2)]
+        authority[0] = str(shutil.copy(authority[0], f"{authority[0]}.moved"))
+        for late in early:  # answered while the settings changed
+            await trust.context()
+            trust.connected(late.server, late.stream.socket)
+            late.stream.close()
+        for _ in range(3):
+            (await used()).stream.close()
+        connector.close()
 
 
 async def test_a_file_of_authorities_that_cannot_be_read_is_named(tmp_path: Path) -> None:
