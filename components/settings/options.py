@@ -16,7 +16,6 @@ SECTION = "tecmedhub"
 CONFIG_FILE = "tecmedhub.json"
 V4_CONFIG_FILE = "printer_config.json"
 
-_S = "seconds"
 # Named once more, since this room lies below `commands`; a test holds them in step.
 _ACTIONS = (
     *("emergency_stop", "pause", "resume", "cancel", "cancel_download"),
@@ -32,8 +31,33 @@ _HARMLESS = ("emergency_stop", "pause", "cancel", "cancel_download", "snapshot")
 _HEARTBEAT = 55.0  # the hub lists a printer as offline after 60 s without a status
 
 
-def _seconds(path: str, low: float, high: float, text: str, **more: Any) -> Option:
-    return Option(path, Kind.NUMBER, text, unit=_S, low=low, high=high, **more)
+_Span = Tuple[float, float]  # from, to
+
+
+def _number(path: str, span: _Span, unit: str, text: str, **more: Any) -> Option:
+    kind = more.pop("kind", Kind.NUMBER)
+    return Option(path, kind, text, unit=unit, low=span[0], high=span[1], **more)
+
+
+def _whole(path: str, span: _Span, unit: str, text: str) -> Option:
+    return _number(path, span, unit, text, kind=Kind.INTEGER)
+
+
+def _seconds(path: str, span: _Span, text: str, **more: Any) -> Option:
+    return _number(path, span, "seconds", text, **more)
+
+
+def _switch(path: str, text: str, **more: Any) -> Option:
+    return Option(path, Kind.BOOLEAN, text, **more)
+
+
+def _choice(path: str, choices: Tuple[str, ...], text: str, **more: Any) -> Option:
+    return Option(path, Kind.CHOICE, text, choices=choices, **more)
+
+
+def _patterns(path: str, items: int, text: str, **more: Any) -> Option:
+    """What the hub may name: where nobody can tell what was meant, nothing."""
+    return Option(path, Kind.PATTERNS, text, limit=60, items=items, cautious=(), **more)
 
 
 def _default(path: str) -> Any:
@@ -73,18 +97,14 @@ _TABLE: Tuple[Option, ...] = (
         "hub has one).",
         example="🦄 Mi Impresora 3D",
     ),
-    Option(
-        "protocol",
-        Kind.CHOICE,
-        "Generation of the hub; auto tells it from server_url.",
-        choices=("auto", "1", "2"),
+    _choice(
+        "protocol", ("auto", "1", "2"), "Generation of the hub; auto tells it from server_url."
     ),
-    Option(
+    _choice(
         "language",
-        Kind.CHOICE,
+        ("auto", "es", "en"),
         "Language of warnings, console, results and log; auto: Spanish where the hub's replies "
         "are, else the computer's.",
-        choices=("auto", "es", "en"),
     ),
     Option("commands_url", Kind.URL, "Where commands are fetched; empty: derived from server_url."),
     Option(
@@ -97,7 +117,7 @@ _TABLE: Tuple[Option, ...] = (
         "status at generation 2.",
     ),
     # Cameras and timelapse
-    Option("camera.enabled", Kind.BOOLEAN, "Send camera pictures."),
+    _switch("camera.enabled", "Send camera pictures."),
     Option(
         "camera.urls",
         Kind.URLS,
@@ -105,43 +125,32 @@ _TABLE: Tuple[Option, ...] = (
         items=8,
         example="http://127.0.0.1:8080/?action=snapshot",
     ),
-    _seconds("camera.capture_interval", 1, 3600, "Between two pictures while printing or heating."),
-    Option("camera.timelapse_enabled", Kind.BOOLEAN, "Make a timelapse video of each print."),
-    _seconds("camera.timelapse_interval", 1, 3600, "Between two frames of the timelapse."),
-    Option(
+    _seconds(
+        "camera.capture_interval", (1, 3600), "Between two pictures while printing or heating."
+    ),
+    _switch("camera.timelapse_enabled", "Make a timelapse video of each print."),
+    _seconds("camera.timelapse_interval", (1, 3600), "Between two frames of the timelapse."),
+    _choice(
         "camera.resolution",
-        Kind.CHOICE,
+        ("low", "high", "original"),
         "Width of the pictures: low 640 px, high 1280 px, original as the camera gives them.",
-        choices=("low", "high", "original"),
     ),
-    Option(
+    _whole(
         "camera.timelapse_keep",
-        Kind.INTEGER,
+        (1, 1000),
+        "videos",
         "Timelapse videos kept; older ones are deleted.",
-        unit="videos",
-        low=1,
-        high=1000,
     ),
-    Option(
+    _whole(
         "camera.timelapse_max_mb",
-        Kind.INTEGER,
+        (50, 1048576),
+        "MB",
         "Disk space for timelapse frames and videos together.",
-        unit="MB",
-        low=50,
-        high=1048576,
     ),
-    Option(
-        "camera.timelapse_fps",
-        Kind.INTEGER,
-        "Speed of the timelapse video.",
-        unit="frames a second",
-        low=1,
-        high=60,
-    ),
+    _whole("camera.timelapse_fps", (1, 60), "frames a second", "Speed of the timelapse video."),
     _seconds(
         "camera.timelapse_seconds",
-        0,
-        120,
+        (0, 120),
         "Length of a timelapse at least, by taking frames more often where the file's estimate is "
         "short; 0: only timelapse_interval counts.",
     ),
@@ -156,55 +165,49 @@ _TABLE: Tuple[Option, ...] = (
         "Names of the cameras in the order wished; those not named follow, sorted by name.",
         items=8,
     ),
-    Option(
+    _switch(
         "camera.verify_tls",
-        Kind.BOOLEAN,
         "Check the certificates of https cameras; false: not of those at local addresses.",
     ),
     # Intervals
     _seconds(
         "intervals.status_update",
-        0.5,
-        _HEARTBEAT,
+        (0.5, _HEARTBEAT),
         "Between two status reports; changes are reported at once in any case.",
     ),
     _seconds(
         "intervals.status_idle",
-        0.5,
-        _HEARTBEAT,
+        (0.5, _HEARTBEAT),
         "The same while the printer is idle; default: as intervals.status_update.",
     ),
-    _seconds("intervals.command_check", 0.5, 60, "Between two requests for commands."),
-    _seconds("intervals.command_check_active", 0.5, 60, "The same for a minute after a command."),
+    _seconds("intervals.command_check", (0.5, 60), "Between two requests for commands."),
+    _seconds("intervals.command_check_active", (0.5, 60), "The same for a minute after a command."),
     _seconds(
         "intervals.health_check",
-        1,
-        3600,
+        (1, 3600),
         "Between two self-checks; printer_state.json is written then.",
     ),
     _seconds(
         "intervals.reconnect_attempt",
-        1,
-        300,
+        (1, 300),
         "Pause before trying again, once retries.max_attempts have failed.",
     ),
     # Timeouts
-    _seconds("timeouts.moonraker", 0.5, 60, "Waiting for an answer of Klipper to a query."),
-    _seconds("timeouts.server", 0.5, 120, "Waiting for the hub."),
-    _seconds("timeouts.camera", 0.5, 60, "Waiting for a camera."),
+    _seconds("timeouts.moonraker", (0.5, 60), "Waiting for an answer of Klipper to a query."),
+    _seconds("timeouts.server", (0.5, 120), "Waiting for the hub."),
+    _seconds("timeouts.camera", (0.5, 60), "Waiting for a camera."),
     _seconds(
-        "timeouts.file_download", 1, 3600, "A download ends when no byte has come for so long."
+        "timeouts.file_download", (1, 3600), "A download ends when no byte has come for so long."
     ),
     # Retries
-    Option(
+    _whole(
         "retries.max_attempts",
-        Kind.INTEGER,
+        (1, 100),
+        "",
         "Quick attempts before the pauses of intervals.reconnect_attempt; it never gives up.",
-        low=1,
-        high=100,
     ),
-    Option("retries.exponential_backoff", Kind.BOOLEAN, "Double the pause after each failure."),
-    _seconds("retries.base_delay", 0.1, 60, "The first pause."),
+    _switch("retries.exponential_backoff", "Double the pause after each failure."),
+    _seconds("retries.base_delay", (0.1, 60), "The first pause."),
     # Network
     Option(
         "network.proxy",
@@ -221,39 +224,26 @@ _TABLE: Tuple[Option, ...] = (
         example="/etc/ssl/certs/school.pem",
     ),
     # Files
-    Option(
-        "file_management.auto_cleanup", Kind.BOOLEAN, "Delete old G-code files.", cautious=False
-    ),
-    Option(
+    _switch("file_management.auto_cleanup", "Delete old G-code files.", cautious=False),
+    _number(
         "file_management.max_age_days",
-        Kind.NUMBER,
+        (0.01, 3650),
+        "days",
         "Not printed or touched for so long counts as old.",
-        unit="days",
-        low=0.01,
-        high=3650,
     ),
-    Option(
+    _choice(
         "file_management.cleanup_scope",
-        Kind.CHOICE,
+        ("downloaded", "all"),
         "What may be deleted: only what this plugin downloaded, or all G-code files (as "
         "client v4 did).",
-        choices=("downloaded", "all"),
         cautious="downloaded",
     ),
-    Option(
+    _switch(
         "file_management.verify_checksums",
-        Kind.BOOLEAN,
         "Refuse a download whose checksum differs from the hub's.",
         cautious=True,
     ),
-    Option(
-        "file_management.max_size_mb",
-        Kind.INTEGER,
-        "Refuse larger downloads.",
-        unit="MB",
-        low=1,
-        high=65536,
-    ),
+    _whole("file_management.max_size_mb", (1, 65536), "MB", "Refuse larger downloads."),
     Option(
         "file_management.folder",
         Kind.FOLDER,
@@ -268,83 +258,56 @@ _TABLE: Tuple[Option, ...] = (
         example="files.example.org",
     ),
     # Log
-    Option(
+    _choice(
         "logging.level",
-        Kind.CHOICE,
+        ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
         "What is written to tecmedhub.log.",
-        choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
     ),
-    Option(
-        "logging.max_size_mb",
-        Kind.NUMBER,
-        "Size at which the log is rotated.",
-        unit="MB",
-        low=0.1,
-        high=1000,
-    ),
-    Option(
-        "logging.backup_count", Kind.INTEGER, "Rotated logs kept.", unit="files", low=1, high=100
-    ),
-    Option(
-        "logging.verbose", Kind.BOOLEAN, "Also write each exchange with the hub, secrets masked."
-    ),
+    _number("logging.max_size_mb", (0.1, 1000), "MB", "Size at which the log is rotated."),
+    _whole("logging.backup_count", (1, 100), "files", "Rotated logs kept."),
+    _switch("logging.verbose", "Also write each exchange with the hub, secrets masked."),
     # Security
-    Option(
+    _choice(
         "security.remote_control",
-        Kind.CHOICE,
+        ("full", "print", "monitor", "off"),
         "What the hub may do: full; print (pause, resume, cancel, print, stop); monitor "
         "(emergency stop only); off.",
-        choices=("full", "print", "monitor", "off"),
         cautious="monitor",
     ),
-    Option(
+    _switch(
         "security.validate_dangerous_commands",
-        Kind.BOOLEAN,
         "Refuse commands that would spoil a running print unless they carry confirm.",
         cautious=True,
     ),
     _seconds(
         "security.rate_limit_seconds",
-        0,
-        60,
+        (0, 60),
         "Least time between two commands; an emergency stop never waits.",
         cautious=10.0,
     ),
-    Option(
+    _patterns(
         "security.allowed_gcode_patterns",
-        Kind.PATTERNS,
+        100,
         "G-code commands the hub may send; * and ? stand for any characters; empty: none.",
-        limit=60,
-        items=100,
-        cautious=(),
     ),
-    Option(
+    _patterns(
         "security.allowed_macros",
-        Kind.PATTERNS,
+        100,
         "Macros the hub may call; * and ? stand for any characters; empty: none.",
-        limit=60,
-        items=100,
-        cautious=(),
     ),
-    Option(
+    _patterns(
         "security.allowed_pins",
-        Kind.PATTERNS,
+        100,
         "Pins and lights the hub may set (set_pin, led), as printer.cfg names them; * and ? stand "
         "for any characters; empty: none.",
-        limit=60,
-        items=100,
         example="light, caselight*",
-        cautious=(),
     ),
-    Option(
+    _patterns(
         "security.allowed_power_devices",
-        Kind.PATTERNS,
+        32,
         "Devices of Moonraker's [power] the hub may switch (power); * and ? stand for any "
         "characters; empty: none.",
-        limit=60,
-        items=32,
         example="lamp",
-        cautious=(),
     ),
     Option(
         "security.denied_actions",
@@ -364,9 +327,8 @@ _TABLE: Tuple[Option, ...] = (
         limit=60,
         example="printer",
     ),
-    Option(
+    _switch(
         "security.require_clear_bed",
-        Kind.BOOLEAN,
         "After a job, refuse remote prints until someone has declared the bed clear.",
         cautious=True,
     ),
@@ -381,23 +343,20 @@ _TABLE: Tuple[Option, ...] = (
     # Age of commands
     _seconds(
         "expiry.emergency_stop",
-        0,
-        86400,
+        (0, 86400),
         "An emergency stop older than this is not carried out; 0: never too old.",
     ),
     _seconds(
         "expiry.control",
-        0,
-        86400,
+        (0, 86400),
         "The same for pause, resume, cancel, speed, fan and system commands; 0: never too old.",
     ),
     _seconds(
         "expiry.gcode",
-        0,
-        86400,
+        (0, 86400),
         "The same for heating, homing, G-code and macros; 0: never too old.",
     ),
-    _seconds("expiry.print", 0, 604800, "The same for starting a print; 0: never too old."),
+    _seconds("expiry.print", (0, 604800), "The same for starting a print; 0: never too old."),
     # The operator's own actions
     Option(
         "actions",
