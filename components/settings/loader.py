@@ -256,6 +256,8 @@ class _JsonLayer:
         pieces = self.document.repeated.get(path, ())
         if pieces and option.kind is not Kind.MAP:
             raw = self.one_of(option, pieces)
+        if option.kind is Kind.OWN_ACTIONS and isinstance(raw, Mapping):
+            raw = self.told_once(path, raw)
         if raw is None:
             return
         known = (self.before or {}).get(path)
@@ -270,6 +272,26 @@ class _JsonLayer:
             self.merge.refused(option, called, raw, error.args[0], instead, origin)
             return
         values[path] = self.merge.taken(option, reading, called, origin, known)
+
+    def told_once(self, path: str, raw: Mapping[str, Any]) -> Dict[str, Any]:
+        """The operator's actions without those in which something stands twice: which of two bounds
+        was meant nobody can tell, and the last could be the wider one.
+        """
+        kept = dict(raw)
+        for place, pieces in self.document.repeated.items():
+            name = place[len(path) + 1 :].partition(".")[0] if place.startswith(path + ".") else ""
+            if kept.pop(name, None) is None:
+                continue
+            text = say(
+                "{file}: {path} stands in lines {lines}; the action {name} is left out until that"
+                " is mended",
+                file=self.layer.name,
+                path=place,
+                lines=", ".join(str(line) for line, _ in pieces[:MAX_PROBLEMS]),
+                name=name,
+            )
+            self.merge.tell(Problem(path, self.layer.origin, text))
+        return kept
 
     def one_of(self, option: Option, pieces: Sequence[Tuple[int, Any]]) -> Any:
         """Which of several values counts: of a guarded option what all of them allow, or one that

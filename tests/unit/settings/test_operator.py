@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.settings.conf import ConfValues
+from components.settings.jsonc import parse
+from components.settings.loader import Layer, merge
 from components.settings.model import BadValue
 from components.settings.operator import read_actions
 
@@ -76,3 +79,23 @@ _JSON = st.recursive(
 def test_whatever_is_written_is_read_or_refused(raw: Any) -> None:
     found, told = read_actions(raw, ())
     assert len(found) + len(told) == len(raw)
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        '"a": {"gcode": "M117", "danger": true}, "a": {"gcode": "G28", "danger": false}',
+        '"a": {"gcode": "M117", "danger": true, "danger": false}',
+        '"a": {"gcode": "M117 {x}", "parameters": {"x": {"min": 0, "max": 5, "max": 5000}}}',
+    ],
+)
+def test_an_action_in_which_something_stands_twice_is_left_out_and_named(twice: str) -> None:
+    text = '{"actions": {%s, "b": {"gcode": "M117"}}}' % twice
+    loaded = merge(ConfValues({}), [Layer("tecmedhub.json", parse(text))])
+    assert list(loaded.settings.actions) == ["b"]
+    (problem,) = loaded.problems
+    assert "the action a is left out" in problem.text
+    good = '{"actions": {"a": {"gcode": "M117"}, "b": {"gcode": "M117"}}}'
+    mended = merge(ConfValues({}), [Layer("tecmedhub.json", parse(good))], loaded.memory)
+    assert list(mended.settings.actions) == ["a", "b"]
+    assert not mended.problems
