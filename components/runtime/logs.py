@@ -121,11 +121,18 @@ class Logs:
         """A line, where they are wished, for one `hub.outcomes.Exchange`, at any level."""
         if not self._verbose or self._closed:
             return
-        line = _Exchange(method, url, ended, self.redactor)
-        record = self.logger.makeRecord(
-            self.logger.name, logging.DEBUG, __file__, 0, line, (), None, "observe"
+        # Cut generously before masking, to size afterwards: no half of a secret at the edge.
+        body = ended.body[: 4 * MAX_BODY].decode("utf-8", "replace")
+        body = self.redactor(_PICTURE.sub("data:…", body))[:MAX_BODY]
+        outcome = f"HTTP {ended.status}" if ended.status else "no reply"
+        if ended.sentence:
+            outcome = f"{outcome}: {ended.sentence}"
+        size = f"{ended.seconds * 1000:.0f} ms, {len(ended.body)} bytes"
+        text = f"{method} {url} → {outcome} ({size}) {body}"
+        line = self.logger.makeRecord(
+            self.logger.name, logging.DEBUG, __file__, 0, text.rstrip(), (), None, "observe"
         )
-        self._lines.handle(record)
+        self._lines.handle(line)
 
     def close(self) -> None:
         """Write what waits (within `CLOSING` seconds); leave no handler, filter or thread."""
@@ -154,8 +161,7 @@ class _Queue(logging.handlers.QueueHandler):
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """Nothing is formatted here but what may change until it is written."""
         line = copy.copy(record)
-        if not isinstance(record.msg, _Exchange):
-            line.msg, line.args = _message(record), None
+        line.msg, line.args = _message(record), None
         return line
 
     def enqueue(self, record: logging.LogRecord) -> None:
@@ -310,26 +316,6 @@ class _Formatter(logging.Formatter):
         text = text.replace("\r\n", "\n").replace("\n", "\n    ")
         text = _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-class _Exchange:
-    """A verbose line that is made up where it is written, not on the event loop."""
-
-    def __init__(self, method: str, url: str, ended: Any, redactor: Redactor) -> None:
-        self._head = (method, url, ended.status, ended.seconds * 1000, len(ended.body))
-        self._sentence = ended.sentence
-        # Cut generously before masking, to size afterwards: no half of a secret at the edge.
-        self._body = ended.body[: 4 * MAX_BODY]
-        self._redactor = redactor
-
-    def __str__(self) -> str:
-        method, url, status, milliseconds, size = self._head
-        outcome = f"HTTP {status}" if status else "no reply"
-        if self._sentence:
-            outcome = f"{outcome}: {self._sentence}"
-        text = f"{method} {url} → {outcome} ({milliseconds:.0f} ms, {size} bytes)"
-        body = self._redactor(_PICTURE.sub("data:…", self._body.decode("utf-8", "replace")))
-        return f"{text} {body[:MAX_BODY]}" if body else text
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -24,13 +24,11 @@ class _Job(NamedTuple):
 
 
 class Worker:
-    """`threads` at most; each is started when there is work for it."""
+    """One thread, started when there is work for it."""
 
-    def __init__(self, name: str, threads: int = 1) -> None:
+    def __init__(self, name: str) -> None:
         self._name = f"tecmedhub-{name}"
-        self._threads = threads
-        self._started = 0
-        self._unfinished = 0  # jobs handed in whose end has not been heard of
+        self._started = False
         self._closed = False
         self._jobs: "queue.Queue[Optional[_Job]]" = queue.Queue()
 
@@ -48,17 +46,12 @@ class Worker:
         loop = asyncio.get_event_loop()
         future: "asyncio.Future[T]" = loop.create_future()
         self._jobs.put(_Job(functools.partial(function, *args, **kwargs), future, loop))
-        self._unfinished += 1
-        if self._started < min(self._threads, self._unfinished):
-            self._started += 1
+        if not self._started:
+            self._started = True
             _start_thread(
                 self._serve, self._name, lambda error: self._lack_thread(loop, future, error)
             )
-        future.add_done_callback(self._ended)
         return future
-
-    def _ended(self, _future: "asyncio.Future[Any]") -> None:
-        self._unfinished -= 1
 
     def close(self) -> None:
         """Take no more work and drop what waits; whatever runs now may finish on its own."""
@@ -70,14 +63,13 @@ class Worker:
                     job.future.cancel()
         except queue.Empty:
             pass
-        for _ in range(self._started):
-            self._jobs.put(None)
+        self._jobs.put(None)
 
     def _lack_thread(
         self, loop: asyncio.AbstractEventLoop, future: "asyncio.Future[Any]", error: RuntimeError
     ) -> None:
         """The system has no thread left for us: this job fails, the next one tries again."""
-        self._started -= 1
+        self._started = False
         try:
             loop.call_soon_threadsafe(_settle, future, None, error)
         except RuntimeError:

@@ -23,13 +23,13 @@ async def test_results_and_errors_come_back() -> None:
     worker.close()
 
 
-async def test_one_thread_works_in_order_and_more_at_the_same_time() -> None:
-    one, two = Worker("one"), Worker("two", threads=2)
+async def test_one_works_in_order_and_two_at_the_same_time() -> None:
+    one, two = Worker("one"), Worker("two")
     done: list[int] = []
     await asyncio.gather(*(one.run(done.append, number) for number in range(20)))
     assert done == list(range(20))
     both = threading.Barrier(2, timeout=10)
-    await asyncio.gather(two.run(both.wait), two.run(both.wait))
+    await asyncio.gather(one.run(both.wait), two.run(both.wait))
     one.close()
     two.close()
 
