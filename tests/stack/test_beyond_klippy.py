@@ -17,7 +17,7 @@ from tests.stack.watching import seen, state
 
 pytestmark = pytest.mark.stack
 
-LONG = make_gcode(seconds=120, hotend=0, bed=0)
+LONG = make_gcode(seconds=300, hotend=0, bed=0)  # cancelled long before
 SHORT = make_gcode(seconds=3, hotend=0, bed=0)
 
 
