@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from ..printer.snapshot import Job
-from ..runtime.disk import discard, free_space
+from ..runtime.disk import discard, free_space, write_whole
 from ..runtime.loose import as_dict, as_float, as_int, as_text
 
 MANIFEST = "manifest.json"
@@ -101,29 +101,13 @@ class FrameStore:
 
     def save(self, recording: Recording, manifest: Manifest) -> None:
         """Put a new manifest in force, on disk before in memory."""
-        path = recording.folder / MANIFEST
-        beside = path.with_suffix(".part")
-        try:
-            with beside.open("w", encoding="utf-8") as out:
-                json.dump(asdict(manifest), out)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(beside, path)
-        except BaseException:
-            discard(beside)
-            raise
+        data = json.dumps(asdict(manifest)).encode("utf-8")
+        write_whole(recording.folder / MANIFEST, data, durable=True)
         recording.manifest = manifest
 
     def add(self, recording: Recording, jpeg: bytes) -> None:
         """Append a frame."""
-        path = recording.folder / FRAME.format(recording.next_number)
-        beside = path.with_suffix(".part")
-        try:
-            beside.write_bytes(jpeg)
-            os.replace(beside, path)
-        except BaseException:
-            discard(beside)
-            raise
+        write_whole(recording.folder / FRAME.format(recording.next_number), jpeg)
         recording.next_number += 1
         recording.frames += 1
         recording.bytes += len(jpeg)

@@ -9,7 +9,6 @@ its place is never removed, replaced or sent.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..runtime import moves
-from ..runtime.disk import discard, free_space, same_file_system
+from ..runtime.disk import discard, free_space, same_file_system, write_whole
 from ..runtime.identity import Identity, identity_of
 from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_list, as_text
 from ..runtime.messages import say
@@ -205,14 +204,11 @@ class Gallery:
         """
         self.videos = videos
         text = json.dumps({"videos": [asdict(video) for video in videos]})
-        beside = self._index.with_name(f".{self._index.name}.part")  # in a folder of our own
         try:
             self._index.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(text.encode("utf-8"))
-            os.replace(beside, self._index)
+            write_whole(self._index, text.encode("utf-8"))
             self.trouble = ""
         except OSError as error:
-            discard(beside)
             self.trouble = error.strerror or type(error).__name__
 
 

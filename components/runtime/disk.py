@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,24 @@ def discard(path: Path) -> None:
         path.unlink()
     except OSError:
         pass
+
+
+def write_whole(path: Path, data: bytes, *, durable: bool = False, mode: int = 0o666) -> None:
+    """Give a file this content in one step: whoever reads finds the old one or the new one, after a
+    power cut too if `durable`. Raises OSError, and leaves nothing half written.
+    """
+    beside = path.with_name(f"{path.name}.new")
+    try:
+        handle = os.open(str(beside), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            if durable:
+                out.flush()
+                os.fsync(out.fileno())
+        os.replace(str(beside), str(path))
+    except BaseException:
+        discard(beside)
+        raise
 
 
 def existing(folder: Path) -> Path:

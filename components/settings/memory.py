@@ -7,10 +7,10 @@ operator wrote, the token included, and only Moonraker's user may read it.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Dict, Mapping, NamedTuple
 
+from ..runtime.disk import write_whole
 from .caution import GUARDED
 from .model import BadValue
 from .options import BY_PATH
@@ -58,11 +58,6 @@ def _checked(values: Mapping[str, Any]) -> Dict[str, Any]:
 
 def save(path: Path, memory: Memory) -> None:
     """Blocking; raises OSError. The file is replaced in one step, whatever happens meanwhile."""
-    new = path.with_name(path.name + ".new")
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(str(new), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(memory._asdict(), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(str(new), str(path))
+    data = json.dumps(memory._asdict()).encode("utf-8")
+    write_whole(path, data, durable=True, mode=0o600)

@@ -8,11 +8,11 @@ nothing else.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Dict, Mapping
 
 from ..runtime.clock import Clock
+from ..runtime.disk import write_whole
 from ..runtime.loose import as_dict, as_int
 from ..runtime.messages import say
 from ..runtime.notices import Notices
@@ -96,7 +96,7 @@ class Statistics:
         }
 
     async def save(self) -> None:
-        error = await self._worker.run(write_atomically, self._path, self.as_dict())
+        error = await self._worker.run(_write, self._path, self.as_dict())
         if error:
             self._notices.show(
                 "statistics",
@@ -118,18 +118,11 @@ def _read(path: Path) -> Mapping[str, Any]:
         return {}
 
 
-def write_atomically(path: Path, content: Mapping[str, Any]) -> str:
-    """Write JSON so that a reader, or a power cut, finds either the old file or the new one; "" or
-    what went wrong.
-    """
-    staged = path.with_name(path.name + ".new")
+def _write(path: Path, content: Mapping[str, Any]) -> str:
+    """ "" or what went wrong."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with staged.open("w", encoding="utf-8") as target:
-            json.dump(content, target, indent=2)
-            target.flush()
-            os.fsync(target.fileno())
-        os.replace(str(staged), str(path))
+        write_whole(path, json.dumps(content, indent=2).encode("utf-8"), durable=True)
     except OSError as error:
         return error.strerror or type(error).__name__
     return ""

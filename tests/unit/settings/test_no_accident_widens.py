@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, given, note
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from components.runtime import steps
+from components.runtime import disk, steps
 from components.runtime.supervisor import Supervisor
-from components.settings import memory
 from components.settings.caution import GUARDED, cautious, wider
 from components.settings.conf import ConfValues
 from components.settings.loader import Loaded, merge, value_of
@@ -87,7 +86,7 @@ def hasty() -> Iterator[None]:
     """Nobody else wants the interpreter, and no power fails."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps.time, "sleep", lambda seconds: None)
-        patch.setattr(memory.os, "fsync", lambda handle: None)
+        patch.setattr(disk.os, "fsync", lambda handle: None)
         yield
 
 
