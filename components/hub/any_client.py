@@ -76,7 +76,7 @@ class OtherClient:
         if self._found.get(host, 0.0) > now:
             return
         try:
-            await asyncio.wait_for(self._names.look_up(host, 0), within)
+            await asyncio.wait_for(self._names.look_up(host), within)
         except asyncio.TimeoutError:
             raise not_resolved(host, None, within) from None
         except UnicodeError:

@@ -162,7 +162,7 @@ class Connector:
     async def _resolve(self, host: str, port: int, end: float) -> List[Address]:
         until, addresses = self._found.get(host, (0.0, []))
         if until <= self._clock.monotonic():
-            looking = self._names.look_up(host, 0)
+            looking = self._names.look_up(host)
             addresses = await asyncio.wait_for(looking, max(self._left(end), 0.001))
             if numeric(host) is None:
                 if len(self._found) >= NAMES_KEPT:

@@ -23,19 +23,15 @@ class Names:
     def __init__(self) -> None:
         self._asked: Dict[str, "asyncio.Future[List[Any]]"] = {}
 
-    async def look_up(self, host: str, port: int, family: int = socket.AF_UNSPEC) -> Addresses:
-        """Where `host` is; numbers and "localhost" cost no thread. Raises `socket.gaierror`.
+    async def look_up(self, host: str) -> Addresses:
+        """Where `host` is, at port 0; numbers, "localhost" cost no thread. Raises `socket.gaierror`.
 
         Giving up on it leaves the look-up to go on; whoever asks meanwhile waits for the same one.
         """
         found = numeric(host)
         if found is None:
             found = await asyncio.shield(self._ask(host))
-        return [
-            (entry[0], (entry[4][0], port, *entry[4][2:]))
-            for entry in found
-            if family in (socket.AF_UNSPEC, entry[0])
-        ]
+        return [(entry[0], entry[4]) for entry in found]
 
     def _ask(self, host: str) -> "asyncio.Future[List[Any]]":
         asked = self._asked.get(host)

@@ -40,9 +40,8 @@ def panel_address(server: Any) -> str:
 
 
 class Page(Pages):
-    def __init__(self, worker: Worker, folder: Path = FOLDER) -> None:
+    def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._folder = folder
         self._made: Optional[bytes] = None
 
     def rows(self) -> Sequence[Row]:
@@ -51,24 +50,24 @@ class Page(Pages):
     async def _html(self, request: Request) -> bytes:
         """The document, read from disk the first time it is asked for."""
         if self._made is None:
-            self._made = await self._worker.run(assemble, self._folder)
+            self._made = await self._worker.run(assemble)
         return self._made
 
 
-def assemble(folder: Path) -> bytes:
+def assemble() -> bytes:
     """Blocking. The policy names each block by its hash (CSP level 2), so nothing injected could
     run.
     """
-    style, styles = _block(folder, STYLES)
-    script, scripts = _block(folder, SCRIPTS)
+    style, styles = _block(STYLES)
+    script, scripts = _block(SCRIPTS)
     policy = POLICY.format(scripts=scripts, styles=styles)
-    page = (folder / "panel.html").read_text(encoding="utf-8")
+    page = (FOLDER / "panel.html").read_text(encoding="utf-8")
     for mark, content in (("/*STYLE*/", style), ("/*SCRIPT*/", script), ("<!--POLICY-->", policy)):
         page = page.replace(mark, content)
     return page.encode("utf-8")
 
 
-def _block(folder: Path, names: Tuple[str, ...]) -> Tuple[str, str]:
-    text = "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
+def _block(names: Tuple[str, ...]) -> Tuple[str, str]:
+    text = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
     digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
     return text, f"'sha256-{digest}'"

@@ -176,7 +176,7 @@ class Told(Names):
         self.found = list(found)
         self.asked = 0
 
-    async def look_up(self, host: str, port: int, family: int = 0) -> list[tuple[int, Any]]:
+    async def look_up(self, host: str) -> list[tuple[int, Any]]:
         self.asked += 1
         return self.found
 
