@@ -18,7 +18,16 @@ HTML = "text/html; charset=UTF-8"
 PATH = "/server/tecmedhub/panel"
 FOLDER = Path(__file__).parent / "panel"
 STYLES = ("panel.css",)
-SCRIPTS = ("texts.js", "dom.js", "moonraker.js", "charts.js", "settings.js", "trial.js", "panel.js")
+SCRIPTS = (
+    "texts.js",
+    "dom.js",
+    "moonraker.js",
+    "charts.js",
+    "show.js",
+    "settings.js",
+    "trial.js",
+    "panel.js",
+)
 POLICY = (
     "default-src 'none'; script-src {scripts}; style-src {styles}; img-src 'self' blob: data:; "
     "media-src 'self'; "
