@@ -24,7 +24,7 @@ class Names:
         self._asked: Dict[str, "asyncio.Future[List[Any]]"] = {}
 
     async def look_up(self, host: str) -> Addresses:
-        """Where `host` is, at port 0; numbers, "localhost" cost no thread. Raises `socket.gaierror`.
+        """Where `host` is (port 0); numbers, "localhost" cost no thread. Raises `socket.gaierror`.
 
         Giving up on it leaves the look-up to go on; whoever asks meanwhile waits for the same one.
         """
