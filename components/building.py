@@ -508,9 +508,8 @@ class Building:
         return bed_word(self.live.now, self.commands.bed_needs_clearing)
 
     def _hub_answered(self, reply: Reply) -> None:
-        self._hub_is_spanish = self._hub_is_spanish or is_spanish(
-            as_text(reply.data.get("message"))
-        )
+        if is_spanish(as_text(reply.data.get("message"))):
+            self._hub_is_spanish = True
 
     def _on_settings(self) -> None:
         self.cadence.news("settings")  # name, place, labels are part of the status
@@ -546,8 +545,7 @@ class Building:
         return say("{file} is {fault}.", file=name, fault=fault) if fault else ""
 
     async def _cancel_download(self, command: Command) -> str:
-        name = str(command.params.get("file") or "")
-        if not self.transfers.cancel(name):
+        if not self.transfers.cancel(_file(command)):
             raise TransferError(say("There is no such download to cancel."))
         return say("the download is cancelled")
 
