@@ -33,6 +33,7 @@ SPOILING = ("hang_body", "cut", "truncated", "drip")  # a reply of a hub that ha
 # Everything takes as long as ever on the machine, so what a user sets to 10 s must be minutes here.
 # Else as a user has it, but for the periods: fewer requests make a higher tempo possible.
 OPTIONS = {
+    "language": "en",
     "timeouts_server": PATIENCE,
     "timeouts_camera": 60,
     "timeouts_moonraker": 60,

@@ -82,8 +82,10 @@ class FaultyStack(Stack):
             extra_config=SENSORS.format(path=self._celsius),
             **arguments,
         )
-        self.moonraker.understood = self.readers.at("a warning")
-        self.hub.understood = self.readers.at("the hub")
+        self.spanish = options["language"] == "es"
+        if self.spanish:
+            self.moonraker.understood = self.readers.at("a warning")
+            self.hub.understood = self.readers.at("the hub")
         self.hazards = Hazards(folder / "hazards")
         self.moonraker.environment.update(self.hazards.environment)
         self.moonraker.environment["SSL_CERT_DIR"] = str(self.trusted)
@@ -233,8 +235,11 @@ class FaultyStack(Stack):
         path = self.moonraker.logs / "tecmedhub.log"
         if not path.exists():
             return ""
+        text = path.read_text("utf-8")
+        if not self.spanish:
+            return text
         read = self.readers.at("the log")
-        lines = path.read_text("utf-8").split("\n")
+        lines = text.split("\n")
         return "\n".join(_LOG_LINE.sub(lambda m: m[1] + read(m[2]), line) for line in lines)
 
     def logged(self, sentence: str) -> int:
