@@ -386,7 +386,6 @@ def _read_list(option: Option, raw: Any) -> Reading:
         raise BadValue(allowed(option))
     taken: List[str] = []
     left_out: List[str] = []
-    wrong = ""
     for index, item in enumerate(raw):
         if len(taken) == option.items:
             counts = {"taken": option.items, "all": len(raw)}
@@ -407,19 +406,13 @@ def _read_list(option: Option, raw: Any) -> Reading:
                         wanted=error.args[0],
                     )
                 )
-            if not wrong:
-                wrong = say(
-                    "{list}; item {number}, {item}, must be {wanted}",
-                    list=allowed(option),
-                    number=index + 1,
-                    item=shown(item),
-                    wanted=error.args[0],
-                )
             continue
         if value and value not in taken:
             taken.append(value)
     if raw and not taken:
-        raise BadValue(wrong if wrong and option.choices else allowed(option))
+        if option.choices and left_out:
+            raise BadValue("{list}; {what}", list=allowed(option), what=left_out[0])
+        raise BadValue(allowed(option))
     return Reading(tuple(taken), tuple(left_out))
 
 
