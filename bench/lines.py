@@ -44,8 +44,11 @@ def measure(quick: bool) -> list[Figure]:
             for way, hub in hubs.items()
         }
 
+        lines: dict[str, Line] = {}
+
         def printer(token: str, way: str, quality: dict[str, float], seen: int, gen: int) -> None:
             line = running.enter_context(Line(fronts[way].port, seed=len(token)))
+            lines[token] = line
             line.set(**quality)
             path = "/api.php" if gen == 1 else "/printer-api/update.php"
             url = f"https://127.0.0.1:{line.port}{path}"
@@ -65,6 +68,7 @@ def measure(quick: bool) -> list[Figure]:
         klippy.gcode("M140 S45")  # while it heats, pictures are sent as while it prints
         time.sleep(30.0)
         began = time.time()
+        before = {token: line.counters.up for token, line in lines.items()}
         for way, most in (("polled", 1.2), ("long-polled", 0.7)):
             started = time.time()
             took = [_command(hubs[way], klippy, f"far-{way}") for _ in range(commands)]
@@ -83,10 +87,16 @@ def measure(quick: bool) -> list[Figure]:
         time.sleep(max(0.0, narrow_for - (time.time() - began)))
         for gen in (1, 2):
             for seen in (1, 2):
-                gaps = _gaps(hubs["polled"], f"narrow-{gen}-{seen}", began)
+                token = f"narrow-{gen}-{seen}"
                 many = "a camera" if seen == 1 else "two cameras"
-                name = f"64 kbit/s up, generation {gen}, {many}: longest between statuses"
-                figures.append(Figure(PART, name, max(gaps), "s", LONGEST))
+                name = f"64 kbit/s up, generation {gen}, {many}"
+                longest = max(_gaps(hubs["polled"], token, began))
+                sent = (lines[token].counters.up - before[token]) / (time.time() - began)
+                used = 100 * sent / NARROW["up"]
+                figures += [
+                    Figure(PART, f"{name}: longest between statuses", longest, "s", LONGEST),
+                    Figure(PART, f"{name}: of the line in use", used, "%"),
+                ]
     return figures
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from bench import sketch
 from bench.figures import Figure
 from bench.process import cpu_seconds
+from components.net.trust import BUNDLES
 from tests.rig import probe
 from tests.rig.cameras import CameraServer
 from tests.rig.front import Front
@@ -182,7 +183,7 @@ def prepared(
         tecmedhub=options(url, f"C{number}", "") if kind == "ours" else None,
         sections=sections + (f"[sketch]\nurl: {url}\n" if kind == "sketch" else ""),
         klippy_socket=klippy.socket,
-        environment={"SSL_CERT_FILE": tls.authority},
+        environment={"SSL_CERT_FILE": tls.authority, **dict.fromkeys(BUNDLES, "")},
     )
     rig.prepare()
     if kind == "sketch":

@@ -23,7 +23,7 @@ from typing import (
 )
 
 from ..runtime.clock import Clock
-from ..runtime.loose import as_dict, as_text
+from ..runtime.loose import as_dict, as_float, as_text
 from ..runtime.messages import Message, say
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
@@ -87,7 +87,14 @@ class Printer(Verbs):
         self._measure = Measure(clock, lambda: self._changed(news=True))
         self.console = Console(clock)
         self._fan_asked = (0.0, float("-inf"))  # what M106 asked for last, and when
-        told = Told(self._on_begun, self._on_diff, self._knows, self._on_lost, self._on_doubt)
+        told = Told(
+            self._on_begun,
+            self._on_diff,
+            self._knows,
+            self._at_rest,
+            self._on_lost,
+            self._on_doubt,
+        )
         self._subscription = Subscription(server, supervisor, notices, clock, live, told)
         live.subscribe(self._on_settings)
 
@@ -190,6 +197,11 @@ class Printer(Verbs):
             for known in (self._objects.get(name, {}),)
             for field, value in fields.items()
         )
+
+    def _at_rest(self) -> bool:
+        state = as_text(self._objects.get("print_stats", {}).get("state"))
+        targets = (as_float(fields.get("target")) for fields in self._objects.values())
+        return state not in ("printing", "paused") and not any(targets)
 
     def _merge(self, diff: Objects) -> bool:
         """Whether it holds something that the hub should hear at once."""

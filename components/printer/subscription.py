@@ -30,7 +30,8 @@ from .snapshot import Objects, subscription
 
 SUBSCRIBE_RETRY = 5.0  # seconds
 TOLD_AFTER = 2  # failures in a row; one alone may be a Klippy that is just leaving
-SILENT_AFTER = 5.0  # seconds without a message of Klippy's, after which it is asked
+SILENT_AFTER = 3.0  # seconds without a message of Klippy's, after which it is asked
+RESTING_AFTER = 8.0  # the same of a printer at rest, where silence is the rule and harms nobody
 ON_ITS_WAY = 1.0  # seconds within which a message comes of what has just changed
 ANSWER_WITHIN = 1.5  # seconds for one object; a Klippy at work answers in milliseconds
 POLL_EVERY = 1.0  # seconds between questions while no message comes through
@@ -43,12 +44,14 @@ T = TypeVar("T")
 class Told(NamedTuple):
     """Whom the subscription tells. `begun(status, machine)`: all there is to know; `changed(diff)`:
     some of it; `lost(names)`: objects that nothing is known of any more; `doubt(reason)`: all that
-    was told is old, or "" for no longer. `known(status)`: whether it was told all of that already.
+    was told is old, or "" for no longer. `known(status)`: whether it was told all of that already;
+    `at_rest()`: whether, by all that was told, there is no job and nothing is hot on purpose.
     """
 
     begun: Callable[[Objects, Machine], None]
     changed: Callable[[Objects], None]
     known: Callable[[Objects], bool]
+    at_rest: Callable[[], bool]
     lost: Callable[[Set[str]], None]
     doubt: Callable[[str], None]
 
@@ -169,7 +172,7 @@ class Subscription:
         """Klippy answers, but not for all that was asked: go on with what there is."""
         self._early = None
         self._failures = 0
-        self._heard = self._clock.monotonic() - SILENT_AFTER
+        self._heard = self._clock.monotonic() - RESTING_AFTER
         self._told.begun({name: answers.get(name) or {} for name in self._wanted}, machine)
         self._take(answers)
 
@@ -196,7 +199,8 @@ class Subscription:
     async def _watch(self, generation: int) -> None:
         """Return when there was silence and is none any more: what was missed is asked for anew."""
         while generation == self._generation:
-            left = self._heard + SILENT_AFTER - self._clock.monotonic()
+            silent_after = RESTING_AFTER if self._told.at_rest() else SILENT_AFTER
+            left = self._heard + silent_after - self._clock.monotonic()
             if left > 0:
                 await self._clock.sleep(left)
             elif not await self._is_well(generation):

@@ -309,6 +309,19 @@ async def test_a_printer_at_rest_says_nothing_and_is_believed() -> None:
     assert bench.board.warnings == {}
 
 
+@pytest.mark.parametrize("busy", ["standby", "printing", "hot"])
+async def test_a_silent_klippy_is_asked_sooner_where_something_goes_on(busy: str) -> None:
+    bench = watched()
+    if busy == "hot":
+        bench.moonraker.status["extruder"] = {"temperature": 60.0, "target": 210.0}
+    else:
+        bench.moonraker.status["print_stats"] = {"state": busy, "filename": "a.gcode"}
+    await bench.ready()
+    asked = bench.moonraker.questions
+    await quiet(bench, 4.0)
+    assert (bench.moonraker.questions > asked) is (busy != "standby")
+
+
 async def test_what_changed_while_it_was_asked_is_no_lost_subscription() -> None:
     bench = watched()
     await bench.ready()
