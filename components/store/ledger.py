@@ -52,6 +52,11 @@ UPDATE commands SET status = 'sent' WHERE status = 'executing';  -- the word of 
 ALTER TABLE commands ADD COLUMN made_of TEXT NOT NULL DEFAULT '';
 """
 
+_INSERT_ENDED = """
+INSERT OR IGNORE INTO commands
+    (key, id, action, summary, command, status, message, made_of, received_at, finished_at)
+VALUES (?, ?, ?, ?, '', ?, ?, ?, ?, ?)
+"""
 _COLUMNS = (
     "seq, key, id, action, summary, command, status, message, received_at, finished_at, boot,"
     " made_of"
@@ -262,10 +267,13 @@ class Ledger:
         return self._told(await self._database.lasting(_way(key, status, change, values)))
 
     def tell(self, entry: Entry, status: State, message: str, now: float) -> Dict[str, Any]:
-        """What became of a command that the disk did not take: told from memory."""
+        """What became of a command that the disk did not take: told from memory, and written down
+        as soon as the disk takes something again.
+        """
+        kept = self._kept(message)
         row = _row_of(entry.identity, self._without_secrets(entry))._replace(
             status=status,
-            message=_restored(*self._kept(message)),
+            message=_restored(*kept),
             finished_at=now if status in FINAL else None,
         )
         self._told(row)
@@ -273,6 +281,9 @@ class Ledger:
             self._unwritten[entry.identity] = row
             while len(self._unwritten) > KEPT_RECENT:
                 self._unwritten.popitem(last=False)
+            told = (row.status.value, *kept, row.received_at, row.finished_at)
+            values = (row.key, json.dumps(row.id), row.action, row.summary, *told)
+            self._database.post(lambda db: db.execute(_INSERT_ENDED, values), durable=True)
         return row.result()
 
     def _was_told(self, entry: Entry) -> bool:

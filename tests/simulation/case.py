@@ -210,7 +210,8 @@ class Case:
         lasting = [
             at
             for at in command.delivered
-            if self.same_life(at, at + 3.0) and not self.forgotten(at)
+            if self.same_life(at, at + (3.0 if self.quiet_disk(at, at + 3.0) else 60.0))
+            and not self.forgotten(at)
         ]
         return lasting[0] if lasting else command.delivered[-1]
 
