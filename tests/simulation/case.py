@@ -21,6 +21,8 @@ JOB_VERBS = ("pause", "resume", "cancel")
 BY_MOONRAKER = ("queue_start", "queue_pause", "queue_clear", "power")  # nothing comes to Klippy
 LIMITS = {  # seconds; defaults of expiry.*
     **dict.fromkeys(("emergency_stop", *JOB_VERBS, "firmware_restart"), 60.0),
+    **dict.fromkeys(("power", "queue_pause", "queue_clear"), 60.0),
+    "queue_start": 600.0,
     **dict.fromkeys(PRINTS, 600.0),
     "wave": 30.0,
 }
@@ -66,6 +68,7 @@ class Case:
         self.klippys = self._spans("klippy", ("starts",), ("crashes", "restarts"))
         self.hangs = self._spans("klippy", ("hangs",), ("goes on", "crashes", "restarts"))
         self.halts = self._find_halts()
+        self.unseen_crashes = self._find_unseen()
         self.jobs = self._find_jobs()
         self.storms = [
             Span(f.at, f.at + f.data["seconds"]) for f in self.facts if f.what == "weather"
@@ -103,6 +106,23 @@ class Case:
             if fact.data["state"] == "shutdown" and not unseen:
                 found.append((fact.at, "a shutdown"))
         return sorted(found)
+
+    def _find_unseen(self) -> list[float]:
+        """Crashes of Klippy while Moonraker was away, which had known it before for long enough."""
+        met = [(s.begin + 20.0, s.end) for s in self.lives if s.end - s.begin > 30.0]
+        return [
+            f.at
+            for f in self._klippys("crashes")
+            if not any(s.begin <= f.at <= s.end for s in self.lives)
+            and any(
+                k.begin + 10 < end and since < end and k.begin < f.at
+                for k in self.klippys
+                if k.end == f.at
+                for since, end in met
+                if k.begin + 10 < end <= f.at
+            )
+            and not any(c.what == "power cut" and abs(c.at - f.at) < 0.01 for c in self.facts)
+        ]
 
     def _find_jobs(self) -> list[tuple[Span, str, str]]:
         """When a job owned the printer: (from its begin to its end, its file, who began it)."""
@@ -159,13 +179,18 @@ class Case:
     def same_life(self, begin: float, end: float) -> bool:
         return any(s.begin <= begin and end <= s.end for s in self.lives)
 
-    def left_no_trace(self, begin: float) -> bool:
+    def left_no_trace(self, begin: float, end: Fact) -> bool:
         """A job began at `begin` that nobody can know of: Moonraker was not there, and when it came
-        the computer had been off, or it was the first time and Klippy's session was another."""
+        the computer had been off, somebody had put the job away by SDCARD_RESET_FILE, or it was the
+        first time and Klippy's session was another."""
         if any(s.begin <= begin <= s.end - HEARS_WITHIN for s in self.lives):
             return False
         back = min((s.begin for s in self.lives if s.begin > begin), default=begin)
         if any(f.what == "power cut" and begin <= f.at <= back for f in self.facts):
+            return True
+        if end.data.get("state") == "reset" and not any(
+            s.begin <= end.at and begin <= s.end - HEARS_WITHIN for s in self.lives
+        ):
             return True
         first = not any(s.begin <= begin for s in self.lives)
         return first and any(s.begin <= begin and s.end < back + 10 for s in self.klippys)

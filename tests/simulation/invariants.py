@@ -297,6 +297,10 @@ def _true_end(command: Asked, told: Fact, status: str, case: Case) -> Iterator[s
         if status == "done" and not any(first <= s.begin <= at for s in case.klippys):
             yield f"{_name(command)} was told done before it happened"
         return
+    if status == "expired":
+        yield from _late_indeed(command, told, case)
+    if status == "refused" and case.same_life(first, at):
+        yield from _in_its_order(command, told, case)
     if status in ("refused", "expired") and known_again(command):
         for fact in sent:
             yield f"{_name(command)} was told {status}, and Klippy got it at {fact.at:.1f} s"
@@ -348,6 +352,27 @@ def _true_end(command: Asked, told: Fact, status: str, case: Case) -> Iterator[s
     for fact in sent:
         if fact.at > at + 0.3 and status in ("failed", "interrupted", "done"):
             yield f"{_name(command)} was told {status} at {at:.1f} s, and ran at {fact.at:.1f} s"
+
+
+def _late_indeed(command: Asked, told: Fact, case: Case) -> Iterator[str]:
+    """Whoever is told that a command came too late did not ask it just now."""
+    if any(f.what == "power cut" and f.at < told.at for f in case.facts):
+        return  # its clock may have been ahead
+    since = command.delivered[0] if command.stamped is None else command.stamped
+    age, limit = told.at - since, LIMITS.get(command.action, GCODE_LIMIT)
+    if age < limit - 10:
+        yield f"{_name(command)} was told expired {age:.0f} s after it was asked ({limit:.0f} s)"
+
+
+def _in_its_order(command: Asked, told: Fact, case: Case) -> Iterator[str]:
+    """Nothing is refused for a print of the hub's that was asked behind it."""
+    if "would disturb the job" not in str(told.data["message"]) or len(command.delivered) > 1:
+        return
+    for other in case.asked:
+        behind = case.place[other.n] > case.place[command.n] and bool(other.delivered)
+        named = f"the job {other.params.get('file')}," in told.data["message"]
+        if other.action in PRINTS and behind and named and not other.params.get("queue"):
+            yield f"{_name(command)} was refused for {_name(other)}, which was asked behind it"
 
 
 def _stays_clear(command: Asked, at: float, case: Case) -> Iterator[str]:
@@ -561,6 +586,9 @@ def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
         command = case.who(fact)
         if command is None or not known_again(command) or command.action == "firmware_restart":
             continue
+        for at in case.unseen_crashes:
+            if case.known_since(command) < at < fact.at - HEARS_WITHIN:
+                yield f"{_name(command)} ran at {fact.at:.1f} s, after a crash at {at:.1f} s"
         for at, what in case.halts:
             if not case.same_life(at - 0.1, at + 3.0) or case.never_met(at):
                 continue  # nobody was left who had seen it: what waited runs if it is in time
@@ -605,7 +633,7 @@ def no_print_on_an_uncleared_bed(case: Case) -> Iterator[str]:
             ended_at = fact.at
             # Klipper tells four times a second: a crash soon after its begin is all that was seen.
             seen = fact.what == "job ends" or fact.at - began_at > HEARS_WITHIN
-            if dirty_since is None and seen and not case.left_no_trace(began_at):
+            if dirty_since is None and seen and not case.left_no_trace(began_at, fact):
                 dirty_since = fact.at
 
 

@@ -100,7 +100,37 @@ MUTANTS: tuple[Mutant, ...] = (
         "            result = await self._ledger.running(command.key, self._bounded(message))\n",
         "            await self._finish(command, State.FAILED, message)\n            return\n",
     ),
+    one(
+        "a print does not wait for the G-code that was asked before it",
+        RUNNER,
+        "        if job.action.lane is Lane.PRINT and self._lanes.ahead(job, PRINTS_WAIT_FOR):\n",
+        "        if False:\n",
+    ),
+    one(
+        "what is about to begin is not seen",
+        "commands/lanes.py",
+        "            if not other.struck\n",
+        "            if False\n",
+    ),
+    one(
+        "what its file paused is cancelled as any other",
+        RUNNER,
+        "            if order.insist:\n",
+        "            if False:\n",
+    ),
     # Time
+    one(
+        "what a former run left does not wait for the hub's clock",
+        RUNNER,
+        "        while job.recovered and not self._tools.hub_time_known():\n",
+        "        while False:\n",
+    ),
+    one(
+        "the Date of any page is believed",
+        "hub/client.py",
+        '        if kind != "commands":  # which the hub may have let wait\n',
+        '        self._set_clock(exchange, at_once=True)\n        if kind != "commands":\n',
+    ),
     one(
         "the age is not looked at",
         RUNNER,
@@ -181,7 +211,70 @@ MUTANTS: tuple[Mutant, ...] = (
         "        if fresh:\n            self._emergency.send(",
         "        if False:\n            self._emergency.send(",
     ),
+    one(
+        "what a cancel struck goes on after a crash",
+        REMOTE,
+        "            struck = row.seq < (cancelled if job.action.name in PRINTS else stopped)\n",
+        "            struck = False\n",
+    ),
+    one(
+        "what waited over an unseen start of Klippy still runs",
+        HALT,
+        "        self._fallen = max(self._fallen, -1)\n",
+        "",
+    ),
+    one(
+        "what may end a job does not wait until it is known",
+        RUNNER,
+        "        if job.action.needs_klippy or job.action.name in MINDS_A_JOB:\n",
+        "        if job.action.needs_klippy:\n",
+    ),
+    one(
+        "the power stays on",
+        EMERGENCY,
+        "POWER_AFTER = 3.5",
+        "POWER_AFTER = 3500.0",
+    ),
+    one(
+        "the power goes off with each stop",
+        EMERGENCY,
+        "            taken = await self._taken(attempt, pause)\n",
+        "            await self._taken(attempt, pause)\n            taken = power is not None\n",
+    ),
     # The bed
+    one(
+        "a job that ran unseen leaves the bed clear",
+        "printer/jobs.py",
+        "        if missed:\n",
+        "        if False:\n",
+    ),
+    one(
+        "a job of which only the history tells leaves the bed clear",
+        "commands/bed.py",
+        "        if self._jobs.open is not None or history.last_end > cleared:\n",
+        "        if False:\n",
+    ),
+    one(
+        "the hub's own macro declares the bed clear",
+        "commands/bed.py",
+        "        if by_macro and self.hub_acts():\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "a script may call what is for people",
+        (
+            (
+                POLICY,
+                "        if effect.for_people:\n",
+                "        if False:\n",
+            ),
+            (
+                "commands/bed.py",
+                "        if by_macro and self.hub_acts():\n",
+                "        if False:\n",
+            ),
+        ),
+    ),
     one(
         "a macro that prints is not held back by the bed",
         POLICY,
@@ -219,6 +312,43 @@ MUTANTS: tuple[Mutant, ...] = (
         "hub/link.py",
         "LONGEST_DEAFNESS = 30.0",
         "LONGEST_DEAFNESS = 300.0",
+    ),
+    one(
+        "a long poll is left open",
+        "hub/poller.py",
+        "        self._client.hang_up()\n",
+        "",
+    ),
+    one(
+        "a hub that hands out again is never told of a receipt",
+        "commands/receipts.py",
+        "            self._on_new()\n",
+        "            self._waiting.clear()\n",
+    ),
+    one(
+        "a queue that does not start is said to",
+        "commands/orders.py",
+        '        if queue.automatic and queue.state != "paused":\n',
+        "        if True:\n",
+    ),
+    # The further actions
+    one(
+        "a place beyond the axes is moved to",
+        "commands/further.py",
+        "        targets[index] = start + read_number(command.params, bounds)\n",
+        "        targets[index] = start + float(command.params[axis])\n",
+    ),
+    one(
+        "the operator's bounds are not held to",
+        "commands/own.py",
+        "        return float(read_number({wanted.name: given}, bounds))\n",
+        "        return float(given)\n",
+    ),
+    one(
+        "what the operator marked as dangerous is not",
+        "commands/own.py",
+        "        if action.danger\n",
+        "        if False\n",
     ),
 )
 

@@ -210,10 +210,10 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
             person(5.0, "PAUSE"),
             person(10.0, by_hand("m25_p1.gcode")),
             ask(60.0, simply(1, "cancel")),
-            person(90.0, by_hand("m25_p2.gcode")),
-            person(130.0, "PAUSE"),
-            ask(140.0, simply(2, "resume")),
-            ask(180.0, simply(3, "cancel")),
+            person(110.0, by_hand("m25_p2.gcode")),
+            person(150.0, "PAUSE"),
+            ask(160.0, simply(2, "resume")),
+            ask(200.0, simply(3, "cancel")),
         ],
     ),
     "a cancel that takes 40 seconds": (
@@ -365,6 +365,31 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
                 simply(13, "power", device="printer", state="off"),
             ),
             ask(230.0, simply(14, "park", x=5, tag=14), simply(15, "z_offset", save=True)),
+        ],
+    ),
+    "G-code that waits too long for Klippy": (
+        {},
+        [person(19.0, "G4 P250000"), ask(20.0, simply(1, "home"), gcode(2, "G28 X"))],
+    ),
+    "the same, and a router that answers with 1970": (
+        {},
+        [
+            person(19.0, "G4 P250000"),
+            ask(20.0, simply(1, "home")),
+            Happening(100.0, "weather", {"kind": "router", "seconds": 220.0}),
+        ],
+    ),
+    "a print behind G-code that waits": (
+        {},
+        [ask(20.0, gcode(1, "G4 P20000"), gcode(2, "G28"), gcode(3, "G28 X"), prints(4, "short"))],
+    ),
+    "a clock apart from the hub's, over a SIGKILL": (
+        {"skew": -300.0},
+        [
+            person(19.0, "G4 P70000"),
+            ask(20.0, simply(1, "home"), simply(2, "home_x")),
+            Happening(30.0, "kill", {"seconds": 3.0}),
+            Happening(33.0, "weather", {"kind": "down", "seconds": 25.0}),
         ],
     ),
     "a restart while the disk takes nothing": (
