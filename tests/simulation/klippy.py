@@ -318,6 +318,10 @@ class Klippy(GCode):
                 **settings,
                 "virtual_sdcard": {"path": "/gcodes"},
                 "printer": {},
+                **{
+                    f"gcode_macro {name.lower()}": {"gcode": "\n".join(map(_template, lines))}
+                    for name, lines in self.habits.macros.items()
+                },
                 "stepper_z": {"position_endstop": self.endstop, "position_min": -5.0},
                 "output_pin lamp": {"pwm": True, "scale": LAMP_SCALE},
             },
@@ -355,3 +359,8 @@ class Klippy(GCode):
     def _look_again(self) -> None:
         if self._loop.time() >= self._again_at:  # else something was told meanwhile
             self._mark()
+
+
+def _template(line: str) -> str:
+    """A line of a macro as printer.cfg has it."""
+    return f'{{action_call_remote_method("{line[1:]}")}}' if line.startswith("@") else line

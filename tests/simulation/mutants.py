@@ -254,14 +254,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "        if self._jobs.open is not None or history.last_end > cleared:\n",
         "        if False:\n",
     ),
-    one(
-        "the hub's own macro declares the bed clear",
-        "commands/bed.py",
-        "        if by_macro and self.hub_acts():\n",
-        "        if False:\n",
-    ),
     Mutant(
-        "a script may call what is for people",
+        "the hub declares the bed clear by a macro",
         (
             (
                 POLICY,

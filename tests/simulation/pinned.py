@@ -392,6 +392,15 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
             Happening(33.0, "weather", {"kind": "down", "seconds": 25.0}),
         ],
     ),
+    "the power goes before a slow card has the latch": (
+        {"require_clear_bed": True},
+        [
+            Happening(19.0, "slow disk", {"write": 10.0, "seconds": 10}),
+            person(20.0, by_hand("long_p1.gcode")),
+            Happening(22.5, "power", {"seconds": 5.0, "wrong_by": 0.0, "right_after": 5.0}),
+            ask(60.0, prints(1, "short")),
+        ],
+    ),
     "a restart while the disk takes nothing": (
         {"home": 20.0},
         [
