@@ -13,6 +13,7 @@ import platform
 import sys
 import time
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Sequence
 
@@ -40,50 +41,44 @@ names of files, of the printer and of the hub's host are not. Look through it be
 ASKED = Request("GET", {"limit": MAX_ROWS}, "the support bundle")
 
 
+@dataclass(eq=False)
 class Bundle:
     """The answers of `rows` go in as JSON."""
 
-    def __init__(
-        self,
-        server: Any,
-        version: str,
-        doctor: Doctor,
-        rows: Sequence[Row],
-        clock: Clock,
-        worker: Worker,
-        redactor: Redactor,
-    ) -> None:
-        self._server = server
-        self._version = version
-        self._doctor = doctor
-        self._rows = rows
-        self._clock = clock
-        self._worker = worker
-        self._redactor = redactor
-        self.log = logs_folder(server.get_app_args()) / LOG_FILE
+    server: Any
+    version: str
+    doctor: Doctor
+    rows: Sequence[Row]
+    clock: Clock
+    worker: Worker
+    redactor: Redactor
+
+    @property
+    def log(self) -> Path:
+        return logs_folder(self.server.get_app_args()) / LOG_FILE
 
     async def make(self) -> bytes:
         """The ZIP; takes as long as the doctor does."""
-        report = await self._doctor.examine()
+        report = await self.doctor.examine()
         contents: Dict[str, Any] = {
             "versions.json": self._versions(),
             "doctor.json": report.as_dict(),
         }
-        for row in self._rows:
+        for row in self.rows:
             contents[f"{row.name}.json"] = await row.handler(ASKED)
         parts: Dict[str, Any] = {}
         for name, content in contents.items():
             await asyncio.sleep(0)  # others have their turn between them
-            parts[name] = plain(content, self._redactor.known)
-        date = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(self._clock.time()))
-        parts["README.txt"] = _README.format(version=self._version, date=date)
+            parts[name] = plain(content, self.redactor.known)
+        date = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(self.clock.time()))
+        parts["README.txt"] = _README.format(version=self.version, date=date)
         parts["doctor.txt"] = _told(report)
-        return await self._worker.run(pack, parts, self.log, self._redactor)
+        return await self.worker.run(pack, parts, self.log, self.redactor)
 
     def _versions(self) -> Dict[str, Any]:
         return {
-            "plugin": self._version,
-            "moonraker": self._server.get_app_args().get("software_version"),
+            "plugin": self.version,
+            "moonraker": self.server.get_app_args().get("software_version"),
             "python": sys.version,
             "system": platform.platform(),
             "machine": platform.machine(),

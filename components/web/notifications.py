@@ -8,6 +8,7 @@ and none at all while nobody listens.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
 from .plain import plain
@@ -23,23 +24,21 @@ CHANGED = "tecmedhub:changed"  # Moonraker's event names; the websocket method i
 DOWNLOAD = "tecmedhub:download"
 
 
+@dataclass(eq=False)
 class Notifier:
     """`overview()` is what is told of everything."""
 
-    def __init__(
-        self, server: Any, clock: Clock, redactor: Redactor, overview: Callable[[], Dict[str, Any]]
-    ) -> None:
-        self._server = server
-        self._clock = clock
-        self._redactor = redactor
-        self._overview = overview
-        self._wake = asyncio.Event()
-        self.revisions: Dict[str, int] = dict.fromkeys(TOPICS, 0)
+    server: Any
+    clock: Clock
+    redactor: Redactor
+    overview: Callable[[], Dict[str, Any]]
+    _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    revisions: Dict[str, int] = field(default_factory=lambda: dict.fromkeys(TOPICS, 0), init=False)
 
     def register(self) -> None:
         """From the constructor of the component, where Moonraker wants it."""
-        self._server.register_notification(CHANGED, "tecmedhub_changed")
-        self._server.register_notification(DOWNLOAD, "tecmedhub_download")
+        self.server.register_notification(CHANGED, "tecmedhub_changed")
+        self.server.register_notification(DOWNLOAD, "tecmedhub_download")
 
     def changed(self, *topics: str) -> None:
         """Something that people watch has changed; `topics` name lists."""
@@ -65,11 +64,11 @@ class Notifier:
             await self._wake.wait()
             self._wake.clear()
             if self._listened_to():
-                self._send(CHANGED, self._overview())
-            await self._clock.sleep(SPACING)
+                self._send(CHANGED, self.overview())
+            await self.clock.sleep(SPACING)
 
     def _listened_to(self) -> bool:
-        return bool(self._server.lookup_component("websockets").get_count())
+        return bool(self.server.lookup_component("websockets").get_count())
 
     def _send(self, event: str, content: Dict[str, Any]) -> None:
-        self._server.send_event(event, plain(content, self._redactor.known))
+        self.server.send_event(event, plain(content, self.redactor.known))
