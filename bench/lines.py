@@ -65,7 +65,6 @@ def measure(quick: bool) -> list[Figure]:
         for gen in (1, 2):
             for seen in (1, 2):
                 printer(f"narrow-{gen}-{seen}", "polled", NARROW, seen, gen)
-        klippy.gcode("M140 S45")  # while it heats, pictures are sent as while it prints
         time.sleep(30.0)
         began = time.time()
         before = {token: line.counters.up for token, line in lines.items()}

@@ -51,10 +51,10 @@ NOTES = {
         " ten minutes while the scene rests, generation 2 has it in each status."
     ),
     "lines": (
-        "Six Moonrakers with the plugin, each behind a line of its own and nginx with TLS 1.3,"
-        " while the bed is hot, for then pictures go up as they do while printing. Commands follow"
-        " each other by some seconds, as when somebody works at the hub; the time is that to"
-        " Klippy."
+        "Six Moonrakers with the plugin, each behind a line of its own and nginx with TLS 1.3; the"
+        " cameras' scenes never rest. The printer does: generation 1 then gets a picture now and"
+        " then, generation 2 one in each status. Commands follow each other by some seconds, as"
+        " when somebody works at the hub; the time is that to Klippy."
     ),
     "fleet": (
         "200 simulated plugins (the real reporter, poller and back-off, in virtual time) after the"
