@@ -356,8 +356,8 @@ def _true_end(command: Asked, told: Fact, status: str, case: Case) -> Iterator[s
 
 def _late_indeed(command: Asked, told: Fact, case: Case) -> Iterator[str]:
     """Whoever is told that a command came too late did not ask it just now."""
-    if any(f.what == "power cut" and f.at < told.at for f in case.facts):
-        return  # its clock may have been ahead
+    if any(f.what in ("power cut", "moves") and f.at < told.at for f in case.facts):
+        return  # its clock may have been ahead, or the other hub's not known
     since = command.delivered[0] if command.stamped is None else command.stamped
     age, limit = told.at - since, LIMITS.get(command.action, GCODE_LIMIT)
     if age < limit - 10:
@@ -369,7 +369,8 @@ def _in_its_order(command: Asked, told: Fact, case: Case) -> Iterator[str]:
     if "would disturb the job" not in str(told.data["message"]) or len(command.delivered) > 1:
         return
     for other in case.asked:
-        behind = case.place[other.n] > case.place[command.n] and bool(other.delivered)
+        later = bool(other.delivered) and other.delivered[0] >= command.delivered[0]
+        behind = later and case.place[other.n] > case.place[command.n]
         named = f"the job {other.params.get('file')}," in told.data["message"]
         if other.action in PRINTS and behind and named and not other.params.get("queue"):
             yield f"{_name(command)} was refused for {_name(other)}, which was asked behind it"
@@ -505,7 +506,7 @@ def _the_power_goes_off(case: Case) -> Iterator[str]:
             continue
         if not asked or not case.house["power_device"]:
             yield f"the power was switched off at {off:.1f} s, and nobody had asked for a stop"
-        elif taken and _klippy_there(case, asked[-1]):
+        elif taken and _klippy_there(case, asked[-1]) and not _hung(case, taken[0], off):
             yield f"the power was switched off at {off:.1f} s, after Klippy took the stop"
     for at, command in stops:
         hung = any(s.begin < at - HEARS_WITHIN and at + 6 < s.end for s in case.hangs)
@@ -520,6 +521,10 @@ def _the_power_goes_off(case: Case) -> Iterator[str]:
             and not any(at - 60 < off < at + 5 for off in offs)
         ):
             yield f"{_name(command)}: Klippy hung, and the power was not off within 5 s"
+
+
+def _hung(case: Case, begin: float, end: float) -> bool:
+    return any(s.touches(begin, end) for s in case.hangs)
 
 
 def _fetched_in_time(command: Asked, case: Case) -> Iterator[str]:
