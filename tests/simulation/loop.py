@@ -14,9 +14,15 @@ import itertools
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+TURNS = 100_000  # of the loop within one moment; a busy one has some hundreds
+
 
 class Stalled(Exception):
     """Nothing is left that could ever happen: something waits for what nobody will do."""
+
+
+class Spinning(Exception):
+    """Something is done again and again, and no time passes: the event loop would be held."""
 
 
 class Process:
@@ -59,6 +65,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
+        self._turns = 0  # at this moment
         self._selector = self
         self.mistake: BaseException | None = None  # in the world itself
         self._graves: list[Any] = []  # what dead processes held: never to be collected in a story
@@ -132,7 +139,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if timeout is None:
             raise Stalled("nothing is left that could ever happen")
         if timeout > 0 and self._scheduled:
-            self._now = max(self._now, self._scheduled[0].when())
+            self._now, self._turns = max(self._now, self._scheduled[0].when()), 0
+        self._turns += 1
+        if self._turns > TURNS:
+            raise Spinning(f"{TURNS} turns of the event loop at {self._now:.1f} s")
         return ()
 
     def _process_events(self, _events: Iterable[Any]) -> None:

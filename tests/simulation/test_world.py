@@ -20,7 +20,7 @@ from tests.simulation.hub import Asked
 from tests.simulation.invariants import judge
 from tests.simulation.klippy import Klippy
 from tests.simulation.klippy_gcode import Habits
-from tests.simulation.loop import PROCESS, Process, Stalled, VirtualLoop
+from tests.simulation.loop import PROCESS, Process, Spinning, Stalled, VirtualLoop
 from tests.simulation.machine import Disk, Machine, VirtualWorker
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.shrink import shrink
@@ -82,6 +82,15 @@ def test_nobody_ever_waits(loop: VirtualLoop) -> None:
 def test_what_nobody_will_ever_end_is_told(loop: VirtualLoop) -> None:
     with pytest.raises(Stalled):
         loop.run_until_complete(loop.create_future())
+
+
+def test_a_loop_that_is_held_is_told(loop: VirtualLoop) -> None:
+    async def spin() -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    with pytest.raises(Spinning):
+        loop.run_until_complete(spin())
 
 
 def test_a_killed_process_does_nothing_more(loop: VirtualLoop) -> None:

@@ -24,7 +24,7 @@ from components.runtime import steps
 from .hub import TOKEN, Asked, Hub
 from .klippy import Klippy
 from .klippy_gcode import Habits
-from .loop import Process, VirtualLoop
+from .loop import Process, Spinning, VirtualLoop
 from .machine import EPOCH, Machine
 from .moonraker import Moonraker, write_file
 from .story import LENGTH, MACROS, OWN, Happening, Story, files_of
@@ -129,6 +129,8 @@ class World:
         task = self.loop.create_task(self._tell(), context=Process("world").context)
         try:
             self.loop.run_until_complete(task)
+        except Spinning as error:
+            self.witness.note("moonraker", "fault", text="The event loop is held", error=str(error))
         finally:
             self.moonraker.kill()
             self.klippy.crash(None)
