@@ -360,6 +360,9 @@ class PhpHub:
                 found = self._newest_with(token, name)
                 if found is not None:
                     last.body[name] = found
+        offers = self._newest_with(token, "client.actions")
+        if offers is not None:
+            last.body.setdefault("client", {}).setdefault("actions", offers)
         return last
 
     def status(self, token: str) -> dict[str, Any] | None:

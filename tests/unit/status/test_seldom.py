@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.status.seldom import EVERY, Seldom
+from components.status.seldom import EVERY, OFFERS_EVERY, Seldom
 from tests.unit.fakes import FakeClock
 
 BODY: dict[str, Any] = {
@@ -42,3 +42,21 @@ def test_another_hub_is_told_all_of_it() -> None:
     seldom = Seldom(FakeClock())
     seldom.delivered(seldom.without(BODY, "hub"))
     assert seldom.without(BODY, "another") == BODY
+
+
+def test_what_the_printer_can_do_goes_along_every_ten_minutes_or_when_it_has_changed() -> None:
+    clock = FakeClock()
+    seldom = Seldom(clock)
+    body = {**BODY, "client": {"updates_sent": 1, "actions": ["home"]}}
+    sent = seldom.without(body, "hub")
+    assert sent == body
+    seldom.delivered(sent)
+    clock.advance(EVERY)
+    sent = seldom.without(body, "hub")
+    assert sent["client"] == {"updates_sent": 1}
+    seldom.delivered(sent)
+    clock.advance(EVERY)
+    more = {**body, "client": {"updates_sent": 1, "actions": ["home", "move"]}}
+    assert seldom.without(more, "hub")["client"] == more["client"]
+    clock.advance(OFFERS_EVERY)
+    assert seldom.without(body, "hub")["client"] == body["client"]
