@@ -95,10 +95,14 @@ class Case:
     def _find_halts(self) -> list[tuple[float, str]]:
         """Moments after which nothing that was asked before may begin."""
         ready = [f.at for f in self._klippys("is") if f.data["state"] == "ready"]
+        starts = [f.at for f in self._klippys("starts")]
         found = [
             (f.at, "a crash of Klippy")
             for f in self._klippys("crashes")  # where it had been ready long enough to be known
-            if not any(0 <= f.at - at < HEARS_WITHIN for at in ready)
+            if any(
+                max((at for at in starts if at <= f.at), default=0.0) <= at <= f.at - HEARS_WITHIN
+                for at in ready
+            )
         ]
         again = [f.at for f in self._klippys("restarts")]
         for fact in self._klippys("is"):
@@ -312,7 +316,7 @@ class Case:
 
     def end_of(self, command: Asked) -> tuple[Fact, str] | None:
         """The first final state that the hub was told."""
-        for fact in self.told[command.n]:
+        for fact in self.told.get(command.n, ()):
             if fact.data["status"] in FINAL:
                 return fact, fact.data["status"]
         return None

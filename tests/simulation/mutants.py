@@ -314,12 +314,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "",
     ),
     one(
-        "a hub that hands out again is never told of a receipt",
-        "commands/receipts.py",
-        "            self._on_new()\n",
-        "            self._waiting.clear()\n",
-    ),
-    one(
         "a queue that does not start is said to",
         "commands/orders.py",
         '        if queue.automatic and queue.state != "paused":\n',
