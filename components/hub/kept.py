@@ -1,8 +1,9 @@
 """Tornado's HTTP client with one thing added: connections are kept and used again.
 
 It is the class that Moonraker's `http_client` component owns, with its limits and defaults, and
-the same `fetch`. Two connections at the most lie idle, the one used last is used first; a request
-that waits long (`patient`) has one of its own, which `hang_up` closes, so that the hub sees that
+the same `fetch`. Two connections at the most lie idle. What may be sent again takes the one that
+lay idle longest, so that neither grows too old to be trusted; all else the other. A request that
+waits long (`patient`) has one of its own, which `hang_up` closes, so that the hub sees that
 nobody listens.
 
 A kept connection that ended meanwhile costs nothing: what had no byte of an answer is sent again,
@@ -259,7 +260,7 @@ class KeptClient(SimpleAsyncHTTPClient):
         """A kept connection that the request may be trusted to."""
         now = self._clock.monotonic()
         limit = self._limit(origin)
-        for line in reversed(list(self._idle)):
+        for line in list(self._idle) if repeatable else reversed(list(self._idle)):
             if line.origin != origin or line.patient is not patient:
                 continue
             idle = now - line.idle_since

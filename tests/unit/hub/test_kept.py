@@ -329,6 +329,15 @@ async def test_a_connection_too_old_for_commands_still_serves_what_may_be_repeat
     assert bench.server.counters.connections == 2
 
 
+async def test_two_connections_are_kept_young_by_turns(bench: Bench) -> None:
+    await asyncio.gather(bench.ask(), bench.ask())
+    for _ in range(6):
+        bench.clock.ahead += 5.0
+        await bench.ask(repeatable=True)
+    await asyncio.gather(bench.ask(repeatable=True), bench.ask(repeatable=True))
+    assert bench.client.opened == 2
+
+
 async def test_what_the_server_announces_is_heeded(bench: Bench) -> None:
     bench.server.behave("answer", headers={"Keep-Alive": "timeout=3, max=100"})
     await bench.ask()
