@@ -308,12 +308,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "LONGEST_DEAFNESS = 300.0",
     ),
     one(
-        "a long poll is left open",
-        "hub/poller.py",
-        "        self._client.hang_up()\n",
-        "",
-    ),
-    one(
         "a queue that does not start is said to",
         "commands/orders.py",
         '        if queue.automatic and queue.state != "paused":\n',
