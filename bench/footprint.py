@@ -72,8 +72,8 @@ def measure(quick: bool) -> list[Figure]:
     return [
         *_processor("idle", idle),
         *_processor("printing", printing),
-        Figure(PART, "extra memory, idle", memory, "MB", 4.0),
-        Figure(PART, "extra memory, after a print", memory_after, "MB", 4.0),
+        Figure(PART, "extra memory, idle", memory, "MB", 6.0),
+        Figure(PART, "extra memory, after a print", memory_after, "MB", 6.0),
         Figure(PART, "requests to the hub a minute", spent[0] / minutes, "requests"),
         Figure(PART, "sent to the hub a minute", spent[1] / minutes / 1000, "kB"),
         Figure(PART, "received from the hub a minute", spent[2] / minutes / 1000, "kB"),
