@@ -17,7 +17,6 @@ from ..settings.model import Settings
 
 LONGEST_WAIT = 55.0  # seconds of a long poll; proxies commonly cut at 60
 MAX_FILES_LISTED = 1000
-MAX_COMMANDS = 200  # of one reply; generation 2 sends at most 10
 
 _HEX = re.compile("[0-9a-f]+")
 

@@ -156,11 +156,6 @@ class Jobs:
         """Moonraker's id of the job that runs now; "" when there is none, or it has none."""
         return self.open.job_id if self.open is not None else ""
 
-    @property
-    def current_command_id(self) -> str:
-        """Of the hub's command that began the job that runs now; "" if none did."""
-        return self.open.command_id if self.open is not None else ""
-
     def name(self, filename: str, job_id: str) -> None:
         """Moonraker's history has given the job that runs an id."""
         job = self.open

@@ -313,10 +313,6 @@ class Ledger:
         )
         return [dict(result) for result in itertools.islice(mine, limit)]
 
-    @property
-    def due_count(self) -> int:
-        return len(self._due)
-
     async def acknowledge(self, results: Iterable[Any]) -> None:
         """The hub has them: results as `due` gave them, or their ids alone.
 

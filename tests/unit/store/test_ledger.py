@@ -78,7 +78,7 @@ async def test_results_of_a_long_outage_come_oldest_first_in_portions(database: 
     assert [r["id"] for r in book.due(50)] == list(range(50, 100))
     again = Ledger(database)
     assert await again.load() == []
-    assert again.due_count == 70
+    assert len(again.due(1000)) == 70
 
 
 async def test_a_result_told_acknowledges_no_other_of_the_same_id(database: Database) -> None:
@@ -119,7 +119,7 @@ async def test_results_that_no_hub_takes_are_kept_up_to_a_limit(database: Databa
     await asyncio.gather(
         *(book.finish(f"1:hub:{n}", State.REFUSED, "", NOW) for n in range(KEEP_ROWS + 3))
     )
-    assert book.due_count == KEEP_ROWS
+    assert len(book.due(2 * KEEP_ROWS)) == KEEP_ROWS
     assert book.due(1)[0]["id"] == 3
 
 
