@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import logging
 import urllib.parse
 from typing import (
     Any,
@@ -27,8 +26,7 @@ from typing import (
 )
 
 from ..printer.jobs import News
-from ..runtime.loose import as_text
-from ..runtime.messages import Message, in_language, parts, restored, say, sentence
+from ..runtime.messages import in_language, say, sentence
 from ..settings.model import Settings
 from ..store.ledger import Entry, Row
 from ..store.life import FINAL, State
@@ -40,6 +38,7 @@ from .gcode import Refused
 from .halt import Halts
 from .lanes import Job, Lanes
 from .runner import UNWRITTEN, Runner, interrupted
+from .switch import Switch, person
 from .targets import Targets
 from .tools import Deeds, Tools
 from .trial import Trials
@@ -53,9 +52,6 @@ from .wire import (
     looks_like_stop,
 )
 
-REMOTE_OFF = "remote_off_by"
-REMOTE_OFF_PARTS = "remote_off_by_parts"
-STORED_WITHIN = 10.0  # seconds that whoever throws the switch waits for a slow card
 MAX_MESSAGE = 500  # characters of a result's message
 # Seconds after the end of what the hub set going in which Klippy may still call for it: what a
 # script called arrives with its answer. Longer would keep a person's button from working at a hub
@@ -86,6 +82,7 @@ class Commands:
         self._lanes = Lanes(tools.clock, lambda name: find_action(name, tools.live.now.actions))
         self._halts = Halts(self._lanes)
         self._targets = Targets()
+        self._switch = Switch(tools.flags, tools.notices)
         self._emergency = EmergencyStop(tools, self._halts)
         self._bed = tools.bed
         self._runner = Runner(
@@ -125,7 +122,7 @@ class Commands:
         await self._flags.load()
         self._boot = self._boot_id()
         unfinished = await self._ledger.load()
-        self._show_switch()
+        self._switch.show()
         self._check_power()
         self._runner.start(self._boot)
         waiting = [row for row in unfinished if row.status is State.RECEIVED]
@@ -364,27 +361,11 @@ class Commands:
 
     @property
     def remote_on(self) -> bool:
-        return not self._switched_off_by
+        return not self._switch.off_by
 
     async def set_remote(self, on: bool, by: str) -> str:
-        """The kill switch, thrown by `by` (for people): in force at once, and across restarts as
-        soon as the disk has it. What speaks against that after some seconds, else "".
-        """
-        name = "" if on else (_printable(by) or say("somebody at the printer"))
-        if name != self._switched_off_by:
-            told = (
-                say("Remote control is on ({who}).", who=_printable(by))
-                if on
-                else say("Remote control is off ({who}).", who=_printable(by))
-            )
-            self._notices.console(told)
-            self._flags.put(REMOTE_OFF_PARTS, parts(name))
-            self._flags.put(REMOTE_OFF, str.__str__(name))
-            self._show_switch()
-        if await self._flags.stored(REMOTE_OFF, STORED_WITHIN):
-            return ""
-        self._notices.console(_NOT_STORED)
-        return _NOT_STORED
+        """The kill switch, as `Switch.throw`."""
+        return await self._switch.throw(on, by)
 
     @property
     def hub_at_work(self) -> str:
@@ -397,7 +378,7 @@ class Commands:
         true, else ""."""
         refused = self._bed.clear(by_macro)
         if not refused:
-            self._notices.console(say("The bed is clear ({who}).", who=_printable(by)))
+            self._notices.console(say("The bed is clear ({who}).", who=person(by)))
         return refused
 
     @property
@@ -406,26 +387,6 @@ class Commands:
         return self._bed.left_uncleared
 
     # Inside
-
-    @property
-    def _switched_off_by(self) -> str:
-        name = as_text(self._flags.get(REMOTE_OFF))
-        return restored(name, self._flags.get(REMOTE_OFF_PARTS))
-
-    def _show_switch(self) -> None:
-        if self.remote_on:
-            self._notices.clear("remote_off", say("Remote control is on again."))
-            return
-        self._notices.show(
-            "remote_off",
-            say(
-                "Remote control was switched off at the printer ({who}): commands of the"
-                " hub are refused until tecmedhub_remote_on is called.",
-                who=self._switched_off_by,
-            ),
-            warning=False,
-            level=logging.INFO,
-        )
 
     def _check_power(self) -> None:
         """An operator who counts on a device that is not there should know before it is needed."""
@@ -448,7 +409,7 @@ class Commands:
         return policy.Situation(
             security=self._live.now.security,
             snapshot=self._printer.snapshot,
-            switched_off_by=self._switched_off_by,
+            switched_off_by=self._switch.off_by,
             bed_needs_clearing=self._bed.needs_clearing,
             queue=self._printer.job_queue,
             heat_preset=self._live.now.commands.heat_preset,
@@ -526,10 +487,6 @@ STATUS_WORDS = (
     sentence("interrupted"),
 )
 _FINAL_WORDS = frozenset(state.value for state in FINAL)
-_NOT_STORED = say(
-    "The disk has not stored this yet (it is slow, or full): a power cut or restart before it does"
-    " would undo it."
-)
 _BOOTED = say(
     "The computer was started anew before its turn, and Klippy with it: send it again"
     " if it is still wanted."
@@ -594,9 +551,3 @@ def _scope_before_5_1(settings: Settings) -> str:
     host = urllib.parse.urlsplit(settings.server_url).hostname or ""
     text = f"{host}\n{settings.printer_token}"
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
-
-
-def _printable(text: str) -> str:
-    if isinstance(text, Message):
-        return text
-    return "".join(c for c in text if c.isprintable())[:60]
