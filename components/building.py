@@ -309,6 +309,7 @@ class Building:
                 bed=self.bed,
                 hub_now=self.client.now,
                 hub_time_known=lambda: self.client.clock_skew is not None,
+                hub_redelivers=self._hub_redelivers,
                 **common,
             ),
             Deeds(
@@ -332,7 +333,7 @@ class Building:
         self.receipts = Receipts(
             results_due=self.commands.results_due,
             results_delivered=self.commands.results_delivered,
-            wanted=lambda: self.client.features.redeliver > 0,
+            wanted=self._hub_redelivers,
             hub_now=self.client.now,
             on_new=lambda: self.reporter.new_result(),  # noqa: PLW0108 - it is not there yet
         )
@@ -543,6 +544,9 @@ class Building:
             )
         fault = await why_unfit(self.files.root / name, self.worker)
         return say("{file} is {fault}.", file=name, fault=fault) if fault else ""
+
+    def _hub_redelivers(self) -> bool:
+        return self.client.features.redeliver > 0
 
     async def _cancel_download(self, command: Command) -> str:
         if not self.transfers.cancel(_file(command)):

@@ -8,7 +8,7 @@ power is switched off (`security.emergency_power_device`).
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Dict, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, Optional, Sequence, Set, Tuple
 
 from ..printer.snapshot import KlippyState
 from ..printer.verbs import PrinterError
@@ -20,6 +20,9 @@ from .tools import Tools
 from .wire import Command
 
 REPEATED = 10.0  # seconds in which an id is the same stop: one too many costs nothing
+# The same, while a hub that hands out again has not acknowledged its result: where the disk is too
+# slow to tell it, each delivery would stop whatever was begun since.
+UNHEARD = 600.0
 AGAIN_AFTER = 1.0  # seconds until a stop that Klippy has not taken is sent again
 AGAIN_LATER = 5.0  # the same, once it has been told
 POWER_AFTER = 3.5  # seconds until the power is switched off: so that it is off after 5
@@ -36,22 +39,31 @@ class EmergencyStop:
         self._printer = tools.printer
         self._halts = halts
         self._seen: Dict[str, float] = {}  # when each was sent, monotonic
+        self._unheard: Set[str] = set()  # of these: the hub has acknowledged no result
         self._first: "Optional[asyncio.Future[Outcome]]" = None  # what is told within 10 s
         self._more: "Optional[asyncio.Future[str]]" = None  # beside those
         self._power: "Optional[asyncio.Future[str]]" = None
         self._last: "Optional[asyncio.Future[Outcome]]" = None  # what became of it
 
     def repeated(self, command: Command) -> bool:
-        """Whether this very stop was sent only just."""
+        """Whether this very stop was sent before, and is not another one of the same words."""
         sent = self._seen.get(command.identity)
-        return sent is not None and self._tools.clock.monotonic() - sent < REPEATED
+        redelivered = command.identity in self._unheard and self._tools.hub_redelivers()
+        within = UNHEARD if redelivered else REPEATED
+        return sent is not None and self._tools.clock.monotonic() - sent < within
+
+    def acknowledged(self, identities: Iterable[str]) -> None:
+        """The hub has results of these commands."""
+        self._unheard.difference_update(identities)
 
     def send(self, stops: Sequence[Command], number: int) -> None:
         """Stop the printer, once for all of these; nothing up to the command `number` runs after
         it."""
         now = self._tools.clock.monotonic()
-        self._seen = {key: at for key, at in self._seen.items() if now - at < REPEATED}
+        self._seen = {key: at for key, at in self._seen.items() if now - at < UNHEARD}
         self._seen.update((command.identity, now) for command in stops)
+        self._unheard.intersection_update(self._seen)
+        self._unheard.update(command.identity for command in stops)
         self._halts.note_stop(number)
         if self._last is None or self._last.done():
             self._first = asyncio.get_event_loop().create_future()

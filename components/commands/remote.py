@@ -105,6 +105,7 @@ class Commands:
         )
         self._listeners: List[Tuple[Listener, bool]] = []
         self._started = asyncio.Event()
+        self._in_order = asyncio.Lock()  # replies go to the disk as they came
         self._made_ids = 0
         self._boot = ""
         self._closing = False
@@ -193,7 +194,7 @@ class Commands:
         jobs, stops = self._read(raw, int(generation))
         try:
             return await self._write_down(jobs, stops)
-        except (StoreUnavailable, asyncio.TimeoutError):
+        except StoreUnavailable:
             return await self._tell_unwritten(jobs, stops)
         finally:
             for job in jobs:
@@ -201,7 +202,7 @@ class Commands:
                     self._lanes.leave(job)
 
     def _read(self, raw: Any, generation: int) -> Tuple[List[Job], List[Job]]:
-        """All of a reply, in one go: its stops are sent, unless they were only just, and what is
+        """All of a reply, in one go: its stops are sent, unless they were before, and what is
         behind them knows of those before it."""
         now = self._hub_now()
         reader = Reader(_scope(self._live.now), self._live.now.printer_token, self._make_id)
@@ -237,9 +238,12 @@ class Commands:
 
     async def _write_down(self, jobs: Sequence[Job], stops: Sequence[Job]) -> int:
         """Commit a batch, then let it wait for its turn. What the disk does not take is not run."""
-        await self._until_started()
-        written = [_entry(job, self._boot, sent=job in stops) for job in jobs]
-        keys = await self._ledger.receive(written)
+        came = self._clock.monotonic()
+        async with self._in_order:
+            await self._until_started(came)
+            written = [_entry(job, self._boot, sent=job in stops) for job in jobs]
+            writing = asyncio.ensure_future(self._ledger.receive(written))
+        keys = await writing
         new = []
         for job, key in zip(jobs, keys):
             if key is None:
@@ -266,16 +270,19 @@ class Commands:
             )
         return len(new)
 
-    async def _until_started(self) -> None:
+    async def _until_started(self, came: float) -> None:
         """A reply can be quicker than the disk at the start. What a slow one holds is worth waiting
         for: it tells what is a repetition; what one that refuses holds, nobody will know soon.
+        `came`: when the reply did, monotonic.
         """
         while not self._started.is_set():
+            late = self._clock.monotonic() - came >= STARTS_WITHIN
+            if late and self._ledger.disk_refuses:
+                raise StoreUnavailable("it was not opened in time")
             try:
-                await asyncio.wait_for(self._started.wait(), STARTS_WITHIN)
+                await asyncio.wait_for(self._started.wait(), 1.0 if late else STARTS_WITHIN)
             except asyncio.TimeoutError:
-                if self._ledger.disk_refuses:
-                    raise
+                pass
 
     async def _known_ids(self, new: Sequence[Job]) -> List[Any]:
         try:
@@ -310,7 +317,7 @@ class Commands:
 
     async def results_delivered(self, results: Iterable[Any]) -> None:
         """The hub has acknowledged these: results as `results_due` gave them, or their ids."""
-        await self._ledger.acknowledge(list(results))
+        self._emergency.acknowledged(await self._ledger.acknowledge(list(results)))
 
     def recent(self, limit: int = 50) -> List[Dict[str, Any]]:
         """The newest commands and what became of them, newest first."""

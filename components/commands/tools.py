@@ -27,6 +27,7 @@ class Tools(NamedTuple):
     clock: Clock
     hub_now: Callable[[], float]  # unix seconds by the hub's clock
     hub_time_known: Callable[[], bool]  # whether that is more than our own guess
+    hub_redelivers: Callable[[], bool]  # whether it hands out again what it has not heard of
 
 
 async def _there_is_no(name: str) -> str:

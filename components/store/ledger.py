@@ -313,8 +313,9 @@ class Ledger:
         )
         return [dict(result) for result in itertools.islice(mine, limit)]
 
-    async def acknowledge(self, results: Iterable[Any]) -> None:
-        """The hub has them: results as `due` gave them, or their ids alone.
+    async def acknowledge(self, results: Iterable[Any]) -> List[str]:
+        """The hub has them: results as `due` gave them, or their ids alone. The identities of the
+        commands that these were of.
 
         An id may have another result by now, of a command that the hub was not told of yet; and
         what was running when the hub was told may be over.
@@ -326,7 +327,7 @@ class Ledger:
                 if not whole or self._due[key] == item:
                     taken[key] = self._due[key]
         if not taken:
-            return
+            return []
 
         def write(db: sqlite3.Connection) -> None:
             db.executemany(
@@ -338,6 +339,7 @@ class Ledger:
             if self._due.get(key) is told:
                 self._forget_due(key)
         self._database.post(write)
+        return [re.sub(r"@\d+$", "", key) for key in taken]
 
     def recent(self, limit: int = 50) -> List[Dict[str, Any]]:
         """The newest commands with their states, newest first, for people."""

@@ -232,7 +232,23 @@ class Case:
         """Its hub keeps it until it hears of it (`features.redeliver`), and had the time for it."""
         early = bool(command.handed) and command.handed[0] < self.seen.ended - 140
         last_base = not any(m > command.handed[0] for m in self.moves) if command.handed else False
-        return bool(self.house["features"].get("redeliver")) and early and last_base
+        return (
+            bool(self.house["features"].get("redeliver"))
+            and early
+            and last_base
+            and not self._mistaken(command)
+        )
+
+    def _mistaken(self, command: Asked) -> bool:
+        """A database made anew has given it the id of one that was still at work, and the hub took
+        that one's result for its own."""
+        return any(
+            f.what == "is told"
+            and str(f.data["id"]) == str(command.id)
+            and command.handed[0] <= f.at
+            and f not in self.told[command.n]
+            for f in self.facts
+        )
 
     def known_since(self, command: Asked) -> float:
         """The first delivery after which the process lived long enough to have noted it."""

@@ -84,6 +84,7 @@ class Hub:
         self.queue: list[Asked] = []
         self.asked: list[Asked] = []
         self.told: list[dict[str, Any]] = []
+        self._heard: dict[tuple[int, str], float] = {}  # when last of an id, by database
         self.listing: list[dict[str, Any]] = []  # files for `print`
         self.again: list[Asked] = []  # what the next reply brings a second time
         self.last_status = -1.0
@@ -334,16 +335,19 @@ class Hub:
     def _hand_out_again(self) -> None:
         """`features.redeliver`: what was handed out so long ago without a word of it."""
         after = self.features.get("redeliver", 0)
-        heard = {str(told["id"]) for told in self.told if told["base"] == self.base}
         for command in self.asked:
-            waits = command.base == self.base and command.handed and str(command.id) not in heard
-            if after and waits and self._loop.time() - command.handed[-1] >= after:
+            if not after or command.base != self.base or not command.handed:
+                continue
+            # What was told before it was handed out is of another that had its id.
+            heard = self._heard.get((self.base, str(command.id)), -1.0) >= command.handed[0]
+            if not heard and self._loop.time() - command.handed[-1] >= after:
                 self.again.append(command)
 
     def _take_results(self, results: Any) -> None:
         for result in results or ():
             told = {name: result.get(name) for name in TOLD}
             told["base"] = self.base
+            self._heard[self.base, str(told["id"])] = self._loop.time()
             if told not in self.told:
                 self.told.append(dict(told))
                 told["message"] = str(told["message"])[:120]

@@ -288,8 +288,11 @@ def _true_end(command: Asked, told: Fact, status: str, case: Case) -> Iterator[s
     if command.action == "emergency_stop":
         if status == "done":
             halts = [h for h, _ in case.halts]
-            halts += [f.at for f in case.facts if f.what == "power off"]
+            offs = [f.at for f in case.facts if f.what == "power off"]
+            # Where Klippy hangs, what was switched off for a stop before is off still.
+            since = min([first - 0.5, *(s.begin for s in case.hangs if s.begin <= first <= s.end)])
             halted = any(first - 0.5 <= h <= at for h in halts)
+            halted = halted or any(since <= off <= at for off in offs)
             if not halted and _ready_through(case, first, at):
                 yield f"{_name(command)} was told done, and Klippy went on"
         return
@@ -636,8 +639,10 @@ def no_print_on_an_uncleared_bed(case: Case) -> Iterator[str]:
         if running and stopped:
             running = False
             ended_at = fact.at
-            # Klipper tells four times a second: a crash soon after its begin is all that was seen.
-            seen = fact.what == "job ends" or fact.at - began_at > HEARS_WITHIN
+            # Klipper tells four times a second: of a job that was so short, its end is seen where
+            # that stays in print_stats.
+            stays = fact.what == "job ends" and fact.data["state"] != "reset"
+            seen = stays or fact.at - began_at > HEARS_WITHIN
             if dirty_since is None and seen and not case.left_no_trace(began_at, fact):
                 dirty_since = fact.at
 

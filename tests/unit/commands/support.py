@@ -319,6 +319,7 @@ class Lab:
         self.hooks: dict[str, Any] = {}
         self.looks: dict[str, Any] = {}
         self.hub_time_known = True
+        self.hub_redelivers = False
         self.boot = "boot-1"
 
     async def start(self) -> Lab:
@@ -352,6 +353,7 @@ class Lab:
                 clock=self.clock,
                 hub_now=self.clock.time,
                 hub_time_known=lambda: self.hub_time_known,
+                hub_redelivers=lambda: self.hub_redelivers,
             ),
             Deeds(
                 fetch=self.fetch,

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from components.commands import remote
 from components.printer.snapshot import Heater, Job, KlippyState
 from components.settings.model import RemoteControl
 from components.store import flags, ledger
@@ -279,6 +280,30 @@ async def test_a_reply_that_comes_before_the_ledger_is_read_waits_for_it(tmp_pat
     await lab.kill()
 
 
+async def test_replies_that_wait_for_the_ledger_go_to_the_disk_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "STARTS_WITHIN", 0.01)  # looks again and again
+    lab = await Lab(tmp_path).start()
+    await lab.kill()
+    lab.database = Database(tmp_path, lab.board.notices, lab.clock)
+    await lab.database.open([ledger.SCHEMA, flags.SCHEMA])
+    commands = lab.make()
+    first = asyncio.ensure_future(commands.take([one("home", 1)], 1))
+    await asyncio.wait([first], timeout=0.05)
+    second = asyncio.ensure_future(
+        commands.take([one("emergency_stop", 2), one("home", 1)], 1)  # handed out once more
+    )
+    await until(lambda: lab.printer.sent == ["emergency_stop"])
+    lab.printer.put(ready())
+    await commands.start()
+    assert (await first, await second) == (1, 1)
+    await until(lambda: len(lab.results) == 2)
+    assert lab.result(1)["status"] == "refused"
+    assert lab.printer.sent == ["emergency_stop"]
+    await lab.kill()
+
+
 # Age
 
 
@@ -521,6 +546,19 @@ async def test_the_same_stop_is_sent_once_within_ten_seconds_and_then_again(lab:
     assert lab.printer.sent == ["emergency_stop"] * 2
     await lab.run(one("emergency_stop", 2))
     assert lab.printer.sent == ["emergency_stop"] * 3
+
+
+async def test_a_stop_handed_out_again_since_its_end_is_unheard_of_stops_once(lab: Lab) -> None:
+    lab.hub_redelivers = True
+    await lab.run(one("emergency_stop", 1))
+    lab.printer.put(ready())  # somebody has restarted the firmware
+    for _ in range(3):
+        lab.clock.advance(15)
+        assert await lab.take(one("emergency_stop", 1)) == 0
+    assert lab.printer.sent == ["emergency_stop"]
+    await lab.commands.results_delivered(lab.commands.results_due())
+    await lab.run(one("emergency_stop", 1))  # of a database that counts anew
+    assert lab.printer.sent == ["emergency_stop"] * 2
 
 
 async def test_a_stop_is_not_taken_for_another_command_of_the_same_id(lab: Lab) -> None:
