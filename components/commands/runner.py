@@ -13,19 +13,20 @@ import asyncio
 import functools
 from typing import Any, Awaitable, Callable, List, Tuple, Type
 
-from ..printer.console import complaint, unknown_words
 from ..printer.snapshot import KlippyState, Snapshot
 from ..printer.verbs import KlippyEnded, PrinterError
 from ..runtime.loose import as_text
-from ..runtime.messages import say, sentence
+from ..runtime.messages import say
 from ..store.life import State
 from ..store.sqlite_file import StoreUnavailable
 from . import policy
 from .actions import MAY_END_A_JOB, MINDS_A_JOB, PRINTS, Lane, find_action
-from .gcode import Refused, read_line
+from .answers import Answers
+from .gcode import Refused
 from .halt import Halts
 from .lanes import NO_ACTION, PRINTS_WAIT_FOR, Job, Lanes
 from .order import RESTARTS, Failed, Order
+from .outcome import Ended, Outcome, interrupted, with_note
 from .policy import NotYet, Situation
 from .targets import Targets
 from .tools import Deeds, Tools
@@ -33,37 +34,18 @@ from .trial import TooOld
 from .wire import Command, print_request
 
 TOLD_AFTER = 30.0  # seconds after the hand-over until a command that is not over is told as running
-EXACT_WITHIN = 5.0  # seconds after Klippy's answer until a nearly right state counts
-CONSOLE_TURNS = 6  # of the event loop, until Moonraker has handed on a line that came before
-LAST_WORDS = 2.0  # seconds Klippy has after a halt to say itself why it gave up
-LONG = 1.0  # seconds: a script that ran longer may have been ended by a shutdown without an error
-SETTLE = 0.5  # seconds until such a shutdown has shown in the state
 KLIPPY_GRACE = 15.0  # seconds after our start, or Klippy's, that a command waits for Klippy
 BARRIER = 30.0  # seconds a reboot waits for the G-code before it
 FENCE_LASTS = 0.5  # seconds that Klippy's word counts that it has nothing to do
 LOOK_EVERY = 0.5  # seconds between looks whether a command that waits may go
-JOB_VERBS = ("pause", "resume", "cancel")
 UNWRITTEN = say(
     "The printer's computer cannot store this command (see its warning about the"
     " disk), so it was not run. Send it again when that is mended."
 )
-AWAY = (KlippyState.DISCONNECTED, KlippyState.STARTUP)
-
-Finished = Callable[[Command, State, str], Awaitable[None]]
-
-
-class Ended(Exception):
-    """How it ended, where that is neither done nor refused."""
-
-    def __init__(self, state: State, message: str) -> None:
-        super().__init__(message)
-        self.state = state
 
 
 class Runner:
-    """`situation()` is what the policy looks at, but for what the lanes know; `finish(command,
-    state, message)` records and reports an end, `still_running(command, message)` that it takes
-    its time."""
+    """`situation()` is what the policy looks at, but for what the lanes know."""
 
     def __init__(
         self,
@@ -73,8 +55,7 @@ class Runner:
         halts: Halts,
         targets: Targets,
         situation: Callable[[], Situation],
-        finish: Finished,
-        still_running: Callable[[Command, str], Awaitable[None]],
+        answers: Answers,
     ) -> None:
         self._tools = tools
         self._deeds = deeds
@@ -84,8 +65,8 @@ class Runner:
         self._halts = halts
         self._targets = targets
         self._situation = situation
-        self._finish = finish
-        self._still_running = still_running
+        self._answers = answers
+        self._outcome = Outcome(tools.printer, tools.clock, halts)
         self._told: Tuple[Type[Exception], ...] = (Failed, PrinterError, *deeds.told_errors)
         self._boot = ""
         self._started = 0.0
@@ -118,7 +99,7 @@ class Runner:
         while True:
             job = await self._lanes.next(lane)
             try:
-                await self._finish(job.command, *await self._live(job))
+                await self._answers.finish(job.command, *await self._live(job))
             finally:
                 if job.fence is not None:
                     job.fence.cancel()
@@ -382,11 +363,11 @@ class Runner:
         sending = asyncio.ensure_future(self._hand_over(job))
         telling = asyncio.ensure_future(self._tell_if_long(job))
         try:
-            answer = await self._answer(job, sending)
+            answer = await self._outcome.answer(job, sending)
             assert job.order is not None
-            said = await self._said(job, job.order)
-            message = await self._confirmed(job, job.order, answer)
-            return _with(message, f"Klippy: {said}") if said else message
+            said = await self._outcome.said(job, job.order)
+            message = await self._outcome.confirmed(job, job.order, answer)
+            return with_note(message, f"Klippy: {said}") if said else message
         finally:
             self._halts.restart_over(job)
             for task in (sending, telling):
@@ -398,7 +379,7 @@ class Runner:
             await self._clock.sleep(left)
             since = self._clock.monotonic() if job.handed is None else job.handed
             left = since + TOLD_AFTER - self._clock.monotonic()
-        await self._still_running(
+        await self._answers.still_running(
             job.command,
             say(
                 "It was handed over and is not over after {seconds:.0f} s: its result will"
@@ -406,140 +387,6 @@ class Runner:
                 seconds=TOLD_AFTER,
             ),
         )
-
-    async def _answer(self, job: Job, sending: "asyncio.Future[Any]") -> Any:
-        """Klippy's answer, however long that takes; less if Klippy leaves meanwhile."""
-        if not job.action.needs_klippy:
-            return await sending
-        halted = self._halts.waiter(self._halts.falls)
-        try:
-            await asyncio.wait({sending, halted}, return_when=asyncio.FIRST_COMPLETED)
-            if not sending.done() and job.handed is None:
-                await asyncio.wait({sending})  # the verdict is still to come, and will see it
-            elif not sending.done():
-                alarm = asyncio.ensure_future(self._clock.sleep(LAST_WORDS))
-                await asyncio.wait({sending, alarm}, return_when=asyncio.FIRST_COMPLETED)
-                alarm.cancel()
-        finally:
-            halted.cancel()
-        if not sending.done():
-            self._check_alive(job)
-        try:
-            return await sending
-        except KlippyEnded:
-            raise
-        except PrinterError:
-            if self._halts.stopping:  # Klippy's words can be quicker than its state
-                await self._printer.wait_for(lambda now: not now.ready, SETTLE)
-            self._check_alive(job)  # says more than Klippy's words about its own shutdown
-            raise
-
-    async def _said(self, job: Job, order: Order) -> str:
-        """What Klipper's console complained of while this ran; raises `Failed` where it did not
-        even know the command, or where what was asked has had no effect: no use to wait then.
-        """
-        if not order.script and order.verb not in JOB_VERBS:
-            return ""
-        for _ in range(CONSOLE_TURNS):
-            await asyncio.sleep(0)
-        lines = self._printer.console.since(job.handed or 0.0)
-        said = complaint(lines)
-        known = {line.word for line in map(read_line, order.script.split("\n"))}
-        unknown = sorted(known.intersection(unknown_words(lines)))
-        if unknown or (said and not order.reached(self._printer.snapshot)):
-            raise Failed(say('Klippy: "{said}"', said=said))
-        return said
-
-    async def _confirmed(self, job: Job, order: Order, answer: Any) -> str:
-        """See the printer show it; the message of its success."""
-        assert job.handed is not None
-        watched = job.action.needs_klippy and bool(order.verb) and order.verb not in RESTARTS
-        if watched and self._clock.monotonic() - job.handed > LONG:
-            await self._printer.wait_for(lambda now: not now.ready, SETTLE)
-
-        def reached(now: Snapshot) -> bool:
-            if order.verb in RESTARTS:
-                return self._halts.falls != job.falls and now.klippy not in AWAY
-            return order.reached(now)
-
-        def nearly(now: Snapshot) -> bool:
-            return reached(now) or order.good_enough(now)
-
-        within, exact = order.within, True
-        if not await self._shown(job, reached, min(EXACT_WITHIN, within), watched):
-            exact = False
-            if order.insist:
-                await self._insist(order)
-            if not await self._shown(job, nearly, within - EXACT_WITHIN, watched):
-                raise Failed(
-                    say(
-                        "Klippy took it, but {trouble} after {seconds:.0f} s.",
-                        trouble=order.missed(self._printer.snapshot),
-                        seconds=within,
-                    )
-                )
-            exact = reached(self._printer.snapshot)
-        if order.settle:
-            await self._printer.wait_for(lambda now: not now.busy, order.settle)
-            self._check_alive(job)
-        now = self._printer.snapshot
-        message = order.told(answer) or order.done(now)
-        for note in (job.note, "" if exact else order.missed(now)):
-            if note:
-                message = _with(message, note)
-        return message
-
-    async def _insist(self, order: Order) -> None:
-        """Where Klipper has taken a verb and done nothing: what does it there, looked at anew."""
-        try:
-            now = await self._printer.look()
-        except PrinterError:
-            return
-        if order.stuck(now) and order.stuck(self._printer.snapshot):
-            await self._printer.gcode(order.insist)
-
-    async def _shown(
-        self, job: Job, shown: Callable[[Snapshot], bool], seconds: float, watched: bool
-    ) -> bool:
-        await self._printer.wait_for(
-            lambda now: shown(now) or (watched and not now.ready), max(seconds, 0.1)
-        )
-        if watched:
-            self._check_alive(job)
-        return shown(self._printer.snapshot)
-
-    def _check_alive(self, job: Job) -> None:
-        """Raise what became of it if Klippy has left since it was handed over."""
-        now = self._printer.snapshot
-        if job.order is not None and job.order.verb in RESTARTS:
-            return  # it is meant to leave
-        if not job.action.needs_klippy or (self._halts.falls == job.falls and now.ready):
-            return
-        if self._halts.falls != job.falls and self._halts.ended:
-            raise Ended(State.INTERRUPTED, interrupted("Klippy"))
-        reason = self._halts.reason or say(
-            'Klippy stopped ({state}): "{message}"', state=now.klippy.value, message=now.message
-        )
-        raise Ended(State.FAILED, say("It was cut short: {reason}.", reason=reason))
-
-
-_UNKNOWN = sentence(
-    "{who} ended while this ran: whether the printer finished it is unknown, and it was not run"
-    " again. Look at the printer, then send it again if it is still wanted."
-)
-
-
-def interrupted(who: str) -> str:
-    """The message of a command during which Moonraker or Klippy ended."""
-    return say(_UNKNOWN, who=who)
-
-
-def _with(message: str, note: str) -> str:
-    return (
-        say("{message} ({note})", message=message, note=note)
-        if message
-        else say("({note})", note=note)
-    )
 
 
 async def _as_coroutine(work: Awaitable[Any]) -> Any:

@@ -36,6 +36,7 @@ def one(name: str, file: str, text: str, instead: str) -> Mutant:
 
 RUNNER, POLICY, LEDGER = "commands/runner.py", "commands/policy.py", "store/ledger.py"
 HALT, EMERGENCY, REMOTE = "commands/halt.py", "commands/emergency.py", "commands/remote.py"
+INTAKE, ANSWERS, OUTCOME = "commands/intake.py", "commands/answers.py", "commands/outcome.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     # The gate
@@ -96,9 +97,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     one(
         "what Klippy has not done in 30 s is told as failed",
-        REMOTE,
+        ANSWERS,
         "            result = await self._ledger.running(command.key, self._bounded(message))\n",
-        "            await self._finish(command, State.FAILED, message)\n            return\n",
+        "            await self.finish(command, State.FAILED, message)\n            return\n",
     ),
     one(
         "a print does not wait for the G-code that was asked before it",
@@ -114,7 +115,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     one(
         "what its file paused is cancelled as any other",
-        RUNNER,
+        OUTCOME,
         "            if order.insist:\n",
         "            if False:\n",
     ),
@@ -200,6 +201,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "REPEATED = 86400.0",
     ),
     one(
+        "a stop that is handed out again stops again",
+        EMERGENCY,
+        "UNHEARD = 600.0",
+        "UNHEARD = 10.0",
+    ),
+    one(
         "a stop that Klippy does not take is not told",
         EMERGENCY,
         "TOLD_AFTER = 7.0",
@@ -207,7 +214,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     one(
         "a stop is written down, but not sent",
-        REMOTE,
+        INTAKE,
         "        if fresh:\n            self._emergency.send(",
         "        if False:\n            self._emergency.send(",
     ),

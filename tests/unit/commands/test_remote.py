@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from components.commands import remote
+from components.commands import intake
 from components.printer.snapshot import Heater, Job, KlippyState
 from components.settings.model import RemoteControl
 from components.store import flags, ledger
@@ -283,7 +283,7 @@ async def test_a_reply_that_comes_before_the_ledger_is_read_waits_for_it(tmp_pat
 async def test_replies_that_wait_for_the_ledger_go_to_the_disk_in_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "STARTS_WITHIN", 0.01)  # looks again and again
+    monkeypatch.setattr(intake, "STARTS_WITHIN", 0.01)  # looks again and again
     lab = await Lab(tmp_path).start()
     await lab.kill()
     lab.database = Database(tmp_path, lab.board.notices, lab.clock)
