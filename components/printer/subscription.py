@@ -77,6 +77,7 @@ class Subscription:
         # Diffs that came before we had the answer which they follow; None while nothing was asked.
         self._early: Optional[List[Objects]] = None
         self._wanted: Dict[str, Optional[List[str]]] = {}
+        self._lost: Set[str] = set()  # objects of which nothing is known: a diff is no whole
         self._heard = 0.0  # monotonic, of Klippy's last message
         self._failures = 0  # in a row
         self.asked = 0.0  # monotonic, when it was made; nothing goes unheard from then on
@@ -92,6 +93,7 @@ class Subscription:
         self._early = None
         self._failures = 0
         self._wanted = {}
+        self._lost = set()
         for key in ("subscription", "klippy_silent", "klippy_nan"):
             self._notices.clear(key)
 
@@ -127,8 +129,6 @@ class Subscription:
 
     async def _make(self, generation: int) -> None:
         apis = self._server.lookup_component("klippy_apis")
-        early: List[Objects] = []
-        self._early = early
         available = await self._answer(apis.get_object_list())
         asked = await self._answer(
             apis.query_objects(
@@ -147,6 +147,8 @@ class Subscription:
         if generation != self._generation:
             return
         self._wanted = wanted
+        early: List[Objects] = []
+        self._early = early
         self.asked = self._clock.monotonic()
         try:
             status = await self._answer(
@@ -161,6 +163,7 @@ class Subscription:
         if generation != self._generation:
             return
         self._early = None
+        self._lost = set()
         self._failures = 0
         self._heard = self._clock.monotonic()
         self._notices.clear("subscription", say("Klipper's status is subscribed to again."))
@@ -190,7 +193,7 @@ class Subscription:
         if self._early is not None:
             self._early.append(diff)
         try:
-            self._told.changed(diff)
+            self._told.changed({name: diff[name] for name in diff if name not in self._lost})
         except Exception as error:
             self._notices.log_fault("diff", say("A status of Klippy's could not be read"), error)
 
@@ -211,6 +214,8 @@ class Subscription:
         """Whether Klippy is silent because there is nothing to tell."""
         heard = self._heard
         status = await self._query(set(self._wanted))
+        if self._heard != heard:
+            return True  # it speaks, and what it says may be newer than that answer
         if status is None or generation != self._generation:
             return False
         if not self._told.known(status):
@@ -233,6 +238,8 @@ class Subscription:
                 answers = await self._ask_each()
                 if generation != self._generation:
                     return
+                if self._heard != since:
+                    break  # it speaks again
                 mute = self._take(answers)
                 if answers and not mute:
                     break  # all answer: only the subscription was lost
@@ -259,7 +266,7 @@ class Subscription:
             return None
         self._told.doubt("")
         self._notices.clear("klippy_silent", say("Klippy answers again."))
-        mute = set(self._wanted) - set(answers)
+        self._lost = mute = set(self._wanted) - set(answers)
         if mute:
             self._told.lost(mute)
             self._say_mute(mute)
@@ -271,9 +278,12 @@ class Subscription:
         self._notices.clear("klippy_nan", say("Klipper's status comes through again."))
 
     async def _ask(self, names: Set[str]) -> Optional[Dict[str, Any]]:
-        """Ask Klippy for these objects, and pass its answer on; None if there is none."""
+        """Ask Klippy for these objects, and pass its answer on, unless news has overtaken it; None
+        if there is none.
+        """
+        heard = self._heard
         status = await self._query(names)
-        if status is not None:
+        if status is not None and self._heard == heard:
             self._told.changed(status)
         return status
 

@@ -40,6 +40,7 @@ class FakeMoonraker:
         self.state_message = ""
         self.subscribed: Any = None  # the transport that diffs are sent to
         self.diff_before_answer: dict[str, Any] = {}
+        self.diff_behind_answer: dict[str, Any] = {}  # heard before whoever asked reads that
         self.subscriptions = 0
         self.refusals = 0
         self.hangs = 0
@@ -85,7 +86,10 @@ class FakeMoonraker:
             await asyncio.get_running_loop().create_future()
         if "configfile" in objects:
             return {"configfile": {"settings": {"extruder": {"max_temp": 250.0}}}}
-        return self._asked(objects)
+        answer = self._asked(objects)
+        if self.diff_behind_answer:
+            self.tell(self.diff_behind_answer)
+        return answer
 
     def _asked(self, objects: Any) -> dict[str, Any]:
         return {
@@ -333,6 +337,32 @@ async def test_what_changed_while_it_was_asked_is_no_lost_subscription() -> None
     bench.moonraker.tell({"extruder": {"temperature": 30.0, "target": 60.0}})
     await quiet(bench, 4.0)
     assert bench.moonraker.subscriptions == 1
+
+
+async def test_an_answer_that_news_has_overtaken_is_not_believed() -> None:
+    bench = watched()
+    bench.moonraker.status["print_stats"] = {"state": "printing", "filename": "a.gcode"}
+    await bench.ready()
+    bench.moonraker.diff_behind_answer = {"print_stats": {"state": "complete"}}
+    asked = bench.moonraker.questions
+    while bench.moonraker.questions == asked:
+        await quiet(bench, 0.5)
+    assert bench.printer.snapshot.job.state == "complete"
+
+
+async def test_of_an_object_that_was_lost_no_part_is_believed() -> None:
+    """A busy Klippy may give some of the answers in time; the news of a file has no name."""
+    bench = watched()
+    bench.moonraker.status["print_stats"] = {"state": "printing", "filename": "a.gcode"}
+    await bench.ready()
+    bench.moonraker.nan = {"print_stats"}
+    await soon(lambda: bench.printer.snapshot.job.filename == "", bench)
+    bench.moonraker.status["print_stats"] = {"state": "complete", "filename": "a.gcode"}
+    bench.moonraker.tell({"print_stats": {"state": "complete"}})
+    assert bench.printer.snapshot.job.state == ""
+    bench.moonraker.nan = set()
+    await soon(lambda: bench.printer.snapshot.job.state == "complete", bench)
+    assert bench.printer.snapshot.job.filename == "a.gcode"
 
 
 async def test_a_nan_that_moonraker_cannot_read_is_named_and_the_rest_goes_on() -> None:
