@@ -144,6 +144,9 @@ class MoonrakerRig:
         self.state_folder = self.data_path / "tecmedhub"
         self.klippy_socket = klippy_socket or self.data_path / "comms" / "klippy.sock"
         self.source = self.data_path.parent / f"{self.data_path.name}-moonraker"
+        # Moonraker calls what is being uploaded after the second by the machine's clock, so of two
+        # in one folder each may get the other's file.
+        self.temporary = self.data_path.parent / f"{self.data_path.name}-tmp"
         self.process: subprocess.Popen[bytes] | None = None
         self.understood: Callable[[str], str] = str  # how whoever asks reads a warning
         self.installer_output = ""
@@ -208,7 +211,12 @@ class MoonrakerRig:
     def _environment(self, **more: str) -> dict[str, str]:
         dropped = re.compile("SUDO_|LC_|MOONRAKER_|PYTHON|VIRTUAL_ENV|.*_proxy$", re.IGNORECASE)
         kept = {name: value for name, value in os.environ.items() if not dropped.match(name)}
-        fixed = {"HOME": str(self.data_path.parent), "LANG": "C.UTF-8"}
+        self.temporary.mkdir(parents=True, exist_ok=True)
+        fixed = {
+            "HOME": str(self.data_path.parent),
+            "LANG": "C.UTF-8",
+            "TMPDIR": str(self.temporary),
+        }
         return {**kept, **fixed, **self.environment, **more}
 
     # -- life ----------------------------------------------------------------------------------
