@@ -1,7 +1,8 @@
 # The two commands of a newcomer: `make demo` and `make test`. Both set up everything they need first.
 PYTHON := .venv/main/bin/python
 # Most tests wait most of the time, so there are more workers than processors; each has rigs of its own.
-SIDE_BY_SIDE := -n 6 --dist worksteal
+# Who gets what: tests/spread.py
+SIDE_BY_SIDE := -n 8
 SHELL := bash
 .SHELLFLAGS := -Eeuo pipefail -c
 .DEFAULT_GOAL := help
@@ -28,7 +29,7 @@ test: setup  ## Everything: linters, types, the Python 3.7 floor, unit tests, th
 	@scripts/stage --report
 
 quick: setup  ## The unit tests only, in seconds
-	@$(PYTHON) -m pytest -q -n 2 --dist worksteal tests/unit $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest -q -n 2 tests/unit $(PYTEST_ARGS)
 
 lint: setup  ## ruff, mypy, shellcheck, vermin, and an import of every module on Python 3.7
 	@$(PYTHON) -m ruff check .

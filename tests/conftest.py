@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
+from tests import spread
 from tests.rig.klippy import short_folder
 from tests.rig.moonraker import MoonrakerRig, interpreters
 from tests.rig.stack import Stack
-
-TESTS = Path(__file__).parent
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -26,18 +25,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("moonraker_python", found.values(), ids=found.keys())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What mostly waits begins first, the long rows before all; the unit tests, which need a
-    processor, fill the gaps at the end."""
-    if os.environ.get("CI"):  # a build server has neighbours; the summary names what needed it
-        for item in items:
-            if not _is_unit(item):
-                item.add_marker(pytest.mark.flaky(reruns=1))
-    items.sort(key=lambda item: (_is_unit(item), item.get_closest_marker("slow") is None))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # one of several workers
+        spread.sort(items)
 
 
-def _is_unit(item: pytest.Item) -> bool:
-    return "unit" in item.path.relative_to(TESTS).parts
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> spread.Spread:
+    return spread.Spread(config, log)
 
 
 def moonraker_of_the_day(path: Path, day: datetime.date) -> str:

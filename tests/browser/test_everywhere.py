@@ -87,7 +87,6 @@ async def shown(page: Page, stack: Stack) -> None:
     await page.wait_for("document.querySelectorAll('#findings li').length > 10", 60)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 async def test_every_screen_has_room_for_it_and_axe_finds_nothing(
     browser: Chromium, crowded: Stack

@@ -10,7 +10,6 @@ from tests.soak.soak import soak
 
 
 @pytest.mark.stack
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_hours_of_faults_cost_neither_memory_nor_disk_nor_anything_that_happened(
     folder: Path,

@@ -62,7 +62,6 @@ def test_a_crash_in_mid_command(moonraker_python: str, make_stack: Callable[...,
     assert (stack.klippy.count("ran"), stack.klippy.count("waited")) == (1, 1)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_each_command_runs_once_whenever_moonraker_is_killed(
     make_stack: Callable[..., Stack], record_property: Callable[[str, object], None]

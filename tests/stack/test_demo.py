@@ -15,7 +15,6 @@ from tests.rig.klippy import ROOT
 pytestmark = pytest.mark.stack
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("generation", ["1", "2"])
 def test_it_ends_well(generation: str) -> None:
     command = [sys.executable, "-m", "tests.demo", "--generation", generation]

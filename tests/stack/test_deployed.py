@@ -24,7 +24,6 @@ def running() -> Iterator[ExitStack]:
         yield stack
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("generation", [1, 2])
 def test_six_printers_and_six_hundred_commands(
     generation: int, folder: Path, running: ExitStack
@@ -72,7 +71,6 @@ def test_six_printers_and_six_hundred_commands(
         assert [(row["status"], row["n"]) for row in rows] == [("completed", PRINTERS * COMMANDS)]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("generation", [1, 2])
 def test_the_page_learns_what_became_of_its_commands(
@@ -104,7 +102,6 @@ def test_the_page_learns_what_became_of_its_commands(
     assert "Nothing is being printed" in message
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_three_prints_fill_the_jobs_and_the_statistics(folder: Path, running: ExitStack) -> None:
     """One finished, one cancelled, one failed."""

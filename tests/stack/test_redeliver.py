@@ -9,7 +9,7 @@ import pytest
 
 from tests.rig.stack import Stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 Made = Callable[..., Stack]
 
