@@ -66,7 +66,7 @@ class Halts:
                 self.reason = self._why = say('Klippy stopped: "{said}"', said=said)
         if gone and self._restarting:
             self._fallen = max(self._fallen, self._restarting - 1)
-        elif old.klippy not in _DOWN:
+        elif gone or old.klippy not in _DOWN:  # one that was down and is started anew, too
             self._fallen = self._lanes.newest
         self._wake()
 

@@ -202,6 +202,23 @@ async def test_klippys_end_interrupts_what_ran_and_drops_what_waited(lab: Lab) -
     assert lab.printer.sent == ["FALLS", "M220 S120"]
 
 
+async def test_what_was_asked_of_a_klippy_in_shutdown_is_not_for_the_one_started_anew(
+    lab: Lab,
+) -> None:
+    lab.printer.change(klippy=KlippyState.SHUTDOWN)
+    stored = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    lab.database.post(lambda db: asyncio.run_coroutine_threadsafe(stored.wait(), loop).result())
+    taking = asyncio.ensure_future(lab.take(one("home", 1)))
+    await asyncio.sleep(0)
+    lab.printer.change(klippy=KlippyState.DISCONNECTED, objects={})
+    lab.printer.put(ready())
+    stored.set()
+    await taking
+    await lab.elapse(lambda: lab.results)
+    assert (lab.results[0]["status"], lab.printer.sent) == ("refused", [])
+
+
 async def test_a_firmware_restart_is_not_done_before_klippy_has_gone(lab: Lab) -> None:
     end = lab.printer.hold("firmware_restart")
     await lab.begin(one("firmware_restart", 1), one("set_speed", 2, speed=120))
