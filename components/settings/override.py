@@ -22,8 +22,9 @@ from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
 from .conf import ConfValues
 from .effective import changes, describe
+from .json_layer import Layer
 from .jsonc import MAX_BYTES, Document, JsoncError, read_bytes
-from .loader import Layer, Loaded, merge
+from .loader import Loaded, merge
 from .memory import NOTHING, Memory, load, save
 from .model import LiveSettings, Origin
 from .options import V4_CONFIG_FILE

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from components.runtime import steps
 from components.settings import loader, problems
 from components.settings.conf import ConfValues
+from components.settings.json_layer import Layer
 from components.settings.jsonc import Document, parse
-from components.settings.loader import Layer, Loaded, merge, missing, value_of
+from components.settings.loader import Loaded, merge, missing, value_of
 from components.settings.memory import Memory
 from components.settings.model import Origin, RemoteControl, Settings
 from components.settings.options import OPTIONS

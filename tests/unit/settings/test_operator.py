@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.settings.conf import ConfValues
+from components.settings.json_layer import Layer
 from components.settings.jsonc import parse
-from components.settings.loader import Layer, merge
+from components.settings.loader import merge
 from components.settings.model import BadValue
 from components.settings.operator import read_actions
 
