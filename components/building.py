@@ -51,7 +51,7 @@ from .printer.spools import Spools
 from .runtime.ground import Ground, solid_ground
 from .runtime.logs import Logs, colour_terminal, logs_folder
 from .runtime.loose import as_text
-from .runtime.messages import in_language, say, spoken
+from .runtime.messages import say, spoken
 from .runtime.notices import Notices
 from .runtime.supervisor import Supervisor
 from .settings import memory
@@ -59,10 +59,10 @@ from .settings.conf import read_conf
 from .settings.loader import merge, missing
 from .settings.model import LiveSettings, Origin, Settings
 from .settings.override import Override
-from .status.body import FileRows, Report, bed_word, build_body
 from .status.cadence import Cadence
 from .status.events import Chronicle
 from .status.hub_name import HubName
+from .status.present import Present, Seen
 from .status.reporter import Reporter, ResultBox
 from .status.statistics import Statistics
 from .store import downloads, flags, journal, ledger
@@ -158,7 +158,6 @@ class Building:
         )
         self.host = Host(self.server, gcodes)
         self.files = GcodeFiles(self.server, gcodes, self.worker, self.supervisor)
-        self.file_rows = FileRows()
         self.pauses = Pauses(
             self.server,
             self.printer,
@@ -352,12 +351,32 @@ class Building:
         self.cadence = Cadence(
             self.clock, lambda: self.live.now.intervals, lambda: not self.printer.snapshot.busy
         )
+        self.present = Present(
+            self.version,
+            self.live,
+            self.clock,
+            self.client,
+            self.hub_name,
+            Seen(
+                self.printer,
+                self.host,
+                self.files,
+                self.jobs,
+                self.history,
+                self.pauses,
+                self.spools,
+            ),
+            language=lambda: self.language,
+            bed_needs_clearing=lambda: self.commands.bed_needs_clearing,
+            hub_file=self.inventory.hub_file,
+            extras=self._extras,
+        )
         self.reporter = Reporter(
             self.client,
             self.link,
             self.cadence,
             self.journal,
-            self.body,
+            self.present.body,
             ResultBox(self.receipts.due, self.receipts.delivered),
             self.clock,
             lambda: self.language,
@@ -390,12 +409,8 @@ class Building:
                     lambda: self.pauses.reason,
                 ),
                 Charts(self.printer, self.link, self.reporter, self.supervisor, self.clock),
-                CommandPages(self.commands, self.journal, self.live, self.bed_word),
-                TrialPages(
-                    self.commands,
-                    self.client,
-                    self._offered,
-                ),
+                CommandPages(self.commands, self.journal, self.live, self.present.bed_word),
+                TrialPages(self.commands, self.client, self._offered),
                 SettingsPages(self.override, self.live, self.notices),
                 InsidePages(
                     self.server,
@@ -468,45 +483,20 @@ class Building:
             return "es"
         return spoken(chosen, os.environ)
 
-    def body(self) -> Dict[str, Any]:
-        """The status body of this moment."""
-        snapshot = self.printer.snapshot
-        extras: Dict[str, Any] = dict(self.cameras.image_fields())
-        extras.update(self.timelapse.status_fields())
-        extras["download"] = self.transfers.progress
-        extras["job_queue"] = self.job_queue.as_dict()
-        extras["client"] = {**self.statistics.as_dict(), "actions": self._offered()}
-        return build_body(
-            Report(
-                settings=self.live.now,
-                generation=self.client.generation,
-                name=self.hub_name.for_status(self.client.generation),
-                version=self.version,
-                now=self.clock.time(),
-                snapshot=snapshot,
-                host=self.host.read(self.clock.monotonic()),
-                files=self.file_rows.of(self.files.newest()),
-                jobs=self.history.recent,
-                last_completed=self.history.last_completed,
-                bed_status=in_language(self.bed_word(), self.language),
-                job_id=self.jobs.current_id,
-                command_id=self.jobs.open.command_id if self.jobs.open else "",
-                hub_file=self.inventory.hub_file,
-                reason=self.pauses.reason,
-                filament=self.spools.filament(self.live.now.printer_data.filament),
-                language=self.language,
-                null_times=self.client.features.null_times,
-                extras=extras,
-            )
-        )
+    def _extras(self) -> Dict[str, Any]:
+        """What the status body carries of rooms that `status` does not know."""
+        return {
+            **self.cameras.image_fields(),
+            **self.timelapse.status_fields(),
+            "download": self.transfers.progress,
+            "job_queue": self.job_queue.as_dict(),
+            "client": {**self.statistics.as_dict(), "actions": self._offered()},
+        }
 
     def _offered(self) -> Sequence[Mapping[str, Any]]:
         """What the hub may ask of this printer."""
         parts = Parts(tuple(self.printer.power_devices), self.spools.there)
         return self.offers.of(self.printer.snapshot, self.live.now, parts)
-
-    def bed_word(self) -> str:
-        return bed_word(self.live.now, self.commands.bed_needs_clearing)
 
     def _hub_answered(self, reply: Reply) -> None:
         if is_spanish(as_text(reply.data.get("message"))):
