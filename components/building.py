@@ -507,9 +507,9 @@ class Building:
         text = missing(self.live.now, self.override.file_name)
         if text:
             panel = panel_address(self.server)
-            self.notices.show("setup", say("{what} The panel: {url}", what=text, url=panel))
+            self.notices.show("setup", "{what} The panel: {url}", what=text, url=panel)
         else:
-            self.notices.clear("setup", say("The hub's address and the token are set."))
+            self.notices.clear("setup", "The hub's address and the token are set.")
 
     async def _fetch(self, request: PrintRequest) -> Arrived:
         before = self.transfers.fetched

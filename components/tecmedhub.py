@@ -69,7 +69,7 @@ class TecMedHub(Building):
         self.supervisor.keep("health", self._watch_health)
         if self.spools.there:
             self.supervisor.keep("spool", self.spools.run)
-        self.notices.note(say("TecMedHub {version} is at work.", version=VERSION), extra=IMPORTANT)
+        self.notices.note("TecMedHub {version} is at work.", version=VERSION, extra=IMPORTANT)
 
     async def _start_settings(self) -> None:
         await self.override.start()

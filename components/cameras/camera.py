@@ -103,7 +103,7 @@ class Camera:
         wants to see a print.
         """
         if self.failures:
-            self._notices.clear(self._key(), say("{camera} works again.", camera=self._title()))
+            self._notices.clear(self._key(), "{camera} works again.", camera=self._title())
         self.failures = 0
         self.failed_at = None
         self.retry_at = 0.0
@@ -113,13 +113,13 @@ class Camera:
             "service."
         )
         if self.frozen:
-            self._notices.show(self._key("frozen"), say(frozen, camera=self._title()))
+            self._notices.show(self._key("frozen"), frozen, camera=self._title())
         else:
             moves = say("{camera} moves again.", camera=self._title())
             self._notices.clear(self._key("frozen"), moves)
         dark = sentence("{camera} sends black pictures: look for a covered lens or a dark room.")
         if black:
-            self._notices.show(self._key("black"), say(dark, camera=self._title()), warning=watched)
+            self._notices.show(self._key("black"), dark, camera=self._title(), warning=watched)
         else:
             self._notices.clear(self._key("black"))
 
@@ -145,13 +145,10 @@ class Camera:
                 if fetched.trouble is Trouble.STREAM:
                     self._notices.log_once(
                         f"{self._key()} stream",
-                        say(
-                            "{camera}: {stream} is a stream; its snapshot {snapshot} is used "
-                            "instead.",
-                            camera=self._title(),
-                            stream=shown(self._url),
-                            snapshot=shown(url),
-                        ),
+                        "{camera}: {stream} is a stream; its snapshot {snapshot} is used instead.",
+                        camera=self._title(),
+                        stream=shown(self._url),
+                        snapshot=shown(url),
                         level=logging.INFO,
                     )
                 self._url = url
@@ -176,8 +173,7 @@ class Camera:
         passing = fetched.trouble is not None and fetched.trouble.passing
         if self.failures >= (TELL_AFTER if passing else 1):
             self._notices.show(
-                self._key(),
-                say("{camera}: {trouble}", camera=self._title(), trouble=fetched.sentence),
+                self._key(), "{camera}: {trouble}", camera=self._title(), trouble=fetched.sentence
             )
 
     def _watch_for_freezing(self, data: bytes) -> None:

@@ -235,7 +235,8 @@ class Cameras:
             fault = f"{type(error).__name__}: {error}"
             self._notices.log_once(
                 f"webcams {fault}",
-                say("Moonraker's list of cameras cannot be read ({fault}).", fault=fault),
+                "Moonraker's list of cameras cannot be read ({fault}).",
+                fault=fault,
             )
             return []
 

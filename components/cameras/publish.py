@@ -199,13 +199,11 @@ class Publisher:
                 "The hub gave no image_url for a picture: look into its upload script."
             )
             self._notices.show(
-                "pictures upload",
-                say("Pictures do not reach the hub. {why}", why=why),
-                warning=False,
+                "pictures upload", "Pictures do not reach the hub. {why}", why=why, warning=False
             )
             return False
         self._failures = 0
-        self._notices.clear("pictures upload", say("Pictures reach the hub again."))
+        self._notices.clear("pictures upload", "Pictures reach the hub again.")
         place = _place(url)
         for name, stored in list(self._stored.items()):
             if name != shot.camera and _place(stored.url) == place:
@@ -215,10 +213,8 @@ class Publisher:
                     self._one_place = True
                     self._notices.log_once(
                         "pictures one place",
-                        say(
-                            "The hub keeps one picture a printer, so only the first working camera "
-                            "is sent; docs/cameras.md shows the lines of PHP that keep them apart."
-                        ),
+                        "The hub keeps one picture a printer, so only the first working camera "
+                        "is sent; docs/cameras.md shows the lines of PHP that keep them apart.",
                         level=logging.INFO,
                     )
         if self._one_place and not leads:

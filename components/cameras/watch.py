@@ -8,7 +8,6 @@ from typing import Callable, Dict, List, Mapping, Optional, Tuple
 from ..printer.snapshot import Snapshot
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
-from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
@@ -131,11 +130,9 @@ class Watch:
                 fault = f"{type(error).__name__}: {error}"
                 self._notices.log_once(
                     f"camera loop {fault}",
-                    say(
-                        "Camera '{name}': a fault of this plugin ({fault}).",
-                        name=self.camera.name,
-                        fault=fault,
-                    ),
+                    "Camera '{name}': a fault of this plugin ({fault}).",
+                    name=self.camera.name,
+                    fault=fault,
                     exc_info=error,
                 )
             await self._alarm.wait(max(pause, SHORTEST_PAUSE))

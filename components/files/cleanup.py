@@ -107,7 +107,7 @@ class Cleanup:
                 printed = await self._store.printed_since(now - limit)
             except StoreFailed as error:
                 self._notices.log_once(
-                    f"history {error}", say("No file is cleaned up: {error}", error=str(error))
+                    f"history {error}", "No file is cleaned up: {error}", error=str(error)
                 )
                 return []
             old = [
@@ -124,11 +124,9 @@ class Cleanup:
         removed = await self._delete(await self.plan())
         if removed:
             self._notices.console(
-                say(
-                    "{count} old G-code files were deleted ({size} MiB).",
-                    count=len(removed),
-                    size=_mib(removed),
-                )
+                "{count} old G-code files were deleted ({size} MiB).",
+                count=len(removed),
+                size=_mib(removed),
             )
         return removed
 
@@ -140,7 +138,7 @@ class Cleanup:
         wanted = max(LOW_SPACE, size + RESERVE)
         if free >= wanted:
             if free >= ENOUGH_SPACE:
-                self._notices.clear("disk_low", say("There is room on the disk again."))
+                self._notices.clear("disk_low", "There is room on the disk again.")
             return 0
         removed: List[Removal] = []
         if self._live.now.file_management.auto_cleanup:
@@ -223,14 +221,14 @@ class Cleanup:
             except StoreFailed as error:
                 self._notices.log_once(
                     f"delete {removal.path} {error}",
-                    say(
-                        "{file} could not be deleted: {error}", file=removal.path, error=str(error)
-                    ),
+                    "{file} could not be deleted: {error}",
+                    file=removal.path,
+                    error=str(error),
                 )
                 continue
             removed.append(removal)
             self._notices.note(
-                say("Deleted {path}: {reason}.", path=removal.path, reason=removal.reason)
+                "Deleted {path}: {reason}.", path=removal.path, reason=removal.reason
             )
             if removal.row is not None:
                 await self._inventory.gone(removal.row, removal.reason)
@@ -264,10 +262,8 @@ class Cleanup:
             state = say("Only {free} MiB are free on the printer's disk", free=left)
         self._notices.show(
             "disk_low",
-            say(
-                "{state}: delete G-code, timelapses or logs that are no longer needed.",
-                state=state,
-            ),
+            "{state}: delete G-code, timelapses or logs that are no longer needed.",
+            state=state,
         )
 
 

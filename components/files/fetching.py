@@ -89,7 +89,7 @@ class Fetching:
                     backoff.succeeded()
                 delay = max(backoff.failed(), min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
                 self._notices.note(
-                    say("{error} Next attempt in {delay:.0f} s.", error=error.args[0], delay=delay)
+                    "{error} Next attempt in {delay:.0f} s.", error=error.args[0], delay=delay
                 )
                 await self._clock.sleep(delay)
 

@@ -223,7 +223,7 @@ class Inventory:
                 self._begun[row.id] = row.hub_name
                 await self.placed(row.id, disk, to_mark=row.hub_name != "")
                 self._notices.note(
-                    say("{path} was put in place just before the restart.", path=row.path)
+                    "{path} was put in place just before the restart.", path=row.path
                 )
                 continue
             part = await staging.left_of(row.name)
@@ -236,11 +236,7 @@ class Inventory:
                 reason = say("a restart interrupted it")
             await self._try(self._downloads.ended(row.id, DownloadState.INTERRUPTED, reason))
             self._notices.console(
-                say(
-                    "The download of {file} is not complete: {reason}.",
-                    file=row.name,
-                    reason=reason,
-                )
+                "The download of {file} is not complete: {reason}.", file=row.name, reason=reason
             )
         await staging.empty(keep)
         return resumable
@@ -270,12 +266,10 @@ class Inventory:
         except Exception as error:
             self._notices.log_once(
                 f"downloads table {type(error).__name__} {error}",
-                say(
-                    "The records of downloaded files cannot be used ({kind}: {error}): files of "
-                    "the hub will count as the user's own.",
-                    kind=type(error).__name__,
-                    error=str(error),
-                ),
+                "The records of downloaded files cannot be used ({kind}: {error}): files of "
+                "the hub will count as the user's own.",
+                kind=type(error).__name__,
+                error=str(error),
                 exc_info=error,
             )
             return None

@@ -141,11 +141,9 @@ class Placing:
         except StoreFailed as error:
             self._notices.log_once(
                 f"metascan {error}",
-                say(
-                    "Moonraker could not read the metadata of {file}: {error}",
-                    file=path,
-                    error=str(error),
-                ),
+                "Moonraker could not read the metadata of {file}: {error}",
+                file=path,
+                error=str(error),
             )
 
     async def _has(self, path: str, sums: Sums) -> bool:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Callable, List, Optional, Set, Tuple
 
 from ..runtime.disk import discard, same_file_system
-from ..runtime.messages import say
 from ..runtime.moves import bring_back
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
@@ -59,10 +58,8 @@ class StagingFolder:
         if place != self._usual:
             self._notices.log_once(
                 f"staging {place}",
-                say(
-                    "G-code files are on another disk: downloads are staged in {folder}.",
-                    folder=place,
-                ),
+                "G-code files are on another disk: downloads are staged in {folder}.",
+                folder=place,
                 level=20,
             )
         return place
@@ -80,11 +77,11 @@ class StagingFolder:
         removed, returned = await self._worker.run(_empty, self._candidates(), keep, self._root())
         if removed:
             self._notices.note(
-                say("Removed {count} unfinished downloads of the last run.", count=removed)
+                "Removed {count} unfinished downloads of the last run.", count=removed
             )
         for name in returned:
             self._notices.console(
-                say("{file} was moved aside when the last run ended: it is back.", file=name)
+                "{file} was moved aside when the last run ended: it is back.", file=name
             )
 
     def _candidates(self) -> List[Path]:

@@ -216,11 +216,9 @@ class Transfers:
         here = await self._inventory.already_here(wanted, job.source, path)
         if here is not None:
             self._notices.note(
-                say(
-                    "{file} is on the printer already as {path}: nothing to fetch.",
-                    file=job.file,
-                    path=here,
-                )
+                "{file} is on the printer already as {path}: nothing to fetch.",
+                file=job.file,
+                path=here,
             )
             if listed is not None and _is(listed, wanted):
                 await self._hub_files.tell(job.hub_name, None)
@@ -239,7 +237,7 @@ class Transfers:
             raise
 
     def _told(self, arrived: Arrived) -> Arrived:
-        self._notices.console(say("{file}: {note}.", file=arrived.path, note=arrived.note))
+        self._notices.console("{file}: {note}.", file=arrived.path, note=arrived.note)
         return arrived
 
     def _own_name(self, listed: HubFile, name: str) -> str:
@@ -251,11 +249,9 @@ class Transfers:
         except Refused as error:
             self._notices.log_once(
                 f"original name {error}",
-                say(
-                    "{file} keeps the hub's name on the printer: {error}",
-                    file=listed.name,
-                    error=str(error),
-                ),
+                "{file} keeps the hub's name on the printer: {error}",
+                file=listed.name,
+                error=str(error),
                 level=logging.INFO,
             )
             return name
@@ -280,22 +276,18 @@ class Transfers:
         path = await asyncio.shield(settling)  # nothing interrupts it half-way
         seconds = self._clock.monotonic() - started
         self._notices.note(
-            say(
-                "{file}: {size:.1f} MiB in {seconds:.1f} s, verified, stored as {path}.",
-                file=job.file,
-                size=sealed.sent.size / 2**20,
-                seconds=seconds,
-                path=path,
-            )
+            "{file}: {size:.1f} MiB in {seconds:.1f} s, verified, stored as {path}.",
+            file=job.file,
+            size=sealed.sent.size / 2**20,
+            seconds=seconds,
+            path=path,
         )
         self.fetched += 1
         if os.path.basename(path) != name:
             self._notices.console(
-                say(
-                    "{file} is another file on this printer: the hub's is stored as {path}.",
-                    file=name,
-                    path=path,
-                )
+                "{file} is another file on this printer: the hub's is stored as {path}.",
+                file=name,
+                path=path,
             )
         if job.hub_name:
             await self._hub_files.tell(job.hub_name, ident)

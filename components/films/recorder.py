@@ -17,7 +17,6 @@ from ..cameras.reply import Fetched
 from ..printer.snapshot import Job, KlippyState, Snapshot
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
-from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
@@ -98,10 +97,8 @@ class Recorder:
             except OSError as error:
                 self._notices.show(
                     "timelapse disk",
-                    say(
-                        "Timelapse frames cannot be kept ({reason}): check the disk.",
-                        reason=error.strerror or str(error),
-                    ),
+                    "Timelapse frames cannot be kept ({reason}): check the disk.",
+                    reason=error.strerror or str(error),
                 )
             await self._alarm.wait(self._pause())
 
@@ -171,10 +168,8 @@ class Recorder:
         if self._yields():
             self._notices.show(
                 "timelapse other",
-                say(
-                    "moonraker-timelapse films the prints, so TecMedHub does not: set "
-                    "camera.timelapse_enabled to true for videos of both."
-                ),
+                "moonraker-timelapse films the prints, so TecMedHub does not: set "
+                "camera.timelapse_enabled to true for videos of both.",
                 warning=False,
             )
             return False
@@ -241,15 +236,13 @@ class Recorder:
         if free < MIN_FREE:
             self._notices.show(
                 "timelapse space",
-                say(
-                    "The disk has only {free} MiB left: no timelapse frames are taken until "
-                    "{needed} MiB are free.",
-                    free=free >> 20,
-                    needed=MIN_FREE >> 20,
-                ),
+                "The disk has only {free} MiB left: no timelapse frames are taken until "
+                "{needed} MiB are free.",
+                free=free >> 20,
+                needed=MIN_FREE >> 20,
             )
             return False
-        self._notices.clear("timelapse space", say("The disk has room for timelapse frames again."))
+        self._notices.clear("timelapse space", "The disk has room for timelapse frames again.")
         shape = self._cameras.shape(recording.manifest.camera, FRAME_BYTES)
         try:
             picture = await self._worker.run(prepare, data, shape)
@@ -269,11 +262,9 @@ class Recorder:
             await self._worker.run(self._store.thin, fullest)
             self._notices.log_once(
                 f"timelapse thinned {fullest.folder.name} {fullest.manifest.thinned}",
-                say(
-                    "The timelapse of {file} has reached its share of the disk: every {step}th "
-                    "frame is kept from now on.",
-                    file=fullest.manifest.filename,
-                    step=fullest.manifest.thinned,
-                ),
+                "The timelapse of {file} has reached its share of the disk: every {step}th "
+                "frame is kept from now on.",
+                file=fullest.manifest.filename,
+                step=fullest.manifest.thinned,
                 level=logging.INFO,
             )

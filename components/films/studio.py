@@ -148,15 +148,13 @@ class Studio:
                 return
             ffmpeg = await self._renderer.ffmpeg()
             if ffmpeg:
-                self._notices.clear("ffmpeg", say("ffmpeg is there now: timelapses become videos."))
+                self._notices.clear("ffmpeg", "ffmpeg is there now: timelapses become videos.")
                 await self._video(recording, ffmpeg)
             else:
                 self._notices.show(
                     "ffmpeg",
-                    say(
-                        "Timelapses are kept as ZIP files of their frames, because ffmpeg is "
-                        "missing: 'sudo apt install ffmpeg' makes them videos."
-                    ),
+                    "Timelapses are kept as ZIP files of their frames, because ffmpeg is "
+                    "missing: 'sudo apt install ffmpeg' makes them videos.",
                     warning=False,
                 )
                 await self._archive(recording)
@@ -174,18 +172,16 @@ class Studio:
         )
         needed = recording.bytes + SPARE
         if free >= needed:
-            self._notices.clear("timelapse room", say("There is room for timelapses again."))
+            self._notices.clear("timelapse room", "There is room for timelapses again.")
             return True
         self._rests[recording.folder] = self._clock.monotonic() + ROOM_RETRY
         self._notices.show(
             "timelapse room",
-            say(
-                "The timelapse of {file} waits for room: {needed} MiB must be free on the "
-                "printer's disk, and {free} are. Delete old G-code, videos or logs.",
-                file=recording.manifest.filename,
-                needed=needed >> 20,
-                free=free >> 20,
-            ),
+            "The timelapse of {file} waits for room: {needed} MiB must be free on the "
+            "printer's disk, and {free} are. Delete old G-code, videos or logs.",
+            file=recording.manifest.filename,
+            needed=needed >> 20,
+            free=free >> 20,
         )
         return False
 
@@ -272,11 +268,9 @@ class Studio:
                 reason = error.strerror or type(error).__name__
                 self._notices.show(
                     "timelapse render",
-                    say(
-                        "The frames of {file} cannot be kept as a ZIP ({reason}): check the disk.",
-                        file=manifest.filename,
-                        reason=reason,
-                    ),
+                    "The frames of {file} cannot be kept as a ZIP ({reason}): check the disk.",
+                    file=manifest.filename,
+                    reason=reason,
                 )
 
     async def _note(self, recording: Recording, manifest: Manifest) -> None:
@@ -310,11 +304,9 @@ class Studio:
         self.rendered += 1
         self._notices.log_once(
             f"timelapse {video.name}",
-            say(
-                "The timelapse {video} is ready ({frames} frames).",
-                video=video.name,
-                frames=video.frames,
-            ),
+            "The timelapse {video} is ready ({frames} frames).",
+            video=video.name,
+            frames=video.frames,
             level=logging.INFO,
         )
         await self._drop(recording)
@@ -335,11 +327,9 @@ class Studio:
         if self._gallery.trouble:
             self._notices.show(
                 "timelapse index",
-                say(
-                    "The list of the plugin's own timelapses cannot be written ({reason}): they "
-                    "will not be cleaned up after a restart. Check the disk.",
-                    reason=self._gallery.trouble,
-                ),
+                "The list of the plugin's own timelapses cannot be written ({reason}): they "
+                "will not be cleaned up after a restart. Check the disk.",
+                reason=self._gallery.trouble,
             )
         else:
             self._notices.clear("timelapse index")

@@ -105,11 +105,9 @@ class Timelapse:
             except OSError as error:
                 self._notices.show(
                     "timelapse gallery",
-                    say(
-                        "The folder {folder} cannot be made ({reason}): no timelapses.",
-                        folder=self.folder,
-                        reason=error.strerror,
-                    ),
+                    "The folder {folder} cannot be made ({reason}): no timelapses.",
+                    folder=self.folder,
+                    reason=error.strerror,
                 )
                 return
             self._file_manager.register_directory(ROOT, str(self.folder), full_access=True)
@@ -124,10 +122,8 @@ class Timelapse:
         except OSError as error:
             self._notices.show(
                 "timelapse disk",
-                say(
-                    "Timelapses of before cannot be read ({reason}): check the disk.",
-                    reason=error.strerror or str(error),
-                ),
+                "Timelapses of before cannot be read ({reason}): check the disk.",
+                reason=error.strerror or str(error),
             )
         self._supervisor.keep("timelapse frames", self._recorder.run)
         self._supervisor.keep("timelapse videos", self._studio.run)

@@ -11,7 +11,7 @@ from ..hub.outcomes import Failure
 from ..printer.snapshot import Snapshot
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
-from ..runtime.messages import say, sentence
+from ..runtime.messages import sentence
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
@@ -96,14 +96,12 @@ class Uploads:
         reply = await self._hub.upload_timelapse(data, video.name)
         if reply.ok:
             await self._mark(video, sent=True)
-            self._notices.clear("timelapse upload", say("The hub takes timelapses again."))
+            self._notices.clear("timelapse upload", "The hub takes timelapses again.")
             return True
         final = _is_final(reply) or (last and reply.status != 0)
         template = NOT_TAKEN if final else NOT_YET
         self._notices.show(
-            "timelapse upload",
-            say(template, video=video.name, reason=reply.sentence),
-            warning=False,
+            "timelapse upload", template, video=video.name, reason=reply.sentence, warning=False
         )
         if final:
             await self._mark(video, refused=True)

@@ -297,7 +297,7 @@ class Printer(Verbs):
             try:
                 watcher(self._klippy, self._message, job, self._subscription.asked)
             except Exception as error:
-                self._notices.log_fault("watcher", say("A watcher of the printer failed"), error)
+                self._notices.log_fault("watcher", "A watcher of the printer failed", error)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -364,6 +364,4 @@ class Printer(Verbs):
             try:
                 listener(old, self._announced)
             except Exception as error:
-                self._notices.log_fault(
-                    "listener", say("A listener for printer changes failed"), error
-                )
+                self._notices.log_fault("listener", "A listener for printer changes failed", error)

@@ -119,7 +119,7 @@ class Subscription:
             said=said,
         )
         if not isinstance(error, (asyncio.TimeoutError, self._server.error)):
-            self._notices.log_fault("subscription", say("Subscribing at Klippy failed"), error)
+            self._notices.log_fault("subscription", "Subscribing at Klippy failed", error)
         self._failures += 1
         if self._failures >= TOLD_AFTER:
             self._notices.show("subscription", text)
@@ -166,7 +166,7 @@ class Subscription:
         self._lost = set()
         self._failures = 0
         self._heard = self._clock.monotonic()
-        self._notices.clear("subscription", say("Klipper's status is subscribed to again."))
+        self._notices.clear("subscription", "Klipper's status is subscribed to again.")
         self._told.begun(status, machine)
         for diff in early:
             self._told.changed(diff)
@@ -195,7 +195,7 @@ class Subscription:
         try:
             self._told.changed({name: diff[name] for name in diff if name not in self._lost})
         except Exception as error:
-            self._notices.log_fault("diff", say("A status of Klippy's could not be read"), error)
+            self._notices.log_fault("diff", "A status of Klippy's could not be read", error)
 
     # Silence
 
@@ -265,7 +265,7 @@ class Subscription:
                 self._say_silent()
             return None
         self._told.doubt("")
-        self._notices.clear("klippy_silent", say("Klippy answers again."))
+        self._notices.clear("klippy_silent", "Klippy answers again.")
         self._lost = mute = set(self._wanted) - set(answers)
         if mute:
             self._told.lost(mute)
@@ -274,8 +274,8 @@ class Subscription:
 
     def _said_mended(self) -> None:
         self._told.doubt("")
-        self._notices.clear("klippy_silent", say("Klippy answers again."))
-        self._notices.clear("klippy_nan", say("Klipper's status comes through again."))
+        self._notices.clear("klippy_silent", "Klippy answers again.")
+        self._notices.clear("klippy_nan", "Klipper's status comes through again.")
 
     async def _ask(self, names: Set[str]) -> Optional[Dict[str, Any]]:
         """Ask Klippy for these objects, and pass its answer on, unless news has overtaken it; None
@@ -311,11 +311,9 @@ class Subscription:
         names = ", ".join(sorted(mute))
         self._notices.show(
             "klippy_nan",
-            say(
-                "Klipper's messages do not get through Moonraker: {names} gives something that is"
-                " no number (NaN), and Moonraker with its speed-ups throws away every message that"
-                " holds one. Check that sensor, or take it out of printer.cfg. All other values"
-                " are asked for once a second meanwhile.",
-                names=names,
-            ),
+            "Klipper's messages do not get through Moonraker: {names} gives something that is"
+            " no number (NaN), and Moonraker with its speed-ups throws away every message that"
+            " holds one. Check that sensor, or take it out of printer.cfg. All other values"
+            " are asked for once a second meanwhile.",
+            names=names,
         )

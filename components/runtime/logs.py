@@ -91,7 +91,7 @@ class Logs:
         if self.problem:
             notices.show("log", self.problem)
         else:
-            notices.clear("log", say("{file} is written again", file=LOG_FILE))
+            notices.clear("log", "{file} is written again", file=LOG_FILE)
 
     def apply(
         self,

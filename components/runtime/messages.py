@@ -54,13 +54,16 @@ def say(template: str, **places: Any) -> Message:
     return Message(template, places)
 
 
+def as_message(template: str, **places: Any) -> Message:
+    """What is said by whoever takes a template and its places, or a `Message` as it is."""
+    return template if isinstance(template, Message) else Message(template, places)
+
+
 class Told(Exception):
-    """An exception whose text is a sentence: ``raise Refused("{file} is gone.", file=name)``, or a
-    `Message` as it is.
-    """
+    """An exception whose text is a sentence: ``raise Refused("{file} is gone.", file=name)``."""
 
     def __init__(self, template: str, **places: Any) -> None:
-        super().__init__(template if isinstance(template, Message) else say(template, **places))
+        super().__init__(as_message(template, **places))
 
 
 def sentence(template: str) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Deque, Dict, List, Mapping, Optional
 
 from .clock import Clock
-from .messages import in_language, say
+from .messages import as_message, in_language, say
 from .outward import for_pages
 
 NEWS_AN_HOUR = 3  # log lines for the same fault, come and gone again
@@ -40,6 +40,8 @@ class Notices:
     """`add_warning(text, warn_id)` and `remove_warning(warn_id)` are Moonraker's; `console(line)`
     writes to its console; `language()` is what they are written in, `panel()` the address of our
     page, where trouble is explained, or "".
+
+    Its methods take sentences as `Told` does: a template and its places, or a `Message` as it is.
     """
 
     def __init__(
@@ -70,9 +72,16 @@ class Notices:
         self._listeners.append(listener)
 
     def show(
-        self, key: str, text: str, *, warning: bool = True, level: int = logging.WARNING
+        self,
+        key: str,
+        template: str,
+        *,
+        warning: bool = True,
+        level: int = logging.WARNING,
+        **places: Any,
     ) -> None:
-        """Let `text` stand under `key`, in place of what stood there."""
+        """Let the sentence stand under `key`, in place of what stood there."""
+        text = as_message(template, **places)
         old = self._standing.get(key)
         if old is not None and old.text == text and old.warning == warning:
             self._standing[key] = replace(old, count=old.count + 1)
@@ -102,8 +111,8 @@ class Notices:
         told = self._told_as(say("{trouble} (since {time})", trouble=text, time=when))
         self._add_warning(for_pages(f"TecMedHub: {told}"), _warn_id(key))
 
-    def clear(self, key: str, text: str = "") -> None:
-        """It is mended; `text` is the good news, told to those who were told of the trouble."""
+    def clear(self, key: str, template: str = "", **places: Any) -> None:
+        """It is mended; the sentence is the good news, for those who were told of the trouble."""
         old = self._standing.pop(key, None)
         if old is None:
             return
@@ -113,7 +122,9 @@ class Notices:
         if old.warning:
             self._remove_warning(_warn_id(key))
         if told:  # no good news about what nobody was told
-            good = text or say("This is over: {trouble}", trouble=old.text)
+            good = as_message(template, **places) or say(
+                "This is over: {trouble}", trouble=old.text
+            )
             logged = good
             if old.count > 1:
                 logged = say(
@@ -127,10 +138,11 @@ class Notices:
     def log_once(
         self,
         identity: str,
-        text: str,
+        template: str,
         *,
         level: int = logging.WARNING,
         exc_info: Optional[BaseException] = None,
+        **places: Any,
     ) -> bool:
         """Log a distinct failure the first time only; True if it was logged now."""
         seen = self._logged.pop(identity, 0)
@@ -139,16 +151,17 @@ class Notices:
             self._logged.popitem(last=False)
         if seen:
             return False
-        self.logger.log(level, "%s", self._told_as(text), exc_info=exc_info)
+        text = self._told_as(as_message(template, **places))
+        self.logger.log(level, "%s", text, exc_info=exc_info)
         return True
 
-    def log_fault(self, place: str, text: str, error: BaseException) -> None:
-        """Log an exception that nobody expected, with its trace: each distinct one of a `place` the
+    def log_fault(self, where: str, template: str, exception: BaseException, **places: Any) -> None:
+        """Log an exception that nobody expected, with its trace: each distinct one of a place the
         first time only.
         """
-        told = f"{type(error).__name__}: {error}"
-        whole = say("{what}: {error}", what=text, error=told)
-        self.log_once(f"{place}: {told}", whole, level=logging.ERROR, exc_info=error)
+        told = f"{type(exception).__name__}: {exception}"
+        whole = say("{what}: {error}", what=as_message(template, **places), error=told)
+        self.log_once(f"{where}: {told}", whole, level=logging.ERROR, exc_info=exception)
 
     def _note_end(self, identity: str) -> None:
         ends = self._ends.pop(identity, None) or deque(maxlen=NEWS_AN_HOUR)
@@ -167,16 +180,23 @@ class Notices:
         return len(ends) < NEWS_AN_HOUR or self._clock.monotonic() - ends[0] >= 3600.0
 
     def note(
-        self, text: str, *, level: int = logging.INFO, extra: Optional[Mapping[str, Any]] = None
+        self,
+        template: str,
+        *,
+        level: int = logging.INFO,
+        extra: Optional[Mapping[str, Any]] = None,
+        **places: Any,
     ) -> None:
         """A line for the log, as often as it happens; `extra` as the logger takes it."""
-        self.logger.log(level, "%s", self._told_as(text), extra=extra)
+        text = self._told_as(as_message(template, **places))
+        self.logger.log(level, "%s", text, extra=extra)
 
-    def console(self, line: str) -> None:
+    def console(self, template: str, **places: Any) -> None:
         """Say it to whoever stands at the printer (the console of Mainsail and Fluidd); never
         reaches Klipper.
         """
-        self._console(for_pages(f"// TecMedHub: {self._told_as(line)}"))
+        line = self._told_as(as_message(template, **places))
+        self._console(for_pages(f"// TecMedHub: {line}"))
 
     @property
     def language(self) -> str:

@@ -46,16 +46,14 @@ class Supervisor:
             except Exception as error:
                 self._notices.show(
                     key,
-                    say(
-                        "TecMedHub could not start {room} ({error}): it is tried again by itself,"
-                        " and the rest goes on without. If this stays, look into tecmedhub.log.",
-                        room=room,
-                        error=str(error) or type(error).__name__,
-                    ),
+                    "TecMedHub could not start {room} ({error}): it is tried again by itself,"
+                    " and the rest goes on without. If this stays, look into tecmedhub.log.",
+                    room=room,
+                    error=str(error) or type(error).__name__,
                 )
                 raise
             else:
-                self._notices.clear(key, say("{room}: started after all.", room=room))
+                self._notices.clear(key, "{room}: started after all.", room=room)
                 self._tasks.pop(f"start {room}", None)
             finally:
                 tried.set()

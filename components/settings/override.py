@@ -222,7 +222,7 @@ class Override:
         if told:
             self._notices.show("config", joined(" ", told))
         else:
-            self._notices.clear("config", say("{file} is in order again", file=self.file_name))
+            self._notices.clear("config", "{file} is in order again", file=self.file_name)
 
     def _tell(self) -> None:
         """One notice an option, taken back when it is mended; explanations go to the log only."""
@@ -236,7 +236,7 @@ class Override:
             self._notices.clear(key)
         self._shown = set(standing)
         for key, texts in standing.items():
-            self._notices.show(key, say("{sentence}.", sentence=joined(". ", texts)))
+            self._notices.show(key, "{sentence}.", sentence=joined(". ", texts))
 
     async def _lay_down(self, folder: Path) -> None:
         try:

@@ -14,7 +14,6 @@ from typing import Any, Dict, Mapping
 from ..runtime.clock import Clock
 from ..runtime.disk import write_whole
 from ..runtime.loose import as_dict, as_int
-from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 
@@ -100,11 +99,9 @@ class Statistics:
         if error:
             self._notices.show(
                 "statistics",
-                say(
-                    "{path} cannot be written ({error}): free some space or fix its rights.",
-                    path=self._path,
-                    error=error,
-                ),
+                "{path} cannot be written ({error}): free some space or fix its rights.",
+                path=self._path,
+                error=error,
             )
         else:
             self._notices.clear("statistics")

@@ -122,8 +122,9 @@ class Endpoints:
             except Exception as error:
                 self._notices.log_fault(
                     f"endpoint {row.name}",
-                    say("The endpoint {path} failed", path=PREFIX + row.name),
+                    "The endpoint {path} failed",
                     error,
+                    path=PREFIX + row.name,
                 )
                 fault = say(
                     "This is a fault of the plugin ({error}); tecmedhub.log has it.",

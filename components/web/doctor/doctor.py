@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Awaitable, Callable, List, NamedTuple, Optional, Sequence
 
-from ...runtime.messages import say
 from .report import Finding, Report, State
 
 if TYPE_CHECKING:
@@ -56,11 +55,9 @@ class Doctor:
         except Exception as error:
             self._notices.log_once(
                 f"doctor {check.name}: {type(error).__name__}: {error}",
-                say(
-                    "The doctor's check '{name}' failed: {error}",
-                    name=check.name,
-                    error=f"{type(error).__name__}: {error}",
-                ),
+                "The doctor's check '{name}' failed: {error}",
+                name=check.name,
+                error=f"{type(error).__name__}: {error}",
                 exc_info=error,
             )
             return [

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Mapping, Sequence
 
 from ...runtime.logs import LOG_FILE
 from ...runtime.loose import as_text
-from ...runtime.messages import say
 from ..bundle import tail
 from .base import Args, Macro, Pages, Request, Row
 
@@ -43,7 +42,7 @@ class HelpPages(Pages):
         """One console line a check: `LANG=es` for Spanish, `LANG=en` for English."""
         asked = as_text(params.get("lang") or params.get("LANG")).lower()[:2]
         language = asked or self.notices.language
-        self.notices.console(say("Examining; this takes some seconds."))
+        self.notices.console("Examining; this takes some seconds.")
         report = await self.doctor.examine()
         for line in report.lines(language):
             self.notices.console(line)

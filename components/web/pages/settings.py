@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Sequence
 
 from ...runtime.loose import as_bool
-from ...runtime.messages import say
 from ...settings.saving import SaveRefused
 from .base import Args, Pages, Refused, Request, Row
 
@@ -49,7 +48,7 @@ class SettingsPages(Pages):
             raise Refused(*refusal.args) from None
         if not dry_run:
             names = ", ".join(sorted(wanted))
-            self.notices.console(say("{names} changed by {by}.", names=names, by=request.by))
+            self.notices.console("{names} changed by {by}.", names=names, by=request.by)
         return {
             "ok": True,
             "message": "",
