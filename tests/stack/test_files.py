@@ -227,13 +227,19 @@ def test_bad_downloads_never_reach_the_printer(strict: Stack, fault: str) -> Non
     assert nothing_arrived(strict) and staged(strict) == {}
 
 
-def test_hub_restarted_in_mid_download(stack: Stack) -> None:
+def in_mid_download(stack: Stack) -> tuple[bytes, int]:
+    """A hub that can resume, and a third of a file; the whole of it, and the command's number."""
     stack.hub.set(range=True)
     body = large(6 * MIB)
     stack.hub.add_file("a.gcode", body, stack.token)
     stack.hub.fault("download_file", "download", rate=2 * MIB, times=1)
     command = order_print(stack, "a.gcode")
     stack.moonraker.wait(lambda: sum(staged(stack).values()) > MIB, 20, "the download")
+    return body, command
+
+
+def test_hub_restarted_in_mid_download(stack: Stack) -> None:
+    body, command = in_mid_download(stack)
     stack.hub.restart()
     assert result_of(stack, command).status == "done"
     assert (stack.gcodes / "a.gcode").read_bytes() == body
@@ -246,12 +252,7 @@ def test_hub_restarted_in_mid_download(stack: Stack) -> None:
 
 
 def test_moonraker_killed_in_mid_download(stack: Stack) -> None:
-    stack.hub.set(range=True)
-    body = large(6 * MIB)
-    stack.hub.add_file("a.gcode", body, stack.token)
-    stack.hub.fault("download_file", "download", rate=2 * MIB, times=1)
-    command = order_print(stack, "a.gcode")
-    stack.moonraker.wait(lambda: sum(staged(stack).values()) > MIB, 20, "the download")
+    body, command = in_mid_download(stack)
     stack.moonraker.kill()
     assert arrived(stack) == {}
     (kept,) = staged(stack).values()

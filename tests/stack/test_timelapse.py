@@ -53,6 +53,21 @@ def frames_on_disk(stack: Stack) -> list[Path]:
     return sorted(Path(at, name) for at, _, names in found for name in names if ".jpg" in name)
 
 
+def begin_cube(stack: Stack, seconds: int, frames: int = 0) -> None:
+    """Begin a print of so many seconds, until that many frames of it are there."""
+    stack.put("cube.gcode", make_gcode(seconds=seconds, hotend=0, bed=0))
+    stack.print("cube.gcode")
+    stack.moonraker.wait(lambda: len(frames_on_disk(stack)) >= frames, 40, "frames on the disk")
+
+
+def folders_of(stack: Stack) -> tuple[Path, Path]:
+    """Where films are while they are made, and then."""
+    return (
+        stack.moonraker.state_folder / "timelapse",
+        stack.moonraker.data_path / "timelapse",
+    )
+
+
 def videos(stack: Stack) -> list[dict[str, Any]]:
     return (stack.hub.status(stack.token) or {}).get("timelapses") or []
 
@@ -100,9 +115,7 @@ def test_a_print_becomes_a_video_that_browsers_play(
     moonraker_python: str, cameras: CameraServer, make_stack: Callable[..., Stack]
 ) -> None:
     stack = make_stack(python=moonraker_python, options=options(cameras))
-    stack.put("cube.gcode", make_gcode(seconds=15, hotend=0, bed=0))
-    stack.print("cube.gcode")
-    stack.moonraker.wait(lambda: len(frames_on_disk(stack)) >= 5, 40, "frames on the disk")
+    begin_cube(stack, 15, frames=5)
     assert timelapse(stack)["rendering"] == ""
     stack.klippy.wait_print("complete", 60)
     stack.moonraker.wait(lambda: timelapse(stack)["waiting"], 20, "the end of the recording")
@@ -131,9 +144,7 @@ def test_moonraker_killed_in_mid_print_costs_the_gap_and_no_more(
     cameras: CameraServer, make_stack: Callable[..., Stack]
 ) -> None:
     stack = make_stack(options=options(cameras))
-    stack.put("cube.gcode", make_gcode(seconds=30, hotend=0, bed=0))
-    stack.print("cube.gcode")
-    stack.moonraker.wait(lambda: len(frames_on_disk(stack)) >= 6, 40, "frames on the disk")
+    begin_cube(stack, 30, frames=6)
     stack.moonraker.kill()
     before = len(frames_on_disk(stack))
     stack.moonraker.start()
@@ -151,9 +162,7 @@ def test_a_print_that_ends_while_moonraker_is_dead_has_its_video(
     cameras: CameraServer, make_stack: Callable[..., Stack]
 ) -> None:
     stack = make_stack(options=options(cameras))
-    stack.put("cube.gcode", make_gcode(seconds=12, hotend=0, bed=0))
-    stack.print("cube.gcode")
-    stack.moonraker.wait(lambda: len(frames_on_disk(stack)) >= 6, 40, "frames on the disk")
+    begin_cube(stack, 12, frames=6)
     stack.moonraker.kill()
     before = len(frames_on_disk(stack))
     stack.klippy.wait_print("complete", 60)
@@ -197,8 +206,7 @@ def test_a_hub_that_takes_timelapses_is_sent_the_video(
     cameras: CameraServer, make_stack: Callable[..., Stack]
 ) -> None:
     stack = make_stack(options=options(cameras), features={"timelapse_upload": True})
-    stack.put("cube.gcode", make_gcode(seconds=8, hotend=0, bed=0))
-    stack.print("cube.gcode")
+    begin_cube(stack, 8)
     stack.klippy.wait_print("complete", 60)
     video, path = wait_for_video(stack)
     (sent,) = stack.hub.wait_for(lambda: stack.hub.timelapses(stack.token), 30, "the upload")
@@ -253,13 +261,8 @@ def test_a_disk_that_fills_up_costs_frames_and_a_while_but_never_the_film(
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     with dangerous_stack(options=options(cameras)) as (stack, hazards):
-        films = (
-            stack.moonraker.state_folder / "timelapse",
-            stack.moonraker.data_path / "timelapse",
-        )
-        stack.put("cube.gcode", make_gcode(seconds=25, hotend=0, bed=0))
-        stack.print("cube.gcode")
-        stack.moonraker.wait(lambda: len(frames_on_disk(stack)) >= 5, 40, "frames on the disk")
+        films = folders_of(stack)
+        begin_cube(stack, 25, frames=5)
         hazards.disk("full", *films)
         stack.moonraker.wait(lambda: "0 MiB left" in noticed(stack), 20, "the warning")
         missed = timelapse(stack)["frames_missed"]
@@ -293,12 +296,8 @@ def test_a_disk_that_fills_up_costs_frames_and_a_while_but_never_the_film(
 @pytest.mark.usefixtures("without_ffmpeg")
 def test_a_disk_that_fills_up_under_the_zip_leaves_no_half_of_one(cameras: CameraServer) -> None:
     with dangerous_stack(options=options(cameras)) as (stack, hazards):
-        films = (
-            stack.moonraker.state_folder / "timelapse",
-            stack.moonraker.data_path / "timelapse",
-        )
-        stack.put("cube.gcode", make_gcode(seconds=10, hotend=0, bed=0))
-        stack.print("cube.gcode")
+        films = folders_of(stack)
+        begin_cube(stack, 10)
         stack.klippy.wait_print("complete", 60)
         stack.moonraker.wait(lambda: timelapse(stack)["waiting"], 20, "the end of the recording")
         frames = len(frames_on_disk(stack))

@@ -57,15 +57,19 @@ def test_the_data_folder(stack: FaultyStack, state: str) -> None:
     assert stack.klippy.count(f"{name}_after") == 1
 
 
-@pytest.mark.parametrize("state", ["full", "read-only"])
-def test_the_stop_on_a_data_folder_that_takes_nothing(stack: FaultyStack, state: str) -> None:
-    stack.hazards.disk(state, stack.moonraker.state_folder)
+def stopped_until_it_writes_again(stack: FaultyStack) -> None:
     stop = stack.hub.queue(stack.token, "emergency_stop")
     stack.klippy.wait_state("shutdown", PATIENCE)
     assert stack.wait_result(stop).status == "done"
     stack.hazards.clear()
     stack.calm()
     stack.wait_no_warning("cannot be written", BACK_ON_DISK)
+
+
+@pytest.mark.parametrize("state", ["full", "read-only"])
+def test_the_stop_on_a_data_folder_that_takes_nothing(stack: FaultyStack, state: str) -> None:
+    stack.hazards.disk(state, stack.moonraker.state_folder)
+    stopped_until_it_writes_again(stack)
     assert stack.wait_result(stack.count_once(f"stopped_{state[:4]}")).status == "done"
 
 
@@ -93,12 +97,7 @@ def test_the_whole_disk(stack: FaultyStack, state: str) -> None:
     assert stack.wait_result(stack.count_once(name)).status == "refused"
     stack.wait_warning("cannot be written")
     stack.wait_flow()
-    stop = stack.hub.queue(stack.token, "emergency_stop")
-    stack.klippy.wait_state("shutdown", PATIENCE)
-    assert stack.wait_result(stop).status == "done"
-    stack.hazards.clear()
-    stack.calm()
-    stack.wait_no_warning("cannot be written", BACK_ON_DISK)
+    stopped_until_it_writes_again(stack)
     assert stack.wait_result(stack.count_once(f"{name}_after")).status == "done"
     told(stack, seq, "klippy_error", "klippy_ready")
     assert stack.klippy.count(name) == 0

@@ -64,6 +64,11 @@ OUTAGES: dict[str, tuple[Begin, str]] = {
 
 @pytest.mark.parametrize("row", OUTAGES)
 def test_the_hub(stack: FaultyStack, row: str) -> None:
+    live_through(stack, row)
+
+
+def live_through(stack: FaultyStack, row: str) -> None:
+    """One of `OUTAGES`, from its begin to the hub's return."""
     begin, words = OUTAGES[row]
     outage = Outage(stack, words)
     begin(stack)

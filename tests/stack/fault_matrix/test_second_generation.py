@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.rig.klippy import short_folder
-from tests.stack.fault_matrix.bench import FaultyStack, Outage
-from tests.stack.fault_matrix.test_hub import OUTAGES, end
+from tests.stack.fault_matrix.bench import FaultyStack
+from tests.stack.fault_matrix.test_hub import live_through
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -25,12 +25,7 @@ def _second() -> Iterator[FaultyStack]:
 def test_the_hub(_second: FaultyStack, row: str) -> None:
     stack = _second
     stack.whole()
-    begin, words = OUTAGES[row]
-    outage = Outage(stack, words)
-    begin(stack)
-    outage.live_through()
-    end(stack)
-    outage.check()
+    live_through(stack, row)
     assert stack.strange_words() == []
     found = stack.faults_in_log()
     assert not found, found[0]

@@ -693,12 +693,18 @@ async def test_one_at_a_time_and_five_in_the_queue(bench: Bench) -> None:
     assert bench.transfers.progress is None and bench.transfers.waiting == []
 
 
-async def test_cancelled_in_the_middle(bench: Bench) -> None:
+async def in_the_middle(bench: Bench) -> tuple[asyncio.Event, asyncio.Future[str]]:
+    """A download that goes on when the event is set."""
     gate = asyncio.Event()
     bench.hub.offer("a.gcode", BODY)
     bench.server.behaviours = [blocked(bench.server, gate)]
     task = asyncio.ensure_future(bench.fetch("a.gcode"))
     await until(lambda: (bench.transfers.progress or {}).get("bytes"))
+    return gate, task
+
+
+async def test_cancelled_in_the_middle(bench: Bench) -> None:
+    gate, task = await in_the_middle(bench)
     assert not bench.transfers.cancel("b.gcode")
     assert bench.transfers.cancel()
     with pytest.raises(TransferError, match="cancelled"):
@@ -736,11 +742,7 @@ async def test_caller_that_goes_away_takes_its_download_along(bench: Bench) -> N
 
 
 async def test_progress_is_told_and_ends(bench: Bench) -> None:
-    gate = asyncio.Event()
-    bench.hub.offer("a.gcode", BODY)
-    bench.server.behaviours = [blocked(bench.server, gate)]
-    task = asyncio.ensure_future(bench.fetch("a.gcode"))
-    await until(lambda: (bench.transfers.progress or {}).get("bytes"))
+    gate, task = await in_the_middle(bench)
     progress = bench.transfers.progress
     assert progress is not None
     assert set(progress) == {"file", "percent", "bytes", "size", "speed", "eta"}

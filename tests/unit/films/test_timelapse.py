@@ -310,14 +310,20 @@ async def test_a_rendering_that_fails_for_good_still_leaves_the_frames(job: Prin
     assert any("libx264" in text for text in job.room.board.warnings.values())
 
 
+async def filmed_for_nothing(job: Print, tmp_path: Path) -> Path:
+    """Film a print whose video finds no folder: what stands in its place, to be removed."""
+    place = tmp_path / "timelapse"
+    place.rmdir()
+    place.write_text("no folder")
+    await job.filmed(6)
+    return place
+
+
 async def test_a_finished_video_that_cannot_be_stored_is_not_rendered_again(
     server: OldCameras, tmp_path: Path
 ) -> None:
     async with Print(server, tmp_path) as job:
-        folder = tmp_path / "timelapse"
-        folder.rmdir()
-        folder.write_text("no folder")
-        await job.filmed(6)
+        folder = await filmed_for_nothing(job, tmp_path)
         await job.clock.until(lambda: job.room.board.warnings, step=1.0)
         begun = job.clock.mono
         await job.clock.until(lambda: job.clock.mono > begun + 1000.0, step=5.0)
@@ -332,10 +338,7 @@ async def test_a_video_that_can_never_be_stored_is_given_up_with_a_sentence(
     server: OldCameras, tmp_path: Path
 ) -> None:
     async with Print(server, tmp_path) as job:
-        folder = tmp_path / "timelapse"
-        folder.rmdir()
-        folder.write_text("no folder")
-        await job.filmed(6)
+        folder = await filmed_for_nothing(job, tmp_path)
 
         def given_up() -> bool:
             return any("given up after 5" in t for t in job.room.board.warnings.values())

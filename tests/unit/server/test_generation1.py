@@ -5,26 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.rig.deployed import DeployedServer
-
-Serve = Callable[..., DeployedServer]
-
-
-def update(server: DeployedServer, token: str = "T1", **fields: Any) -> dict[str, Any]:
-    return server.update(token, **fields)
-
-
-def poll(server: DeployedServer, token: str = "T1", **query: Any) -> list[dict[str, Any]]:
-    return server.poll(token, **query)
-
-
-def tell(server: DeployedServer, *results: dict[str, Any], token: str = "T1") -> dict[str, Any]:
-    return server.tell(token, *results)
+from tests.unit.server.support import Serve, poll, tell, update
 
 
 def test_every_reply_announces_what_it_can(serve: Serve) -> None:

@@ -7,28 +7,15 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from components.hub.protocol import multipart
 from tests.rig.deployed import DeployedServer
+from tests.unit.server.support import Serve, poll, tell, update
 
-Serve = Callable[..., DeployedServer]
 JPEG = b"\xff\xd8\xff\xe0 a picture \xff\xd9"
-
-
-def update(server: DeployedServer, token: str = "T1", **fields: Any) -> dict[str, Any]:
-    return server.update(token, **fields)
-
-
-def poll(server: DeployedServer, token: str = "T1", **query: Any) -> list[dict[str, Any]]:
-    return server.poll(token, **query)
-
-
-def tell(server: DeployedServer, *results: dict[str, Any], token: str = "T1") -> dict[str, Any]:
-    return server.tell(token, *results)
 
 
 def state(server: DeployedServer, number: int) -> str:
