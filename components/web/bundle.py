@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Sequence
 
 from ..runtime.logs import LOG_FILE, logs_folder
+from ..runtime.messages import in_language, say, sentence
 from ..runtime.steps import breathe
 from .pages.base import MAX_ROWS, Request, Row
 from .plain import plain
 
 if TYPE_CHECKING:
     from ..runtime.clock import Clock
+    from ..runtime.notices import Notices
     from ..runtime.redaction import Redactor
     from ..runtime.worker import Worker
     from .doctor.doctor import Doctor
@@ -31,12 +33,12 @@ if TYPE_CHECKING:
 
 LOG_BYTES = 512 * 1024  # of the end of the log
 
-_README = """\
-Support bundle of TecMedHub for Moonraker {version}, made on {date}.
-
-It holds the plugin's own status, settings, log and last commands. The token is masked everywhere;
-names of files, of the printer and of the hub's host are not. Look through it before you publish it.
-"""
+_TITLE = sentence("Support bundle of TecMedHub for Moonraker {version}, made on {date}.")
+_WHAT = sentence(
+    "It holds the plugin's own status, settings, log and last commands. The token is masked "
+    "everywhere; names of files, of the printer and of the hub's host are not. Look through it "
+    "before you publish it."
+)
 
 ASKED = Request("GET", {"limit": MAX_ROWS}, "the support bundle")
 
@@ -51,6 +53,7 @@ class Bundle:
     rows: Sequence[Row]
     clock: Clock
     worker: Worker
+    notices: Notices
     redactor: Redactor
 
     @property
@@ -71,9 +74,12 @@ class Bundle:
             await asyncio.sleep(0)  # others have their turn between them
             parts[name] = plain(content, self.redactor.known)
         date = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(self.clock.time()))
-        parts["README.txt"] = _README.format(version=self.version, date=date)
+        language = self.notices.language
+        title = say(_TITLE, version=self.version, date=date)
+        told = (in_language(text, language) for text in (title, say(_WHAT)))
+        parts["README.txt"] = "\n\n".join(told) + "\n"
         parts["doctor.txt"] = _told(report)
-        return await self.worker.run(pack, parts, self.log, self.redactor)
+        return await self.worker.run(pack, parts, self.log, self.redactor, language)
 
     def _versions(self) -> Dict[str, Any]:
         return {
@@ -86,18 +92,18 @@ class Bundle:
         }
 
 
-def pack(parts: Mapping[str, Any], log: Path, redact: Callable[[str], str]) -> bytes:
+def pack(parts: Mapping[str, Any], log: Path, redact: Callable[[str], str], language: str) -> bytes:
     """Blocking. `parts` are texts, or JSON values; all is masked once more, whoever made it."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, part in parts.items():
             text = part if isinstance(part, str) else json.dumps(part, indent=2, ensure_ascii=False)
             archive.writestr(name, _masked(text, redact))
-        archive.writestr(LOG_FILE, _masked(tail(log), redact))
+        archive.writestr(LOG_FILE, _masked(tail(log, language), redact))
     return target.getvalue()
 
 
-def tail(path: Path) -> str:
+def tail(path: Path, language: str) -> str:
     """The last whole lines of a file, at most `LOG_BYTES`; why not, where it cannot be read."""
     try:
         with path.open("rb") as source:
@@ -106,7 +112,8 @@ def tail(path: Path) -> str:
             source.seek(max(size - LOG_BYTES, 0))
             data = source.read(LOG_BYTES)
     except OSError as error:
-        return f"{path.name} cannot be read: {error.strerror or type(error).__name__}\n"
+        why = error.strerror or type(error).__name__
+        return in_language(say("{file} cannot be read: {why}", file=path.name, why=why), language)
     if size > LOG_BYTES:
         data = data.partition(b"\n")[2]
     return data.decode("utf-8", "replace")

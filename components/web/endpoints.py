@@ -57,7 +57,7 @@ class Endpoints:
         self._doctor = Doctor(clock, notices, [check for room in pages for check in room.checks()])
         status = Row("status", ["GET"], self._status, bundled=True)
         bundled = [status, *(row for room in pages for row in room.rows() if row.bundled)]
-        bundle = Bundle(server, version, self._doctor, bundled, clock, worker, redactor)
+        bundle = Bundle(server, version, self._doctor, bundled, clock, worker, notices, redactor)
         self._pages = (*pages, HelpPages(self._doctor, bundle, worker, notices), Page(worker))
         self.table = (status, *(row for room in self._pages for row in room.rows()))
 
@@ -157,8 +157,9 @@ class Endpoints:
                     name=name,
                     error=type(error).__name__,
                 )
-                what = say("The remote method {name} failed", name=name)
-                self._notices.log_fault(f"remote method {name}", what, error)
+                self._notices.log_fault(
+                    f"remote method {name}", "The remote method {name} failed", error, name=name
+                )
             if said:
                 self._notices.console(said)
 

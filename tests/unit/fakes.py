@@ -56,6 +56,7 @@ class Board:
     def __init__(self, clock: Clock | None = None) -> None:
         self.warnings: dict[str, str] = {}
         self.console: list[str] = []
+        self.language = "en"
         self.logger = logging.getLogger("test.tecmedhub")
         self.notices = Notices(
             self.logger,
@@ -63,6 +64,7 @@ class Board:
             lambda text, warn_id: self.warnings.__setitem__(warn_id, _without_time(text)),
             lambda warn_id: self.warnings.pop(warn_id, None) and None,
             self.console.append,
+            lambda: self.language,
         )
 
 

@@ -49,7 +49,7 @@ class HelpPages(Pages):
         return ""
 
     async def _log(self, request: Request) -> Args:
-        text = await self.worker.run(tail, self.bundle.log)
+        text = await self.worker.run(tail, self.bundle.log, self.notices.language)
         return {"file": LOG_FILE, "lines": text.splitlines()[-request.limit :]}
 
     async def _support(self, request: Request) -> bytes:

@@ -278,9 +278,21 @@ async def test_the_support_bundle_holds_what_helps_and_no_secret(house: House) -
     assert "Klipper is ready." in texts["doctor.txt"]
 
 
-async def test_a_missing_log_spoils_no_bundle(house: House) -> None:
+@pytest.mark.parametrize(
+    ("language", "about", "why"),
+    [
+        ("en", "Support bundle of TecMedHub", "tecmedhub.log cannot be read: "),
+        ("es", "Informe de ayuda de TecMedHub", "tecmedhub.log no se puede leer: "),
+    ],
+)
+async def test_a_bundle_without_a_log_says_so_in_the_language_of_the_house(
+    house: House, language: str, about: str, why: str
+) -> None:
+    house.board.language = language
     with zipfile.ZipFile(io.BytesIO(await house.server.call("GET", "support"))) as bundle:
-        assert "cannot be read" in bundle.read("tecmedhub.log").decode("utf-8")
+        assert bundle.read("README.txt").decode("utf-8").startswith(about)
+        assert bundle.read("tecmedhub.log").decode("utf-8").startswith(why)
+    assert (await house.server.call("GET", "log"))["lines"][0].startswith(why)
 
 
 # The page
