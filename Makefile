@@ -8,7 +8,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 SHELL_SCRIPTS = install.sh scripts/bootstrap scripts/check-floor scripts/release .ci/run
 
-.PHONY: help demo figures test quick lint fuzz matrix simulate mutants soak bench clean setup setup-demo
+.PHONY: help demo figures pictures test quick lint fuzz matrix simulate mutants soak bench clean setup setup-demo
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -45,6 +45,9 @@ fuzz: setup  ## The property tests with thousands of cases each: hub replies, sc
 
 matrix: setup  ## The fault matrix alone: everything that can fail, on the real stack
 	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) tests/stack/fault_matrix $(PYTEST_ARGS)
+
+pictures: setup  ## The pictures of the panel in docs/images, taken anew on the real stack
+	@$(PYTHON) -m tests.browser.pictures
 
 figures: setup  ## How large the house is, and what each stage of the last `make test` cost (FIGURES_ARGS=v5.0.0)
 	@scripts/figures $(FIGURES_ARGS)

@@ -26,6 +26,12 @@ TROUBLE = [ROOT / "docs" / "troubleshooting.md", ROOT / "docs" / "es" / "problem
 ROBUST = [ROOT / "docs" / "robustness.md", ROOT / "docs" / "es" / "robustez.md"]
 MATRIX = ROOT / "tests" / "stack" / "fault_matrix"
 
+GUIDES = [
+    ROOT / "docs" / "architecture.md",
+    ROOT / "docs" / "es" / "arquitectura.md",
+    ROOT / "CONTRIBUTING.md",
+]
+
 CATALOGUE = ROOT / "components" / "locale" / "es" / "LC_MESSAGES" / "tecmedhub.po"
 SPANISH_QUOTES = [
     ROOT / "docs" / "es" / f"{name}.md" for name in ("problemas", "README", "camaras", "robustez")
@@ -223,6 +229,19 @@ def test_the_spanish_speaks_with_one_voice(path: Path) -> None:
 def rooms_there_are() -> set[str]:
     components = ROOT / "components"
     return {path.parent.name for path in components.glob("*/__init__.py")}
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_the_guides_name_in_the_code_is_there(path: Path) -> None:
+    """`printer/news.py`, and `policy.STANDING`: a name of one of the modules called so."""
+    named = set(re.findall(r"`([\w./]+)`", path.read_text(encoding="utf-8")))
+    for name in (name for name in named if re.search(r"\w\.py$", name)):
+        places = [ROOT / folder / name for folder in ("", "components", "tests/simulation")]
+        assert any(place.exists() for place in places), name
+    for name in (name for name in named if re.fullmatch(r"[a-z_]+\.(?!py$)\w+", name)):
+        module, _, inside = name.partition(".")
+        sources = list((ROOT / "components").rglob(f"{module}.py"))
+        assert not sources or any(inside in source.read_text("utf-8") for source in sources), name
 
 
 def test_the_drawing_shows_the_rooms_there_are() -> None:
