@@ -28,7 +28,6 @@ OPTIONS = {
     "retries_base_delay": 5,
     "language": "es",
 }
-CHAMBER = "[temperature_sensor chamber]\nsensor_type: temperature_host\nsensor_path: {path}\n"
 
 
 async def rest(seconds: float) -> None:
@@ -57,14 +56,8 @@ async def do(stack: Stack, action: str, **params: object) -> None:
 
 async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="pictures-") as folder, CameraServer(2) as cameras:
-        celsius = Path(folder) / "chamber"
-        celsius.write_text("25000\n")
         urls = "\n".join(camera.snapshot_url for camera in cameras)
-        stack = Stack(
-            Path(folder) / "stack",
-            options={**OPTIONS, "camera_urls": urls},
-            extra_config=CHAMBER.format(path=celsius),
-        )
+        stack = Stack(Path(folder) / "stack", options={**OPTIONS, "camera_urls": urls})
         await asyncio.to_thread(stack.start)
         try:
             async with Chromium() as browser:
