@@ -36,6 +36,7 @@ ON_ITS_WAY = 1.0  # seconds within which a message comes of what has just change
 ANSWER_WITHIN = 1.5  # seconds for one object; a Klippy at work answers in milliseconds
 POLL_EVERY = 1.0  # seconds between questions while no message comes through
 TOLD_SILENT_AFTER = 5.0  # seconds; one that thinks hard for a while is no fault yet
+TOLD_AGAIN_AT = (SILENT_AFTER, 10.0, 60.0, 600.0, 3600.0)  # seconds of silence; each is a log line
 LOOK_AGAIN = 10.0  # seconds between questions for what did not come through
 
 T = TypeVar("T")
@@ -302,7 +303,7 @@ class Subscription:
             "Klippy has sent nothing and answered nothing for more than {seconds:.0f} s: what is"
             " known of the printer is old. If it does not come back by itself, restart Klipper, and"
             " use the switch if the printer is hot.",
-            seconds=SILENT_AFTER if seconds < 10 else seconds // 10 * 10,
+            seconds=max(at for at in TOLD_AGAIN_AT if at <= max(seconds, SILENT_AFTER)),
         )
         self._notices.show("klippy_silent", text)
         self._told.doubt(text)

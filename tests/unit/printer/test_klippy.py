@@ -399,6 +399,9 @@ async def test_a_klippy_that_falls_silent_is_doubted_until_it_answers() -> None:
     await soon(lambda: bench.printer.snapshot.doubt, bench)
     assert bench.printer.snapshot.doubt in next(iter(bench.board.warnings.values()))
     assert bench.heard[-1][1].doubt
+    bench.board.console.clear()
+    await soon(lambda: "more than 60 s" in bench.printer.snapshot.doubt, bench)
+    assert len(bench.board.console) <= 2  # no news every ten seconds
     bench.moonraker.silent = False
     await soon(lambda: not bench.printer.snapshot.doubt, bench)
     assert bench.board.warnings == {}

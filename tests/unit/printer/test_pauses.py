@@ -14,7 +14,7 @@ from components.printer.pauses import SETTLES, Pauses
 from components.printer.snapshot import Job, KlippyState, Snapshot
 from components.runtime.messages import in_language
 from components.runtime.supervisor import Supervisor
-from tests.unit.fakes import Board, FakeClock, settle
+from tests.unit.fakes import Board, FakeClock, settle, until
 
 JOB = Watched("a.gcode", "paused", "boot", 0.0, 0.0)
 
@@ -155,10 +155,7 @@ async def test_a_disk_that_does_not_answer_keeps_no_pause_from_being_told() -> N
     bench.pauses._read = _never
     with mock.patch("components.printer.pauses.PATIENCE", 0.01):
         bench.paused()
-        for _ in range(200):
-            await asyncio.sleep(0.005)
-            if bench.news:
-                break
+        await until(lambda: bench.news)
     assert bench.reasons == [("paused", "")]
 
 
