@@ -45,15 +45,18 @@ def plain(value: Any, redact: Callable[[str], str], depth: int = 0) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(inner, redact, depth + 1) for inner in value]
     # `redact` may want the places of a Message; what leaves is a plain text, as encoders need it.
-    return str.__str__(redact(value if isinstance(value, str) else str(value)))
+    return _whole(str.__str__(redact(value if isinstance(value, str) else str(value))))
 
 
 def _text(value: str, redact: Callable[[str], str]) -> str:
     if value.startswith("data:") and len(value) > LONGEST_DATA_URI:
         return f"{value[:30]}… ({len(value) * 3 // 4096} KiB)"
-    if not value.isascii():
-        value = value.encode("utf-8", "replace").decode("utf-8")
-    return redact(value)
+    return redact(_whole(value))
+
+
+def _whole(value: str) -> str:
+    """Without lone surrogates."""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
 
 
 def with_spanish(value: Any) -> Any:

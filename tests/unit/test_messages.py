@@ -50,6 +50,11 @@ def test_whoever_reads_it_chooses_the_language() -> None:
     assert in_language(told, "en") == "a.gcode is gone: the disk is full"
 
 
+def test_half_a_character_leaves_in_no_sentence() -> None:
+    told = plain([say("{file} is gone.", file="a\ud800.gcode"), "a\ud800"], lambda told: told)
+    assert told == ["a?.gcode is gone.", "a?"]
+
+
 @pytest.mark.usefixtures("spanish")
 @pytest.mark.parametrize("language", ["en", "es"])
 @pytest.mark.parametrize(
