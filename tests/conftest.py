@@ -98,14 +98,19 @@ def _session_folder() -> Iterator[Path]:
         yield path
 
 
+_MADE = pytest.StashKey[list[Stack]]()
+
+
 @pytest.fixture
-def make_stack() -> Iterator[Callable[..., Stack]]:
+def make_stack(request: pytest.FixtureRequest) -> Iterator[Callable[..., Stack]]:
     """`make_stack(generation=2, features={…})`: a running chain of its own, until the test ends."""
+    made = request.node.stash[_MADE] = []
     with contextlib.ExitStack() as all_of_them:
 
         def make(**arguments: Any) -> Stack:
             path = all_of_them.enter_context(short_folder("s"))
-            return all_of_them.enter_context(Stack(path, **arguments))
+            made.append(all_of_them.enter_context(Stack(path, **arguments)))
+            return made[-1]
 
         yield make
 
@@ -117,7 +122,9 @@ def pytest_runtest_makereport(
     """A test that fails on a rig shows the last lines of its logs."""
     report = yield
     if report.when == "call" and report.failed:
-        for name, value in getattr(item, "funcargs", {}).items():
+        rigs = list(getattr(item, "funcargs", {}).items())
+        rigs += [("a made stack", stack) for stack in item.stash.get(_MADE, [])]
+        for name, value in rigs:
             if isinstance(value, (Stack, MoonrakerRig)):
                 report.sections.append((f"logs of {name}", value.log_tail()))
     return report

@@ -291,6 +291,8 @@ def run(replies: int, minutes: float, say: Any = lambda text: None) -> set[str]:
         }
         stack = Stack(folder, token=TOKEN, options=options, connected=False)
         with stack:
+            # What the plugin lays down at its first start is no doing of the hub's.
+            stack.moonraker.wait(stack.override.exists, 60, "the file of settings")
             watch = Watch(stack, hub)
             end = time.monotonic() + minutes * 60
             while hub.told < replies:

@@ -146,7 +146,9 @@ class Stack:
             self.stop()
             raise
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            print(self.log_tail())
         self.stop()
 
     def wait_connected(self, timeout: float = 30) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Callable
 
 from components.runtime.clock import Clock
@@ -70,6 +71,17 @@ class Board:
 
 def _without_time(text: str) -> str:
     return re.sub(r" \((since|desde) [-0-9]+ [:0-9]+\)$", "", text)
+
+
+WITHIN = 60.0  # true seconds for what must come: a busy machine's disk may take ten
+
+
+async def until(condition: Callable[[], object], what: str = "") -> None:
+    """Wait for something that a thread, another task or a process brings about."""
+    end = time.monotonic() + WITHIN
+    while not condition():
+        assert time.monotonic() < end, f"it never came about: {what or condition}"
+        await asyncio.sleep(0.001)
 
 
 async def settle(rounds: int = 20) -> None:

@@ -9,6 +9,7 @@ import logging.handlers
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -23,7 +24,7 @@ from components.hub.outcomes import Exchange, Failure
 from components.runtime.logs import IMPORTANT, LOG_FILE, LOGGER, Logs, logs_folder
 from components.runtime.redaction import MASK, Redactor, forms, mask_url, secrets_in
 from components.settings.model import Camera, LiveSettings, Logging, Settings
-from tests.unit.fakes import Board
+from tests.unit.fakes import WITHIN, Board
 
 TOKEN = 'TÉC_s3cr3t/+ "1"'  # everything that some encoding changes
 BASE = Settings(server_url="https://h/api.php", printer_token=TOKEN)
@@ -363,12 +364,10 @@ def log_threads() -> int:
 
 def wait_for(condition) -> None:
     """Until the log's thread has done it."""
-    deadline = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return
-        deadline.wait(0.005)
-    raise AssertionError("it never happened")
+    end = time.monotonic() + WITHIN
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.005)
 
 
 # Redaction

@@ -57,7 +57,7 @@ class Clocks(FakeClock):
     busy: Callable[[], bool] = staticmethod(lambda: False)
 
     async def until(
-        self, wanted: Callable[[], Any], *, step: float = 0.0, within: float = 30.0
+        self, wanted: Callable[[], Any], *, step: float = 0.0, within: float = 60.0
     ) -> None:
         """Wait until `wanted()` is true, turning the hands by `step` seconds at each look."""
         end = time.monotonic() + within

@@ -18,6 +18,7 @@ from components.cameras.fetch import Fetcher, is_local
 from components.cameras.reply import MAX_PICTURE, Trouble
 from tests.rig.certificates import make_certificate
 from tests.unit.cameras.support import OldCameras, cameras, fetcher_of
+from tests.unit.fakes import until
 
 
 @pytest.fixture
@@ -155,10 +156,7 @@ async def test_a_cancelled_fetch_closes_its_connection(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    for _ in range(1000):
-        if server.counters.abandoned:
-            break
-        await asyncio.sleep(0.005)
+    await until(lambda: server.counters.abandoned)
     assert server.counters.abandoned == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from pathlib import Path
 from typing import Any, Awaitable, Callable
 
@@ -16,23 +17,15 @@ from components.printer.machine import Machine, Templates
 from components.printer.snapshot import Heater, Job, KlippyState, Snapshot
 from components.printer.verbs import JobQueue, KlippyEnded, PrinterError
 from components.runtime.supervisor import Supervisor
+from components.runtime.worker import Worker
 from components.settings.model import Expiry, LiveSettings, PrinterData, Security, Settings
 from components.store import flags, ledger
 from components.store.database import Database
 from components.store.flags import Flags
 from components.store.ledger import Ledger
-from tests.unit.fakes import Board, FakeClock
+from tests.unit.fakes import WITHIN, Board, FakeClock, until
 
 TOKEN = "TECMED_TEST"
-
-
-async def until(condition: Callable[[], Any], what: str = "") -> None:
-    """Wait for something that the store's thread or a task brings about."""
-    for _ in range(5000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError(f"it never came about: {what or condition}")
 
 
 def ready(**changes: Any) -> Snapshot:
@@ -294,6 +287,23 @@ class FakePrinter:
             self.change(heaters=heaters)
 
 
+class BusyWorker(Worker):
+    """Knows how much of what was handed in is not done."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.under_way = 0
+
+    def submit(self, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+        future = super().submit(*args, **kwargs)
+        self.under_way += 1
+        future.add_done_callback(self._done)
+        return future
+
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        self.under_way -= 1
+
+
 class Lab:
     """The room on a folder of its own; `restart` is what a crash and a new start leave."""
 
@@ -323,7 +333,8 @@ class Lab:
         self.boot = "boot-1"
 
     async def start(self) -> Lab:
-        self.database = Database(self.folder, self.board.notices, self.clock)
+        self.disk = BusyWorker("store")
+        self.database = Database(self.folder, self.board.notices, self.clock, self.disk)
         await self.database.open([ledger.SCHEMA, flags.SCHEMA])
         await self.make().start()
         self.jobs.start()
@@ -396,14 +407,18 @@ class Lab:
         return self.results[before:]
 
     async def elapse(self, condition: Callable[[], Any], step: float = 0.25) -> None:
-        """Let time go by, `step` seconds at a time, until something has come about."""
-        for turn in range(20_000):
-            if condition():
-                return
-            if turn % 5 == 4:  # the store has a thread, and gets some real time
+        """Let time go by, `step` seconds at a time, until something has come about; not while
+        the store's thread has something to do.
+        """
+        end = time.monotonic() + WITHIN
+        turns = 0
+        while not condition():
+            assert time.monotonic() < end, f"it never came about: {condition}"
+            turns = 0 if self.disk.under_way else turns + 1
+            if turns >= 5:
+                turns = 0
                 self.clock.advance(step)
             await asyncio.sleep(0.001)
-        raise AssertionError(f"it never came about: {condition}")
 
     def secure(self, **changes: Any) -> None:
         now = self.live.now

@@ -354,11 +354,3 @@ class Bench:
             and not self.hub.marked
             and not self.file_manager.uploads
         )
-
-
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    """Wait for something that will happen; fails loudly if it does not."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, "it never happened"
-        await asyncio.sleep(0.005)

@@ -12,8 +12,8 @@ import pytest_asyncio
 
 from components.files.cleanup import DAY, Cleanup
 from components.files.gcode_root import LoadedFile
-from tests.unit.fakes import FakeClock, settle
-from tests.unit.files.bench import Bench, FileServer, OddDisk, gcode, until
+from tests.unit.fakes import FakeClock, settle, until
+from tests.unit.files.bench import Bench, FileServer, OddDisk, gcode
 
 MIB = 2**20
 

@@ -22,6 +22,7 @@ from components.runtime import moves
 from components.runtime.messages import in_language
 from components.store.downloads import DownloadState
 from tests.rig.certificates import make_certificate
+from tests.unit.fakes import until
 from tests.unit.files.bench import (
     REFUSED,
     TOKEN,
@@ -31,7 +32,6 @@ from tests.unit.files.bench import (
     Request,
     Send,
     gcode,
-    until,
 )
 
 MIB = 2**20
@@ -860,9 +860,7 @@ async def test_hub_is_told_later_if_it_still_has_the_same_file(
         rng=random.Random(1),
     )
     bench.supervisor.keep("later", lambda: later.tell_late(lambda: False))
-    for _ in range(1000):
-        if not await bench.downloads.to_mark():
-            break
+    while await bench.downloads.to_mark():
         await asyncio.sleep(0.01)
     assert bench.hub.marked == ([] if other else ["a.gcode"]), "generation 1 deletes what is marked"
     assert [row.to_mark for row in await bench.downloads.owned()] == [False]

@@ -23,6 +23,7 @@ from components.net.trust import SESSION_FRESH, Trust
 from components.runtime.clock import Clock
 from tests.rig.faults import FaultServer
 from tests.rig.proxy import Proxy
+from tests.unit.fakes import until
 
 
 def make(ca_file: str = "", proxy: str = "", **environment: str) -> Connector:
@@ -35,12 +36,10 @@ async def _no_connection_is_left() -> AsyncIterator[None]:
     """Of Tornado's, that is ours: the servers of the tests do not use it."""
     before = set(map(id, _open()))
     yield
-    for _ in range(100):  # what was cancelled is closed at the loop's next turns
-        left = [stream for stream in _open() if id(stream) not in before]
-        if not left:
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"left open: {left}")
+    # What was cancelled is closed at the loop's next turns.
+    await until(
+        lambda: not [stream for stream in _open() if id(stream) not in before], "all closed"
+    )
 
 
 def _open() -> list[object]:

@@ -17,7 +17,7 @@ from components.store import flags, ledger
 from components.store.database import FILE_NAME, RETRY_EVERY, Database, StoreClosed
 from components.store.flags import Flags
 from components.store.sqlite_file import StoreUnavailable
-from tests.unit.fakes import Board, FakeClock
+from tests.unit.fakes import Board, FakeClock, until
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT);"
 
@@ -129,14 +129,6 @@ async def test_a_file_of_garbage_is_set_aside(tmp_path: Path, garbage: bytes) ->
     assert aside.read_bytes() == garbage
     assert aside.name in store.notice("store_broken")
     await store.database.close()
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    pytest.fail("it never came about")
 
 
 def refuse(store: Store, how: str) -> None:
@@ -272,12 +264,10 @@ async def test_closing_twice_or_before_opening_is_harmless(tmp_path: Path) -> No
     with pytest.raises(StoreClosed):
         await store.add("too late")
     store.database.post(lambda db: None)
-    for _ in range(1000):
-        if not [t for t in threading.enumerate() if t.name == "tecmedhub-store"]:
-            break
-        await asyncio.sleep(0.001)
-    else:
-        pytest.fail("the thread is still there")
+    await until(
+        lambda: not [t for t in threading.enumerate() if t.name == "tecmedhub-store"],
+        "the end of the thread",
+    )
 
 
 async def test_a_stalled_disk_drops_posts_and_says_so(store: Store) -> None:
