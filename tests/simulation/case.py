@@ -218,6 +218,10 @@ class Case:
             if life.begin <= at <= life.end and hang.begin <= at
         )
 
+    def met_by_none(self, hang: Span) -> bool:
+        """Moonraker began while Klippy hung, and connects to it when that is over."""
+        return any(hang.begin <= life.begin <= hang.end for life in self.lives)
+
     def fair(self, begin: float, end: float) -> bool:
         return (
             not self.lost_address(end)

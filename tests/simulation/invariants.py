@@ -473,7 +473,10 @@ def a_stop_arrives(case: Case) -> Iterator[str]:
             continue
         if not _klippy_there(case, at):
             continue
-        hung = any(s.begin - 0.05 <= at + AT_ONCE and at <= s.end for s in case.hangs)
+        hung = any(
+            s.begin - 0.05 <= at + AT_ONCE and at <= s.end + (2.0 if case.met_by_none(s) else 0.0)
+            for s in case.hangs
+        )
         if hung:
             within = 20.0 if case.quiet_disk(at, at + 20) else 60.0  # it is written down first
             if not case.alive(at, at + within) or not case.fair(at, at + within):

@@ -179,6 +179,8 @@ class World:
     def _attend(self) -> None:
         """Somebody sees that the printer has stopped, and presses the button."""
         after = self.story.house["attended"] * self._patience.uniform(0.5, 1.5)
+        if self._mended:  # the hub may have kept a stop until now
+            after = min(after, 5.0)
 
         def press() -> None:
             self.machine.outlet.state = "on"
