@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Optional
 
 
 def discard(path: Path) -> None:
@@ -15,14 +16,20 @@ def discard(path: Path) -> None:
         pass
 
 
-def write_whole(path: Path, data: bytes, *, durable: bool = False, mode: int = 0o666) -> None:
+def write_whole(
+    path: Path, data: bytes, *, durable: bool = False, mode: Optional[int] = None
+) -> None:
     """Give a file this content in one step: whoever reads finds the old one or the new one, after a
-    power cut too if `durable`. Raises OSError, and leaves nothing half written.
+    power cut too if `durable`. `mode` are its rights, else the process's own. Raises OSError, and
+    leaves nothing half written.
     """
-    beside = path.with_name(f"{path.name}.new")
+    beside = path.with_name(f".{path.name}.new")  # hidden from Moonraker's lists of files
     try:
-        handle = os.open(str(beside), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        create = 0o666 if mode is None else mode
+        handle = os.open(str(beside), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, create)
         with os.fdopen(handle, "wb") as out:
+            if mode is not None:
+                os.fchmod(handle, mode)
             out.write(data)
             if durable:
                 out.flush()

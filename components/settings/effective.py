@@ -7,7 +7,8 @@ from typing import Any, Dict, List
 from ..runtime.messages import in_language, say
 from ..runtime.redaction import MASK, Redactor, mask_url
 from .in_force import describe_value
-from .loader import Loaded, missing, value_of
+from .loader import Loaded, missing
+from .model import value_of
 from .options import OPTIONS, section_of
 from .values import Kind, Option, allowed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List
 
-from ..runtime.messages import say
+from ..runtime.messages import as_message, say
 from .caution import cautious, narrower
 from .memory import Memory
 from .model import Origin, Origins
@@ -39,8 +39,7 @@ class InForce:
             value = narrower(option, value, option.cautious if known is None else known)
             told.append(say("until this is mended, denied are {actions}", actions=", ".join(value)))
         for what in told:
-            text = say("{option}: {what}", option=called, what=what)
-            self.tell(Problem(option.path, origin, text))
+            self.tell(option.path, origin, "{option}: {what}", option=called, what=what)
         return value
 
     def doubt(self, option: Option) -> str:
@@ -67,9 +66,13 @@ class InForce:
                 value=shown(raw),
                 **places,
             )
-        self.tell(Problem(option.path, origin, text))
+        self.tell(option.path, origin, text)
 
-    def tell(self, problem: Problem) -> None:
+    def tell(self, about: str, origin: Origin, template: str, **places: Any) -> None:
+        """A problem with the option or section at `about`; the sentence as `Told` takes it."""
+        self.add(Problem(about, origin, as_message(template, **places)))
+
+    def add(self, problem: Problem) -> None:
         if len(self.problems) < MAX_PROBLEMS:
             if problem not in self.problems:
                 self.problems.append(problem)

@@ -48,7 +48,7 @@ class JsonLayer:
                     file=self.layer.name,
                     remark=self.document.remark,
                 )
-                in_force.tell(Problem("", origin, text, explained=True))
+                in_force.add(Problem("", origin, text, explained=True))
         elif before is None:
             self.unclear.update(dict.fromkeys(GUARDED))
         safe: List[str] = []
@@ -113,7 +113,8 @@ class JsonLayer:
             name = place[len(path) + 1 :].partition(".")[0] if place.startswith(path + ".") else ""
             if kept.pop(name, None) is None:
                 continue
-            text = say(
+            self.tell(
+                path,
                 "{file}: {path} stands in lines {lines}; the action {name} is left out until that"
                 " is mended",
                 file=self.layer.name,
@@ -121,7 +122,6 @@ class JsonLayer:
                 lines=", ".join(str(line) for line, _ in pieces[:MAX_PROBLEMS]),
                 name=name,
             )
-            self.in_force.tell(Problem(path, self.layer.origin, text))
         return kept
 
     def one_of(self, option: Option, pieces: Sequence[Tuple[int, Any]]) -> Any:
@@ -140,7 +140,8 @@ class JsonLayer:
                 line = alike[-1] if alike else 0
             except BadValue:
                 line, best = next(piece for piece in pieces if not _readable(option, piece[1]))
-        text = say(
+        self.tell(
+            path,
             "{file}: {path} stands in lines {lines}; {counts}",
             file=self.layer.name,
             path=path,
@@ -149,7 +150,6 @@ class JsonLayer:
             if line
             else say("what all of them allow counts"),
         )
-        self.in_force.tell(Problem(path, self.layer.origin, text))
         return best
 
     def sort(self, key: str, value: Any) -> None:
@@ -179,7 +179,7 @@ class JsonLayer:
         self.unclear.update(dict.fromkeys(inside))
         if self.before is not None:
             text = say("{sentence}; what was in force stays", sentence=text)
-        self.in_force.tell(Problem(section, self.layer.origin, text))
+        self.tell(section, text)
 
     def leaf(self, path: str, value: Any) -> None:
         self.leaves += 1
@@ -189,12 +189,12 @@ class JsonLayer:
         if option is not None and option.in_json:
             self.written[path] = value
         elif option is not None:
-            text = say(
+            self.tell(
+                path,
                 "{place}: {path} can be set in moonraker.conf only",
                 place=self.where(path),
                 path=path,
             )
-            in_force.tell(Problem(path, origin, text))
         elif len(in_force.problems) >= MAX_PROBLEMS:
             in_force.untold += 1  # and not compared with every known name, which takes its time
             self.unclear.update(dict.fromkeys(GUARDED))
@@ -207,7 +207,10 @@ class JsonLayer:
                 meant = {path for name in (path, *inside) for path in doubtful(name, Origin.JSON)}
                 self.unclear.update(dict.fromkeys(meant))
                 problem = unknown(path, Origin.JSON, where)
-            in_force.tell(problem._replace(origin=origin))
+            in_force.add(problem._replace(origin=origin))
+
+    def tell(self, about: str, template: str, **places: Any) -> None:
+        self.in_force.tell(about, self.layer.origin, template, **places)
 
     def where(self, path: str) -> str:
         line = self.document.lines.get(path)

@@ -15,7 +15,7 @@ import re
 from typing import Any, Dict, List, Mapping, Match, NamedTuple, Sequence, Tuple
 
 from ..runtime.loose import printable
-from ..runtime.messages import say, sentence
+from ..runtime.messages import Told, say, sentence
 from ..runtime.steps import breathe
 
 MAX_BYTES = 256 * 1024
@@ -55,17 +55,16 @@ _ADVICE = (
 _ONE_OBJECT = sentence("the file must hold one object: {open} at the beginning, {close} at the end")
 
 
-class JsoncError(ValueError):
+class JsoncError(Told):
     """What is wrong where; as text: "line 3, column 7: a comma is missing here"."""
 
     def __init__(self, line: int, column: int, reason: str) -> None:
-        self.said = say(
+        whole = say(
             "line {line}, column {column}: {reason}", line=line, column=column, reason=reason
         )
-        super().__init__(self.said)
+        super().__init__(whole)
         self.line = line
         self.column = column
-        self.reason = reason
 
 
 class Document(NamedTuple):

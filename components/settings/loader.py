@@ -85,7 +85,9 @@ class _Merge(InForce):
                 continue
             held = narrower(option, value, old)
             self.put(option, held, Origin.KEPT)
-            text = say(
+            self.tell(
+                path,
+                Origin.KEPT,
                 "{path} is no longer written in {file}; {value} stays in force, since this may not "
                 "be loosened by accident. If it is meant, write the value that shall count there "
                 "(the default is {default})",
@@ -94,7 +96,6 @@ class _Merge(InForce):
                 value=describe_value(option, held),
                 default=describe_value(option, option.default),
             )
-            self.tell(Problem(path, Origin.KEPT, text))
 
     def new_memory(self) -> Memory:
         json = (Origin.V4, Origin.JSON, Origin.KEPT)
@@ -123,14 +124,6 @@ class _Merge(InForce):
             clean = redactor.known(problem.text)
             told.append(problem if clean == problem.text else problem._replace(text=clean))
         return tuple(told)
-
-
-def value_of(settings: Settings, path: str) -> Any:
-    """The value at `path`, in the form in which the table's options hold it."""
-    value: Any = settings
-    for name in path.split("."):
-        value = getattr(value, name, None)
-    return value.value if isinstance(value, RemoteControl) else value
 
 
 def _build(values: Mapping[str, Any]) -> Settings:

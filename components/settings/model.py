@@ -248,3 +248,11 @@ class LiveSettings:
 
 
 Origins = Dict[str, Origin]
+
+
+def value_of(settings: Settings, path: str) -> Any:
+    """The value at `path`, in the form in which the table's options hold it."""
+    value: Any = settings
+    for name in path.split("."):
+        value = getattr(value, name, None)
+    return value.value if isinstance(value, RemoteControl) else value

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Dict, Tuple
 
 from ..runtime.messages import sentence
-from .model import RemoteControl, Settings
+from .model import Settings, value_of
 from .values import Kind, Option
 
 SECTION = "tecmedhub"
@@ -58,13 +58,6 @@ def _choice(path: str, choices: Tuple[str, ...], text: str, **more: Any) -> Opti
 def _patterns(path: str, items: int, text: str, **more: Any) -> Option:
     """What the hub may name: where nobody can tell what was meant, nothing."""
     return Option(path, Kind.PATTERNS, text, limit=60, items=items, cautious=(), **more)
-
-
-def _default(path: str) -> Any:
-    value: Any = Settings()
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value.value if isinstance(value, RemoteControl) else value
 
 
 _CONFIG_FILE = Option(
@@ -418,7 +411,7 @@ _TABLE: Tuple[Option, ...] = (
 
 OPTIONS: Tuple[Option, ...] = (
     _CONFIG_FILE,
-    *(option._replace(default=_default(option.path)) for option in _TABLE),
+    *(option._replace(default=value_of(Settings(), option.path)) for option in _TABLE),
 )
 BY_PATH: Dict[str, Option] = {option.path: option for option in OPTIONS}
 

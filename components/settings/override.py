@@ -181,12 +181,10 @@ class Override:
         self._tell()
         changed = changes(old, self.loaded)
         if changed:
-            text = say(
-                "Settings from {files}: {changes}",
-                files=", ".join(reversed(names)),
-                changes=joined("; ", changed),
+            files = ", ".join(reversed(names))
+            self._notices.note(
+                "Settings from {files}: {changes}", files=files, changes=joined("; ", changed)
             )
-            self._notices.note(text)
         self._live.replace(self.loaded.settings)
         if loaded.memory != memory:
             await self._remember(loaded.memory)
@@ -195,14 +193,14 @@ class Override:
         try:
             await self._worker.run(save, self._memory_file, memory)
         except OSError as error:
-            text = say(
+            self._notices.log_once(
+                "settings memory",
                 "What was read last could not be kept in {memory} ({reason}): if {file} is broken "
                 "at the next start, the cautious values will be in force.",
                 memory=self._memory_file,
                 reason=error.strerror or error,
                 file=self.file_name,
             )
-            self._notices.log_once("settings memory", text)
 
     def _tell_errors(self, errors: Mapping[str, str], memory: Memory) -> None:
         told_of = (say("{what}: {error}", what=name, error=text) for name, text in errors.items())
@@ -242,8 +240,14 @@ class Override:
         try:
             await self._worker.run(_create, folder / self._own_name)
         except OSError as error:
-            text = f"{self._own_name} could not be created in {folder}: {error.strerror}"
-            self._notices.log_once(text, text, level=logging.INFO)
+            self._notices.log_once(
+                "settings laid down",
+                "{file} could not be created in {folder}: {reason}",
+                file=self._own_name,
+                folder=folder,
+                reason=error.strerror or error,
+                level=logging.INFO,
+            )
 
 
 def _concerns(event: Any, names: Tuple[str, ...]) -> bool:
@@ -277,7 +281,7 @@ def _find(folder: Path, own: str, known: Optional[_Signature]) -> Optional[_Foun
         try:
             document = read_bytes(_read(folder / name))
         except JsoncError as error:
-            errors[name] = error.said
+            errors[name] = str(error)
         except OSError as error:
             errors[name] = say("it cannot be read ({reason})", reason=error.strerror or error)
         layers.append(Layer(name, document, origin))

@@ -5,12 +5,12 @@ not at all, and every other character stays as it is.
 from __future__ import annotations
 
 import json
-import os
 import re
 import stat
 from pathlib import Path
 from typing import Any, List, Mapping, NamedTuple, Optional
 
+from ..runtime.disk import write_whole
 from ..runtime.messages import Told
 from .jsonc import Document, JsoncError, decode, parse, without_remarks
 from .options import OPTIONS
@@ -56,14 +56,8 @@ def prepare(path: Path, wanted: Mapping[str, Any]) -> Saved:
 
 def replace(path: Path, text: str) -> None:
     """Whole or not at all; Moonraker tells all of it as a file that was moved in."""
-    beside = path.with_name(f".{path.name}.new")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    if path.exists():
-        beside.chmod(stat.S_IMODE(path.stat().st_mode))
-    beside.replace(path)
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    write_whole(path, text.encode("utf-8"), durable=True, mode=mode)
 
 
 # The text

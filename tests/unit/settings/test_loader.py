@@ -12,9 +12,9 @@ from components.settings import loader, problems
 from components.settings.conf import ConfValues
 from components.settings.json_layer import Layer
 from components.settings.jsonc import Document, parse
-from components.settings.loader import Loaded, merge, missing, value_of
+from components.settings.loader import Loaded, merge, missing
 from components.settings.memory import Memory
-from components.settings.model import Origin, RemoteControl, Settings
+from components.settings.model import Origin, RemoteControl, Settings, value_of
 from components.settings.options import OPTIONS
 from components.settings.problems import MAX_PROBLEMS, nearest
 from components.settings.values import Kind
@@ -273,7 +273,7 @@ def test_no_tree_raises_and_what_is_in_force_is_always_valid(first, second, conf
         assert "\n" not in problem.text
         assert len(problem.text) < 700
     # What is in force would be taken again, value by value.
-    from components.settings.loader import value_of
+    from components.settings.model import value_of
     from components.settings.values import read
 
     for option in OPTIONS:

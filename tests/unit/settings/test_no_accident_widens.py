@@ -16,8 +16,8 @@ from components.runtime import disk, steps
 from components.runtime.supervisor import Supervisor
 from components.settings.caution import GUARDED, cautious, wider
 from components.settings.conf import ConfValues
-from components.settings.loader import Loaded, merge, value_of
-from components.settings.model import LiveSettings, Origin, RemoteControl
+from components.settings.loader import Loaded, merge
+from components.settings.model import LiveSettings, Origin, RemoteControl, value_of
 from components.settings.options import BY_PATH
 from components.settings.override import Override
 from tests.unit.fakes import Board

@@ -14,8 +14,8 @@ from components.settings.caution import GUARDED
 from components.settings.conf import ConfValues
 from components.settings.json_layer import Layer
 from components.settings.jsonc import parse
-from components.settings.loader import merge, value_of
-from components.settings.model import Origin, Settings
+from components.settings.loader import merge
+from components.settings.model import Origin, Settings, value_of
 from components.settings.options import BY_PATH, NO_LONGER_NEEDED, OPTIONS, SECTIONS, section_of
 from components.settings.template import json_template
 from components.settings.values import UNITS, Kind, allowed, read
