@@ -16,6 +16,7 @@ from typing import Callable, NamedTuple, Optional
 from ..net.connect import Connector
 from ..net.faults import ConnectFailed
 from ..net.get import MAX_BUFFER, Enough, GetFailed, Head, Taker, get
+from ..runtime.disk import reason_of
 from ..runtime.messages import say
 from ..runtime.worker import Worker
 from ..settings.model import Settings
@@ -99,7 +100,7 @@ class Download:
                 "{file} cannot be written to {folder} ({reason}): check the disk.",
                 wanted,
                 folder=self.path.parent,
-                reason=error.strerror or type(error).__name__,
+                reason=reason_of(error),
             ) from None
         finally:
             await asyncio.shield(self._worker.run(self._file.close))

@@ -13,6 +13,7 @@ from typing import Callable, Optional
 
 from ..runtime import moves
 from ..runtime.clock import Clock
+from ..runtime.disk import reason_of
 from ..runtime.identity import Identity, identity_of
 from ..runtime.messages import say
 from ..runtime.moves import CannotPlace
@@ -83,13 +84,13 @@ class Placing:
                         "only at the risk of replacing another file ({reason}): use a disk "
                         "formatted as ext4 or exFAT.",
                         file=show(name),
-                        reason=error.strerror,
+                        reason=reason_of(error),
                     ) from None
                 except OSError as error:
                     raise Refused(
                         "{file} was fetched, but cannot be stored ({reason}): check the disk.",
                         file=show(name),
-                        reason=error.strerror or type(error).__name__,
+                        reason=reason_of(error),
                     ) from None
                 await self._inventory.placed(ident, OnDisk(path, verified), to_mark)
                 await self._noticed(path)
@@ -125,7 +126,7 @@ class Placing:
         try:
             return await self._take_away(disk, keep)
         except OSError as error:
-            raise StoreFailed(error.strerror or type(error).__name__) from None
+            raise StoreFailed(reason_of(error)) from None
 
     async def _take_away(self, disk: OnDisk, keep: Callable[[], bool]) -> bool:
         aside = await self._staging.folder_for(os.path.dirname(disk.path))

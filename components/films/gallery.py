@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..runtime import moves
-from ..runtime.disk import discard, free_space, same_file_system, write_whole
+from ..runtime.disk import discard, free_space, reason_of, same_file_system, write_whole
 from ..runtime.identity import Identity, identity_of
 from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_list, as_text
 from ..runtime.messages import say
@@ -209,7 +209,7 @@ class Gallery:
             write_whole(self._index, text.encode("utf-8"))
             self.trouble = ""
         except OSError as error:
-            self.trouble = error.strerror or type(error).__name__
+            self.trouble = reason_of(error)
 
 
 def _size_and_time(path: Path) -> Tuple[int, float]:

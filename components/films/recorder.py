@@ -17,6 +17,7 @@ from ..cameras.reply import Fetched
 from ..printer.snapshot import Job, KlippyState, Snapshot
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
+from ..runtime.disk import reason_of
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
@@ -98,7 +99,7 @@ class Recorder:
                 self._notices.show(
                     "timelapse disk",
                     "Timelapse frames cannot be kept ({reason}): check the disk.",
-                    reason=error.strerror or str(error),
+                    reason=reason_of(error),
                 )
             await self._alarm.wait(self._pause())
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, List, Optional
 
-from ..runtime.disk import discard
+from ..runtime.disk import discard, reason_of
 from ..runtime.messages import say
 from ..runtime.worker import Worker
 
@@ -93,7 +93,7 @@ class Renderer:
                 cwd=str(film.folder),
             )
         except OSError as error:
-            return say("ffmpeg cannot be started ({reason})", reason=error.strerror)
+            return say("ffmpeg cannot be started ({reason})", reason=reason_of(error))
         finally:
             said.close()
         done = False

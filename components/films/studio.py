@@ -17,7 +17,7 @@ from ..cameras.pictures import size_of
 from ..printer.snapshot import KlippyState, Snapshot
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
-from ..runtime.disk import discard
+from ..runtime.disk import discard, reason_of
 from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
@@ -160,7 +160,7 @@ class Studio:
                 await self._archive(recording)
                 self._notices.clear("timelapse render")
         except OSError as error:
-            reason = error.strerror or type(error).__name__
+            reason = reason_of(error)
             await self._failed(recording, say("it cannot be stored ({reason})", reason=reason))
 
     async def _has_room(self, recording: Recording) -> bool:
@@ -265,7 +265,7 @@ class Studio:
             try:
                 await self._archive(recording)
             except OSError as error:
-                reason = error.strerror or type(error).__name__
+                reason = reason_of(error)
                 self._notices.show(
                     "timelapse render",
                     "The frames of {file} cannot be kept as a ZIP ({reason}): check the disk.",

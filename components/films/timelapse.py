@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List
 from ..cameras.cameras import NO_CAMERA, Cameras
 from ..printer.snapshot import Snapshot
 from ..runtime.clock import Clock
+from ..runtime.disk import reason_of
 from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
@@ -107,7 +108,7 @@ class Timelapse:
                     "timelapse gallery",
                     "The folder {folder} cannot be made ({reason}): no timelapses.",
                     folder=self.folder,
-                    reason=error.strerror,
+                    reason=reason_of(error),
                 )
                 return
             self._file_manager.register_directory(ROOT, str(self.folder), full_access=True)
@@ -123,7 +124,7 @@ class Timelapse:
             self._notices.show(
                 "timelapse disk",
                 "Timelapses of before cannot be read ({reason}): check the disk.",
-                reason=error.strerror or str(error),
+                reason=reason_of(error),
             )
         self._supervisor.keep("timelapse frames", self._recorder.run)
         self._supervisor.keep("timelapse videos", self._studio.run)

@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Optional
 
 
+def reason_of(error: BaseException) -> str:
+    """Why it failed, in the system's words ("No space left on device") where it has any."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 def discard(path: Path) -> None:
     """Remove a file if it is there and the disk allows."""
     try:

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any, Iterable, List, Mapping, Optional, TextIO
 
+from .disk import reason_of
 from .messages import say
 from .notices import Notices
 from .redaction import Redactor
@@ -233,7 +234,7 @@ class _File(logging.handlers.RotatingFileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         error = sys.exc_info()[1]
-        reason = getattr(error, "strerror", None) or type(error).__name__
+        reason = "?" if error is None else reason_of(error)
         self._failure = say(
             "{file} cannot be written ({reason}); everything else goes on. Check the free space and"
             " who owns the folder.",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..runtime.clock import Clock
+from ..runtime.disk import reason_of
 from ..runtime.messages import joined, say, sentence
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
@@ -128,7 +129,7 @@ class Override:
                 raise SaveRefused(
                     "{file} could not be written ({reason}).",
                     file=self._own_name,
-                    reason=error.strerror or type(error).__name__,
+                    reason=reason_of(error),
                 ) from None
             await self.look()
         return saved
@@ -198,7 +199,7 @@ class Override:
                 "What was read last could not be kept in {memory} ({reason}): if {file} is broken "
                 "at the next start, the cautious values will be in force.",
                 memory=self._memory_file,
-                reason=error.strerror or error,
+                reason=reason_of(error),
                 file=self.file_name,
             )
 
@@ -245,7 +246,7 @@ class Override:
                 "{file} could not be created in {folder}: {reason}",
                 file=self._own_name,
                 folder=folder,
-                reason=error.strerror or error,
+                reason=reason_of(error),
                 level=logging.INFO,
             )
 
@@ -283,7 +284,7 @@ def _find(folder: Path, own: str, known: Optional[_Signature]) -> Optional[_Foun
         except JsoncError as error:
             errors[name] = str(error)
         except OSError as error:
-            errors[name] = say("it cannot be read ({reason})", reason=error.strerror or error)
+            errors[name] = say("it cannot be read ({reason})", reason=reason_of(error))
         layers.append(Layer(name, document, origin))
     return _Found(signature, tuple(reversed(layers)), errors)
 

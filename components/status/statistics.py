@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping
 
 from ..runtime.clock import Clock
-from ..runtime.disk import write_whole
+from ..runtime.disk import reason_of, write_whole
 from ..runtime.loose import as_dict, as_int
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
@@ -121,5 +121,5 @@ def _write(path: Path, content: Mapping[str, Any]) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(content, indent=2).encode("utf-8"), durable=True)
     except OSError as error:
-        return error.strerror or type(error).__name__
+        return reason_of(error)
     return ""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Sequence
 
+from ..runtime.disk import reason_of
 from ..runtime.logs import LOG_FILE, logs_folder
 from ..runtime.messages import in_language, say, sentence
 from ..runtime.steps import breathe
@@ -112,7 +113,7 @@ def tail(path: Path, language: str) -> str:
             source.seek(max(size - LOG_BYTES, 0))
             data = source.read(LOG_BYTES)
     except OSError as error:
-        why = error.strerror or type(error).__name__
+        why = reason_of(error)
         return in_language(say("{file} cannot be read: {why}", file=path.name, why=why), language)
     if size > LOG_BYTES:
         data = data.partition(b"\n")[2]

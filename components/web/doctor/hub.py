@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 
 from ...hub.outcomes import Failure
 from ...net.faults import ConnectFailed, Phase
+from ...runtime.disk import reason_of
 from ...runtime.messages import say
 from ...runtime.worker import aside
 from .report import Finding, State
@@ -130,7 +131,7 @@ class HubChecks:
                 "dns", State.FAILED, "dns_timeout", {"host": way.host, "seconds": CONNECT_WITHIN}
             )
         except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", "") or type(error).__name__
+            reason = reason_of(error)
             return Finding("dns", State.FAILED, "dns_failed", {"host": way.host, "reason": reason})
         if not way.addresses:
             return Finding(
@@ -158,7 +159,7 @@ class HubChecks:
             except ConnectionRefusedError:
                 code = "tcp_refused"
             except OSError as error:
-                code, reason = "tcp_unreachable", error.strerror or type(error).__name__
+                code, reason = "tcp_unreachable", reason_of(error)
             else:
                 writer.close()
                 way.address = address
