@@ -34,7 +34,7 @@ GUIDES = [
 
 CATALOGUE = ROOT / "components" / "locale" / "es" / "LC_MESSAGES" / "tecmedhub.po"
 SPANISH_QUOTES = [
-    ROOT / "docs" / "es" / f"{name}.md" for name in ("problemas", "README", "camaras", "robustez")
+    ROOT / "docs" / "es" / f"{name}.md" for name in ("problemas", "camaras", "robustez")
 ]
 SPANISH = sorted(
     [
