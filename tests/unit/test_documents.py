@@ -244,6 +244,17 @@ def test_what_the_guides_name_in_the_code_is_there(path: Path) -> None:
         assert not sources or any(inside in source.read_text("utf-8") for source in sources), name
 
 
+def test_the_tests_that_a_newcomer_is_told_to_run_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\$P -m pytest \"?([\w/.]+)\"? -k (\w+)", text)
+    assert len(rows) > 2
+    for place, word in rows:
+        files = [ROOT / place, *(ROOT / place).rglob("test_*.py")]
+        sources = [file.read_text("utf-8") for file in files if file.is_file()]
+        chosen = re.compile(rf'def test_\w*{word}|^    "[^"]*{word}', re.MULTILINE)
+        assert any(map(chosen.search, sources)), f"{place} -k {word}"
+
+
 def test_the_drawing_shows_the_rooms_there_are() -> None:
     drawing = (ROOT / "docs" / "images" / "architecture.svg").read_text("utf-8")
     shown = re.findall(r'<text class="t"[^>]*>([^<]+)</text>', drawing)
