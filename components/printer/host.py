@@ -17,7 +17,6 @@ DISK_EVERY = 30.0  # seconds between looks at the free space
 class HostStats(NamedTuple):
     cpu_usage: Optional[float] = None  # percent of all cores
     memory_used_mb: Optional[float] = None
-    memory_total_mb: Optional[float] = None
     cpu_temp: Optional[float] = None  # °C
     uptime: float = 0.0  # seconds since boot
     network: Mapping[str, Mapping[str, float]] = {}  # bytes and bytes/s by interface
@@ -64,7 +63,7 @@ def read_disk(path: Path) -> "tuple[int, int]":
 
 def read_stats(stats: Mapping[str, Any], uptime: float, disk: "tuple[int, int]") -> HostStats:
     memory = as_dict(stats.get("system_memory"))  # KiB
-    used, total = as_float(memory.get("used")), as_float(memory.get("total"))
+    used = as_float(memory.get("used"))
     network: Dict[str, Mapping[str, float]] = {}
     for name, card in as_dict(stats.get("network")).items():
         if name == "lo":
@@ -78,7 +77,6 @@ def read_stats(stats: Mapping[str, Any], uptime: float, disk: "tuple[int, int]")
     return HostStats(
         cpu_usage=as_float(as_dict(stats.get("system_cpu_usage")).get("cpu")),
         memory_used_mb=None if used is None else used / 1024,
-        memory_total_mb=None if total is None else total / 1024,
         cpu_temp=as_float(stats.get("cpu_temp")),
         uptime=uptime,
         network=network,

@@ -41,7 +41,6 @@ class FileFacts(NamedTuple):
     layer_count: int = 0
     filament_total: float = 0.0  # mm
     filament_weight: float = 0.0  # g, of all of it
-    thumbnail: bool = False
     layer_height: float = 0.0  # mm
     first_layer_height: float = 0.0  # mm
     object_height: float = 0.0  # mm
@@ -62,7 +61,6 @@ def read_facts(
         layer_count=as_int(metadata.get("layer_count"), 0),
         filament_total=number("filament_total"),
         filament_weight=number("filament_weight_total"),
-        thumbnail=bool(metadata.get("thumbnails")),
         layer_height=number("layer_height", words.layer_height),
         first_layer_height=number("first_layer_height", words.first_layer_height),
         object_height=number("object_height", words.object_height),
