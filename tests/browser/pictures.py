@@ -13,12 +13,12 @@ from pathlib import Path
 from PIL import Image
 
 from tests.browser.chromium import Chromium, Page
+from tests.browser.panel import open_panel
 from tests.rig.cameras import CameraServer
 from tests.rig.gcode import make_gcode
 from tests.rig.stack import Stack
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
-PANEL = "/server/tecmedhub/panel"
 FILE = "engranaje_helicoidal.gcode"
 OPTIONS = {
     "printer_name": "Prusa MK3",
@@ -67,12 +67,6 @@ async def main() -> None:
 
 
 async def story(browser: Chromium, stack: Stack) -> None:
-    async def opened(width: int, height: int, language: str, dark: bool = False) -> Page:
-        page = await browser.page(width=width, height=height, language=language, dark=dark)
-        await page.open(stack.moonraker.url + PANEL)
-        await page.wait_for("!document.querySelector('#panel').hidden")
-        return page
-
     await rest(20)
     stack.hub.add_file(
         FILE, make_gcode(seconds=400, layers=60, hotend=210, bed=60).encode(), stack.token
@@ -84,7 +78,8 @@ async def story(browser: Chromium, stack: Stack) -> None:
     await rest(90)
 
     await asyncio.to_thread(stack.hub.kill)
-    desk, phone = await opened(1280, 585, "en-GB"), await opened(360, 740, "es-MX")
+    desk = await open_panel(browser, stack, width=1280, height=585, language="en-GB")
+    phone = await open_panel(browser, stack, width=360, height=740, language="es-MX")
     await desk.wait_for_text("#hub-reason", "refuses connections", 20)
     await phone.wait_for_text("#hub-reason", "rechaza conexiones", 20)
     await rest(20)
@@ -97,7 +92,7 @@ async def story(browser: Chromium, stack: Stack) -> None:
     await do(stack, "gcode", gcode="M117 Hola")
     await rest(60)
 
-    dark = await opened(1280, 900, "es-MX", dark=True)
+    dark = await open_panel(browser, stack, width=1280, language="es-MX", dark=True)
     for page, name in ((desk, "panel-en.png"), (dark, "panel-es-dark.png")):
         loaded = "[...document.querySelectorAll('#pictures img')].filter(i => i.naturalWidth > 0)"
         await page.wait_for(f"{loaded}.length === 2", 30)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.chromium import Chromium, Page, find_chromium
+from tests.browser.panel import PANEL, PICTURES
 from tests.browser.words import english_on
 from tests.rig.cameras import CameraServer
 from tests.rig.gcode import make_gcode
@@ -22,8 +23,6 @@ pytestmark = [
     pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed"),
 ]
 
-PICTURES = Path(__file__).resolve().parents[2] / ".artefacts" / "browser"
-PANEL = "/server/tecmedhub/panel"
 WIDTHS = (320, 768, 1280, 1920)
 LONG = "x" * 190 + ".gcode"  # bytes, without anywhere to break
 SENSOR = """

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.browser.chromium import Chromium, Page, find_chromium
+from tests.browser.panel import PANEL, PICTURES, open_panel
 from tests.browser.words import english_on
 from tests.rig.cameras import CameraServer
 from tests.rig.stack import Stack
@@ -21,8 +20,6 @@ pytestmark = [
     pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed"),
 ]
 
-PICTURES = Path(__file__).resolve().parents[2] / ".artefacts" / "browser"
-PANEL = "/server/tecmedhub/panel"
 STRANGER = "203.0.113.9"  # an address that nobody trusts, as a web server passes it on
 SEEN = "!document.querySelector('#panel').hidden"
 
@@ -31,13 +28,6 @@ SEEN = "!document.querySelector('#panel').hidden"
 def cameras() -> Iterator[CameraServer]:
     with CameraServer(2) as server:
         yield server
-
-
-async def open_panel(browser: Chromium, stack: Stack, **look: Any) -> Page:
-    page = await browser.page(**look)
-    await page.open(stack.moonraker.url + PANEL)
-    await page.wait_for(SEEN)
-    return page
 
 
 def assert_kept_to_itself(page: Page, stack: Stack) -> None:
