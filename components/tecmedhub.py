@@ -50,17 +50,17 @@ class TecMedHub(Building):
         """
         start = self.supervisor.start
         await self.worker.run(load_catalogue, self.language)
-        await start("the settings", self._start_settings)
+        await start(say("the settings"), self._start_settings)
         await self.database.open(SCHEMAS)
-        await start("the job history", self._start_history)
+        await start(say("the job history"), self._start_history)
         await asyncio.gather(
-            start("the events", self.journal.start),
-            start("the statistics", self.statistics.load),
-            start("the commands", self._start_commands),
-            start("the downloads", self._start_files),
-            start("the cameras", self.cameras.start),
-            start("the timelapses", self._start_timelapse),
-            start("the pages", self._start_pages),
+            start(say("the events"), self.journal.start),
+            start(say("the statistics"), self.statistics.load),
+            start(say("the commands"), self._start_commands),
+            start(say("the downloads"), self._start_files),
+            start(say("the cameras"), self.cameras.start),
+            start(say("the timelapses"), self._start_timelapse),
+            start(say("the pages"), self._start_pages),
         )
         self.supervisor.keep("status", self.reporter.run)
         self.supervisor.keep("results", self.reporter.run_results)

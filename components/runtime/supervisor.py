@@ -11,12 +11,16 @@ import asyncio
 from typing import Awaitable, Callable, Dict, Set
 
 from .clock import Clock
-from .messages import say
+from .messages import Message, sentence
 from .notices import Notices
 
 RESTART_DELAYS = (1.0, 2.0, 5.0, 15.0, 60.0)  # a loop that fails at once must not burn a Pi's core
 START_WITHIN = 5.0  # seconds that the others wait for a room that starts
 HEALTHY_AFTER = 300.0  # a task that ran this long starts again at the first delay
+
+
+_FAILED = sentence("The task '{name}' failed")
+_FAILED_AND_AGAIN = sentence("The task '{name}' failed and starts again")
 
 
 class Supervisor:
@@ -31,7 +35,7 @@ class Supervisor:
         """Run `body` until it returns or `stop`, anew after each failure."""
         self._tasks[name] = asyncio.ensure_future(self._keep(name, body))
 
-    async def start(self, room: str, work: Callable[[], Awaitable[None]]) -> None:
+    async def start(self, room: Message, work: Callable[[], Awaitable[None]]) -> None:
         """Bring a room up. What fails is told, and tried again until it works; this returns after
         the first attempt, or some seconds of it, since nobody else may be kept away by it.
 
@@ -127,9 +131,5 @@ class Supervisor:
 
     def _report(self, name: str, error: Exception, again: bool) -> None:
         self.failures[name] = self.failures.get(name, 0) + 1
-        text = (
-            say("The task '{name}' failed and starts again", name=name)
-            if again
-            else say("The task '{name}' failed", name=name)
-        )
-        self._notices.log_fault(f"task {name}", text, error)
+        text = _FAILED_AND_AGAIN if again else _FAILED
+        self._notices.log_fault(f"task {name}", text, error, name=name)

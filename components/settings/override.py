@@ -304,7 +304,7 @@ def _read(path: Path) -> bytes:
     handle = os.open(str(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError("it is not a regular file")
+            raise OSError(say("it is not a regular file"))
         return file.read(MAX_BYTES + 1)
 
 

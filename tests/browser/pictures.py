@@ -9,6 +9,7 @@ import asyncio
 import io
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -50,7 +51,7 @@ async def take(page: Page, name: str, below: str) -> None:
     shown.quantize(256).save(file, optimize=True)
 
 
-async def do(stack: Stack, action: str, **params: object) -> None:
+async def do(stack: Stack, action: str, **params: Any) -> None:
     await asyncio.to_thread(stack.do, action, **params)
 
 

@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 
+from components.runtime.messages import say
 from components.runtime.supervisor import Supervisor
 from tests.unit.fakes import Board, FakeClock, settle
 
@@ -42,7 +43,7 @@ async def test_a_room_that_cannot_start_is_told_and_tried_again() -> None:
             raise faults.pop()
         started.append(True)
 
-    await supervisor.start("the commands", room)
+    await supervisor.start(say("the commands"), room)
     (text,) = board.warnings.values()
     assert "could not start the commands (no disk)" in text
     clock.advance(1.0)
@@ -57,12 +58,26 @@ async def test_a_room_that_cannot_start_is_told_and_tried_again() -> None:
     await supervisor.stop()
 
 
+async def test_a_room_is_named_in_the_operators_language() -> None:
+    clock, board = FakeClock(), Board()
+    board.language = "es"
+    supervisor = Supervisor(board.notices, clock)
+
+    async def room() -> None:
+        raise OSError("no disk")
+
+    await supervisor.start(say("the cameras"), room)
+    (text,) = board.warnings.values()
+    assert "no pudo iniciar las cámaras (no disk)" in text
+    await supervisor.stop()
+
+
 async def test_a_room_that_takes_for_ever_keeps_nobody_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("components.runtime.supervisor.START_WITHIN", 0.01)
     supervisor = Supervisor(Board().notices, FakeClock())
-    await supervisor.start("the settings", asyncio.Event().wait)  # type: ignore[arg-type]
+    await supervisor.start(say("the settings"), asyncio.Event().wait)  # type: ignore[arg-type]
     assert supervisor.running == {"start the settings": True}
     await supervisor.stop()
 
@@ -76,7 +91,7 @@ async def test_a_room_that_is_still_starting_when_we_leave_does_not_fail() -> No
         await closing.wait()
         raise OSError("the store is closed")
 
-    coming_up = asyncio.ensure_future(supervisor.start("the events", room))
+    coming_up = asyncio.ensure_future(supervisor.start(say("the events"), room))
     await settle()
     supervisor.stop_starting()
     closing.set()
