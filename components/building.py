@@ -17,7 +17,7 @@ from .commands.offers import Offers, Parts
 from .files.cleanup import Cleanup
 from .files.deleting import Deleting
 from .files.fetching import Fetching
-from .files.gcode_root import GcodeStore, LoadedFile
+from .files.gcode_root import GcodeStore, LoadedFile, StoreFailed
 from .files.hub_files import HubFiles
 from .files.inventory import Inventory
 from .files.local_look import why_unfit
@@ -48,6 +48,7 @@ from .printer.pauses import Pauses, read_piece
 from .printer.slicer_words import read_words
 from .printer.snapshot import Snapshot
 from .printer.spools import Spools
+from .printer.verbs import PrinterError
 from .runtime.ground import Ground, solid_ground
 from .runtime.logs import Logs, colour_terminal, logs_folder
 from .runtime.loose import as_text
@@ -212,6 +213,7 @@ class Building:
             server.lookup_component("file_manager"),
             server.lookup_component("job_queue"),
             lambda: loaded_file(self.printer.snapshot),
+            self._loaded_now,
             server.lookup_component("internal_transport").call_method,
             server.send_event,
         )
@@ -537,6 +539,15 @@ class Building:
 
     def _hub_redelivers(self) -> bool:
         return self.client.features.redeliver > 0
+
+    async def _loaded_now(self) -> LoadedFile:
+        """A Klippy that is away has nothing open."""
+        if not self.printer.snapshot.ready:
+            return loaded_file(self.printer.snapshot)
+        try:
+            return loaded_file(await self.printer.look())
+        except PrinterError as error:
+            raise StoreFailed(say("Klippy did not answer ({error})", error=str(error))) from None
 
     async def _cancel_download(self, command: Command) -> str:
         if not self.transfers.cancel(_file(command)):

@@ -297,6 +297,7 @@ def exclude_object(command: Command, snapshot: Snapshot, security: Security) -> 
         reached=left_out,
         done=lambda now: say("{name} is left out", name=wanted),
         missed=lambda now: say("Klippy reports that {name} is printed on", name=wanted),
+        alone=True,  # behind somebody's script another job may begin, and call its own the same
     )
 
 

@@ -66,6 +66,7 @@ class Situation(NamedTuple):
     power: Mapping[str, bool] = {}  # Moonraker's [power] devices: whether it feeds the printer
     own: Mapping[str, OperatorAction] = {}  # the operator's own actions
     before: Mapping[str, float] = {}  # °C of heaters before the hub set them in this job
+    age: float = 0.0  # seconds since the command was asked for
 
     def disturbed_by(self, what: str) -> str:
         """What a dangerous command would do harm to, as the beginning of a sentence; "" while the
@@ -382,6 +383,17 @@ def _power_stays(command: Command, action: Action, now: Situation) -> str:
     )
 
 
+def _of_this_job(command: Command, action: Action, now: Situation) -> str:
+    """Objects are called alike in many jobs: what was asked before one began is not about it."""
+    job = now.snapshot.job
+    if action.name != "exclude_object" or not now.snapshot.busy or now.age <= job.total_duration:
+        return ""
+    return say(
+        "exclude_object was asked before {file} began: send it again if it is meant for this job.",
+        file=job.filename or say("a job"),
+    )
+
+
 def _queue_can_start(command: Command, action: Action, now: Situation) -> str:
     """A queue that Moonraker would not start, though it answers as if it had."""
     if action.name != "queue_start":
@@ -427,6 +439,7 @@ MOMENT: Tuple[Rule, ...] = (
     _begun,
     _printer_free,
     _power_stays,
+    _of_this_job,
     _queue_can_start,
     _bed_clear,
 )

@@ -279,7 +279,8 @@ class Runner:
             raise Refused(struck)
         self._check_age(job)
         self._wait_for_others(job)
-        situation = self._situation()._replace(coming=self._lanes.coming(job))
+        age = job.command.age(self._tools.hub_now())
+        situation = self._situation()._replace(coming=self._lanes.coming(job), age=age)
         path = job.path or print_request(job.command).file
         for snapshot in sights:
             order = policy.judge(job.command, situation._replace(snapshot=snapshot), path)

@@ -66,15 +66,18 @@ class GcodeStore:
         file_manager: Any,
         job_queue: Any,
         loaded: Callable[[], LoadedFile],
+        look: Callable[[], Awaitable[LoadedFile]],
         call_method: Callable[..., Awaitable[Any]],
         send_event: Callable[..., Any],
     ) -> None:
-        """`call_method(name, arguments)` is Moonraker's internal transport, for history and
-        metadata; `send_event` is the server's.
+        """`loaded()` is what was heard of Klipper last; `look()` asks it, and raises `StoreFailed`
+        where it does not answer. `call_method(name, arguments)` is Moonraker's internal transport,
+        for history and metadata; `send_event` is the server's.
         """
         self._file_manager = file_manager
         self._job_queue = job_queue
         self._loaded = loaded
+        self.look = look
         self._call_method = call_method
         self._send_event = send_event
 
@@ -138,23 +141,25 @@ class GcodeStore:
         item["permissions"] = "rw" if disk is not None else ""
         self._send_event("file_manager:filelist_changed", {"action": action, "item": item})
 
-    def why_not_replace(self, path: str) -> str:
-        """Why other bytes must not appear under this name now; "" if they may."""
+    def why_not_replace(self, path: str, seen: Optional[LoadedFile] = None) -> str:
+        """Why other bytes must not appear under this name now; "" if they may. `seen` is what a
+        `look` has found.
+        """
         if path in self.queued():
             return say("it waits in the job queue")
-        loaded = self._loaded()
+        loaded = seen or self._loaded()
         if self._is_open(path, loaded) or (loaded.path == path and not loaded.over):
             return say("it is loaded")
         return ""
 
-    def why_not_delete(self, path: str) -> str:
+    def why_not_delete(self, path: str, seen: Optional[LoadedFile] = None) -> str:
         """Why the file must stay; "" if it may go. A job that is over can be started again, so its
         file stays too.
         """
-        loaded = self._loaded()
+        loaded = seen or self._loaded()
         if loaded.path == path or self._is_open(path, loaded):
             return say("it is loaded")
-        return self.why_not_replace(path)
+        return self.why_not_replace(path, seen)
 
     def queued(self) -> Set[str]:
         jobs = getattr(self._job_queue, "queued_jobs", None) or {}

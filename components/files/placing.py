@@ -7,6 +7,7 @@ word on what is true behind it.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Callable, Optional
@@ -19,7 +20,7 @@ from ..runtime.messages import say
 from ..runtime.moves import CannotPlace
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
-from .gcode_root import GcodeStore, OnDisk, StoreFailed, is_taken, look_up
+from .gcode_root import GcodeStore, LoadedFile, OnDisk, StoreFailed, is_taken, look_up
 from .inventory import Inventory
 from .names import Refused, alternatives, show
 from .staging_file import Sealed, Sums, sync_folder
@@ -28,6 +29,9 @@ from .staging_folder import StagingFolder
 # Moonraker waits 1 s for the other half of a move before it forgets a file that has left its
 # folder, and would then forget the metadata of whatever has the name by that time.
 FORGOTTEN_WITHIN = 1.5  # seconds
+
+
+WhyNot = Callable[[str, LoadedFile], str]
 
 
 class Placing:
@@ -110,28 +114,43 @@ class Placing:
         finally:
             await self._staging.discard(part)
 
-    async def remove(self, disk: OnDisk, why_not: Optional[Callable[[str], str]] = None) -> bool:
+    async def remove(self, disk: OnDisk, why_not: Optional[WhyNot] = None) -> bool:
         """Delete a file if it still is what `disk` says and nothing speaks for it; whether it was.
 
-        `why_not(path)` is what may speak for it, in a thread; without, what keeps the clean-up
-        away. Its metadata and thumbnails go with it. Raises `StoreFailed`.
+        `why_not(path, loaded)` is what may speak for it, in a thread; without, what keeps the
+        clean-up away. Its metadata and thumbnails go with it. Raises `StoreFailed`.
         """
         self._store.check_writable()
 
-        def keep() -> bool:
+        def keep(loaded: LoadedFile) -> bool:
             if why_not is not None:
-                return bool(why_not(disk.path))
-            return bool(self._store.why_not_delete(disk.path)) or self._inventory.in_hand(disk.path)
+                return bool(why_not(disk.path, loaded))
+            used = self._store.why_not_delete(disk.path, loaded)
+            return bool(used) or self._inventory.in_hand(disk.path)
 
         try:
             return await self._take_away(disk, keep)
         except OSError as error:
             raise StoreFailed(reason_of(error)) from None
 
-    async def _take_away(self, disk: OnDisk, keep: Callable[[], bool]) -> bool:
+    async def _take_away(self, disk: OnDisk, keep: Callable[[LoadedFile], bool]) -> bool:
+        """Whoever opened the file before it lost its name is found by the look; nobody can after.
+        Raises `StoreFailed` where Klipper does not say what it has open.
+        """
         aside = await self._staging.folder_for(os.path.dirname(disk.path))
         path = self._store.root / disk.path
-        gone = await self._worker.run(moves.take_away, path, disk.identity, aside, keep)
+        await self._store.look()  # a Klipper that does not answer: the file is not even touched
+        away = await self._worker.run(moves.move_aside, path, aside)
+        if away is None:
+            return False
+        try:
+            loaded = await self._store.look()
+        except BaseException:
+            await asyncio.shield(self._worker.submit(moves.put_back, away, (path,)))
+            raise
+        gone = await self._worker.run(
+            moves.remove_aside, away, path, disk.identity, lambda: keep(loaded)
+        )
         if gone:
             self._store.removed(disk.path)
         return gone
@@ -166,8 +185,10 @@ class Placing:
         if row is None or disk is None:
             return False
         try:
-            gone = await self._take_away(disk, lambda: bool(self._store.why_not_replace(path)))
-        except OSError:
+            gone = await self._take_away(
+                disk, lambda loaded: bool(self._store.why_not_replace(path, loaded))
+            )
+        except (OSError, StoreFailed):
             return False
         if gone:
             await self._inventory.gone(row, say("replaced by a newer version"))

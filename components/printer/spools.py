@@ -86,12 +86,14 @@ class Spools:
             await transport.call_method("server.spoolman.post_spool_id", arguments)
         except self._server.error as error:
             raise PrinterError(str(error)) from None
-        if (self.active or 0) != ident:
+        if ident:
+            await self._look()
+        if (self.active or 0) != ident:  # somebody may have chosen another meanwhile
             raise PrinterError(say("Moonraker shows the spool {id}", id=self.active or 0))
         if not ident:
             return say("no spool is on the printer")
-        await self._look()
-        told = [as_text(self._seen.get(name)) for name in ("vendor", "material", "color")]
+        seen = self._seen if self._seen.get("spool_id") == ident else {}
+        told = [as_text(seen.get(name)) for name in ("vendor", "material", "color")]
         return say("spool {id}: {what}", id=ident, what=" ".join(filter(None, told)) or "–")
 
     async def run(self) -> None:

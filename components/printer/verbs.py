@@ -179,7 +179,6 @@ class Verbs:
         """`start`, `pause`, `clear` Moonraker's job queue, or `remove` a job of it (its id or its
         file); what it is then."""
         queue = self._server.lookup_component("job_queue")
-        waiting = dict(getattr(queue, "queued_jobs", {}))
         with self._refusing():
             if verb == "start":
                 await queue.start_queue()
@@ -190,10 +189,7 @@ class Verbs:
             elif verb == "clear":
                 await queue.delete_job([], all=True)
             else:
-                ids = [id_ for id_, one in waiting.items() if job in (id_, str(one))]
-                if not ids:
-                    raise PrinterError(say("{job} is not in the job queue", job=job))
-                await queue.delete_job(ids[:1])
+                await queue.delete_job([_entry(queue, job)])
         now = self.job_queue
         return say(
             "the job queue is {state}, {count} jobs wait", state=now.state, count=now.waiting
@@ -220,6 +216,23 @@ class Verbs:
         except self._server.error as error:
             said = plain_words(" ".join(str(error).split()))[:LONGEST_MESSAGE]
             raise (KlippyEnded if said == ENDED else PrinterError)(said) from None
+
+
+def _entry(queue: Any, job: str) -> str:
+    """The id of the entry that `job` names, by its id or its file: of several the first that can
+    still be taken out. Raises `PrinterError`."""
+    waiting = dict(getattr(queue, "queued_jobs", {}))
+    named = [job] if job in waiting else [id_ for id_, one in waiting.items() if str(one) == job]
+    if not named:
+        raise PrinterError(say("{job} is not in the job queue", job=job))
+    # While Moonraker starts the first it holds the queue, and does not ask again whether it is
+    # still there.
+    lock = getattr(queue, "lock", None)
+    starting = next(iter(waiting)) if lock is not None and lock.locked() else ""
+    left = [id_ for id_ in named if id_ != starting]
+    if not left:
+        raise PrinterError(say("{job} is just being started: send cancel when it prints", job=job))
+    return left[0]
 
 
 def _feeds_printer(name: str, device: Any) -> bool:

@@ -54,11 +54,24 @@ def take_away(path: Path, expected: Identity, aside: Path, keep: Callable[[], bo
     `aside` is a folder of ours on the same file system. `keep()` is asked once the file has left
     its name: true puts it back. OSError where the disk says so; the file is back then.
     """
+    away = move_aside(path, aside)
+    return away is not None and remove_aside(away, path, expected, keep)
+
+
+def move_aside(path: Path, aside: Path) -> Optional[Path]:
+    """Take its name from a file: nobody can open it by that any more. Where it is now; None if
+    there is none.
+    """
     away = aside / f".{secrets.token_hex(4)}-{path.name}{SUFFIX}"  # a crash leaves its name, too
     try:
         os.rename(str(path), str(away))
     except FileNotFoundError:
-        return False
+        return None
+    return away
+
+
+def remove_aside(away: Path, path: Path, expected: Identity, keep: Callable[[], bool]) -> bool:
+    """The other half of `take_away`."""
     try:
         if identity_of(away) == expected and not keep() and identity_of(away) == expected:
             os.unlink(str(away))

@@ -18,17 +18,18 @@ AT_ONCE = 1.0  # seconds
 FINAL = ("done", "failed", "refused", "expired", "interrupted")
 PRINTS = ("print", "print_local")
 JOB_VERBS = ("pause", "resume", "cancel")
-BY_MOONRAKER = ("queue_start", "queue_pause", "queue_clear", "power")  # nothing comes to Klippy
+QUEUE = ("queue_start", "queue_pause", "queue_clear", "queue_remove")
+BY_MOONRAKER = (*QUEUE, "power", "delete_file", "spool")  # nothing comes to Klippy
+DEEDS = ("unqueued", "file gone", "spool")
 LIMITS = {  # seconds; defaults of expiry.*
     **dict.fromkeys(("emergency_stop", *JOB_VERBS, "firmware_restart"), 60.0),
-    **dict.fromkeys(("power", "queue_pause", "queue_clear"), 60.0),
-    "queue_start": 600.0,
-    **dict.fromkeys(PRINTS, 600.0),
+    **dict.fromkeys(("power", "spool", "queue_pause", "queue_clear", "queue_remove"), 60.0),
+    **dict.fromkeys(("queue_start", "delete_file", *PRINTS), 600.0),
     "wave": 30.0,
 }
 GCODE_LIMIT = 120.0
 LEVELS = {  # what security.remote_control leaves
-    "print": (*JOB_VERBS, *PRINTS, "cancel_download", "emergency_stop"),
+    "print": (*JOB_VERBS, *PRINTS, *QUEUE, "cancel_download", "emergency_stop"),
     "monitor": ("emergency_stop",),
     "off": (),
 }
@@ -63,6 +64,7 @@ class Case:
         self.sent = {
             c.n: [f for f in self.ours if matches(c, f.data["script"])] for c in self.asked
         }
+        self.done_elsewhere = self._find_done_elsewhere()
         self.told = _tell(self.asked, self.facts)
         self.lives = self._spans("moonraker", ("starts",), ("is killed", "restarts"))
         self.klippys = self._spans("klippy", ("starts",), ("crashes", "restarts"))
@@ -323,6 +325,33 @@ class Case:
                 return ""
         return reasons[0] if reasons else ""
 
+    def deeds(self, command: Asked) -> list[Fact]:
+        """What Moonraker or the disk did by the plugin's hand, and this command asks for."""
+        what, name = {
+            "queue_remove": ("unqueued", command.params.get("job")),
+            "delete_file": ("file gone", command.params.get("file")),
+            "spool": ("spool", command.params.get("spool")),
+        }.get(command.action, ("", None))
+        return [
+            f
+            for f in self.done_elsewhere
+            if f.what == what
+            and name in (f.data.get("file"), f.data.get("id"))
+            and "all" not in f.data
+        ]
+
+    def _find_done_elsewhere(self) -> list[Fact]:
+        """What is done by the plugin, and not by Klippy; a file that came back is not gone."""
+        found: list[Fact] = []
+        for fact in self.facts:
+            if fact.what == "file back":
+                gone = [f for f in found if f.data.get("file") == fact.data["file"]]
+                if gone:
+                    found.remove(gone[-1])
+            elif fact.what in DEEDS and fact.data.get("by", "plugin") == "plugin":
+                found.append(fact)
+        return found
+
     def who(self, fact: Fact) -> Asked | None:
         """The command that a script of the plugin's belongs to."""
         for command in self.asked:
@@ -360,6 +389,11 @@ def matches(command: Asked, script: str) -> bool:
         return _moves(action, params, text)
     if action == "set_pin":
         return text == f"SET_PIN PIN=LAMP VALUE={params['value']}"
+    if action == "led":
+        wanted = f"SET_LED LED={params['led']} RED={params['red']:g} ".upper()
+        return text.startswith(wanted)
+    if action == "exclude_object":
+        return text == f"EXCLUDE_OBJECT NAME={params['object']}".upper()
     if action == "z_offset":
         wanted = "SAVE_CONFIG" if "save" in params else f"Z_ADJUST={params['step']:g} "
         return wanted in text

@@ -50,6 +50,9 @@ class Asked:
     generation: int = 1
     base: int = 1  # which database of the hub
 
+    def __str__(self) -> str:
+        return f"{self.action} (n {self.n})"
+
 
 @dataclass
 class Weather:

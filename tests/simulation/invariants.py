@@ -25,12 +25,19 @@ from .case import (
     Case,
     known_again,
 )
+from .elsewhere import (
+    an_object_of_its_job,
+    ends_truly,
+    known_deeds,
+    nothing_else_goes,
+)
 from .hub import Asked
 from .klippy_gcode import LAMP_SCALE
 from .story import OWN
 from .witness import Fact
 from .world import Seen
 
+ALLOWED_PINS = ("lamp", "strip")  # security.allowed_pins of each house
 CANCELS = ("CANCEL_PRINT", "SDCARD_RESET_FILE", "CANCEL_PRINT\nSDCARD_RESET_FILE")
 
 
@@ -54,6 +61,8 @@ def disturbs(fact: Fact, case: Case) -> str:
             return "moves"
         if word == "SET_GCODE_OFFSET":
             return "shifts"
+        if word == "EXCLUDE_OBJECT":
+            return "leaves an object out"
         if word == "SAVE_CONFIG":
             return "ends everything"
         if word in ("M84", "M18"):
@@ -88,9 +97,9 @@ def nothing_disturbs_a_job(case: Case) -> Iterator[str]:
             why = "moves"  # its macro does
         job = case.job_at(fact.at) or case.printed_by_us(fact.at)
         if why and job:
-            yield f"{_name(command)} {why} during the job {job} at {fact.at:.1f} s"
+            yield f"{command} {why} during the job {job} at {fact.at:.1f} s"
         elif why and _probing(fact, case) and command.action != "firmware_restart":
-            yield f"{_name(command)} {why} during a calibration at {fact.at:.1f} s"
+            yield f"{command} {why} during a calibration at {fact.at:.1f} s"
     for fact in case.ours:
         job = case.job_at(fact.at)
         if "SDCARD_PRINT_FILE" in fact.data["script"] and job:
@@ -101,6 +110,7 @@ def nothing_disturbs_a_job(case: Case) -> Iterator[str]:
                 if not low <= done.data["value"] <= high:
                     yield f"the speed or flow is set to {done.data['value']:.0%} at {done.at:.1f} s"
     yield from _within_bounds(case)
+    yield from an_object_of_its_job(case)
     for fact in case.facts:
         if fact.what == "power off" and case.job_at(fact.at) and not _stops_before(fact.at, case):
             yield f"the printer's power goes off in the job {case.job_at(fact.at)}"
@@ -128,6 +138,7 @@ def _within_bounds(case: Case) -> Iterator[str]:
                 or abs(data.get("e", 0)) > 50,
                 "lights": not 0 <= data.get("value", 0) * LAMP_SCALE <= (50 if own else 1000),
                 "lifts": abs(data.get("step", 0)) > 0.1,
+                "glows": not all(0 <= value <= 1 for value in data.get("colours", ())),
             }
             if wrong.get(data["deed"]):
                 yield f"{fact.data['script']!r} is out of bounds at {done.at:.1f} s"
@@ -145,7 +156,7 @@ def each_command_ends_truly(case: Case) -> Iterator[str]:
     for command in case.asked:
         if not command.delivered:
             if command.handed and not _lost_fairly(command, case):
-                yield f"{_name(command)} was handed to nobody who listened, and never again"
+                yield f"{command} was handed to nobody who listened, and never again"
             continue
         yield from _one_end(command, case)
         if known_again(command):
@@ -179,16 +190,18 @@ def _queued_truly(command: Asked, told: Fact, case: Case) -> Iterator[str]:
     if "does not start by itself" in said and not case.house["automatic_queue"]:
         for begin in begins:
             if not any(at - 30 < f.at <= begin for f in started):
-                yield f"{_name(command)} was told not to start by itself, and did at {begin:.1f} s"
+                yield f"{command} was told not to start by itself, and did at {begin:.1f} s"
     put = [f.at for f in case.facts if f.what == "queued" and f.data["file"] == file]
+    if any(f.what == "unqueued" and f.data["file"] == file for f in case.facts):
+        return  # it does not wait there any more
     if not put or "in the job queue" not in said:
         return
     if "has been started" in said:
         if not any(f.data["by"] == "plugin" and abs(f.at - put[-1]) < 1 for f in started):
-            yield f"{_name(command)} was told that its queue was started, and it was not"
+            yield f"{command} was told that its queue was started, and it was not"
         began = any(put[-1] <= s.begin < put[-1] + 20 for s, _, _ in case.jobs)
         if not began and _left_alone(case, put[-1], put[-1] + 20):
-            yield f"{_name(command)} was told that its queue was started, and nothing began"
+            yield f"{command} was told that its queue was started, and nothing began"
     elif "when the jobs before it are complete" in said:
         ends = [f for f in case.facts if f.what == "job ends" and f.at > at]
         if not ends or ends[0].data["state"] != "complete":
@@ -196,7 +209,7 @@ def _queued_truly(command: Asked, told: Fact, case: Case) -> Iterator[str]:
         end = ends[0].at
         began = any(end <= s.begin < end + 20 for s, _, by in case.jobs if by == "queue")
         if not began and case.same_life(put[-1], end) and _left_alone(case, end - 1, end + 20):
-            yield f"{_name(command)} waits in a queue that did not go on at {end:.1f} s"
+            yield f"{command} waits in a queue that did not go on at {end:.1f} s"
 
 
 def _left_alone(case: Case, begin: float, end: float) -> bool:
@@ -239,9 +252,9 @@ def _one_end(command: Asked, case: Case) -> Iterator[str]:
         and not stop_again
         and not any(case.forgotten(fact.at) for fact in case.told[command.n])
     ):
-        yield f"{_name(command)} was told as {' and then as '.join(ends)}"
+        yield f"{command} was told as {' and then as '.join(ends)}"
     if not ends and not _excused(command, case):
-        yield f"{_name(command)}, delivered at {command.delivered[0]:.1f} s, was never told an end"
+        yield f"{command}, delivered at {command.delivered[0]:.1f} s, was never told an end"
 
 
 def _excused(command: Asked, case: Case) -> bool:
@@ -275,7 +288,7 @@ def _once(command: Asked, case: Case) -> Iterator[str]:
     sent = case.sent[command.n]
     for early, late in itertools.pairwise(sent):
         if late.at - early.at < 590 and not case.forgotten(early.at):
-            yield f"{_name(command)} ran at {early.at:.1f} s and again at {late.at:.1f} s"
+            yield f"{command} ran at {early.at:.1f} s and again at {late.at:.1f} s"
 
 
 def _true_end(command: Asked, told: Fact, status: str, case: Case) -> Iterator[str]:
@@ -294,11 +307,11 @@ def _true_end(command: Asked, told: Fact, status: str, case: Case) -> Iterator[s
             halted = any(first - 0.5 <= h <= at for h in halts)
             halted = halted or any(since <= off <= at for off in offs)
             if not halted and _ready_through(case, first, at):
-                yield f"{_name(command)} was told done, and Klippy went on"
+                yield f"{command} was told done, and Klippy went on"
         return
     if command.action == "firmware_restart":
         if status == "done" and not any(first <= s.begin <= at for s in case.klippys):
-            yield f"{_name(command)} was told done before it happened"
+            yield f"{command} was told done before it happened"
         return
     if status == "expired":
         yield from _late_indeed(command, told, case)
@@ -306,7 +319,7 @@ def _true_end(command: Asked, told: Fact, status: str, case: Case) -> Iterator[s
         yield from _in_its_order(command, told, case)
     if status in ("refused", "expired") and known_again(command):
         for fact in sent:
-            yield f"{_name(command)} was told {status}, and Klippy got it at {fact.at:.1f} s"
+            yield f"{command} was told {status}, and Klippy got it at {fact.at:.1f} s"
     if command.action in PRINTS:
         began = [
             s.begin
@@ -317,26 +330,25 @@ def _true_end(command: Asked, told: Fact, status: str, case: Case) -> Iterator[s
         if queue:
             yield from _queued_truly(command, told, case)
         elif status == "done" and not any(b <= at for b in began):
-            yield f"{_name(command)} was told done, and had not begun"
+            yield f"{command} was told done, and had not begun"
         in_klippy = status == "interrupted" and any(f.at <= at for f in sent)  # it cannot be known
         if status != "done" and not in_klippy:
             late = [b for b in began if b > at + 0.3]
             if late:
-                yield (
-                    f"{_name(command)} was told {status} at {at:.1f} s,"
-                    f" and began at {late[0]:.1f} s"
-                )
+                yield (f"{command} was told {status} at {at:.1f} s, and began at {late[0]:.1f} s")
         return
     if command.action in BY_MOONRAKER:
         if command.action == "queue_clear" and status == "done":
             yield from _stays_clear(command, at, case)
+        if command.action in ("queue_remove", "delete_file", "spool"):
+            yield from ends_truly(command, told, status, case)
         return
     if "save" in command.params:  # ends with Klippy: there is no end of the script to see
         if status == "done" and not any(first <= s.begin <= at for s in case.klippys):
-            yield f"{_name(command)} was told done before it happened"
+            yield f"{command} was told done before it happened"
         fell = any(first < h <= at for h, _ in case.halts)
         if status == "interrupted" and sent and case.same_life(first, at) and not fell:
-            yield f"{_name(command)} was told interrupted, and was only what it asks for"
+            yield f"{command} was told interrupted, and was only what it asks for"
         return
     if command.action == "move":
         return  # to the same place more than once
@@ -344,17 +356,17 @@ def _true_end(command: Asked, told: Fact, status: str, case: Case) -> Iterator[s
     if status == "done" and not any(
         f is not None and f.at <= at and "error" not in f.data for f in finished
     ):
-        yield f"{_name(command)} was told done, and had not been run to its end"
+        yield f"{command} was told done, and had not been run to its end"
     if status == "failed":
         for fact in finished:
             if fact is not None and fact.at > at + 0.5 and "error" not in fact.data:
                 yield (
-                    f"{_name(command)} was told failed at {at:.1f} s, and was run to its end at"
+                    f"{command} was told failed at {at:.1f} s, and was run to its end at"
                     f" {fact.at:.1f} s"
                 )
     for fact in sent:
         if fact.at > at + 0.3 and status in ("failed", "interrupted", "done"):
-            yield f"{_name(command)} was told {status} at {at:.1f} s, and ran at {fact.at:.1f} s"
+            yield f"{command} was told {status} at {at:.1f} s, and ran at {fact.at:.1f} s"
 
 
 def _late_indeed(command: Asked, told: Fact, case: Case) -> Iterator[str]:
@@ -364,7 +376,7 @@ def _late_indeed(command: Asked, told: Fact, case: Case) -> Iterator[str]:
     since = command.delivered[0] if command.stamped is None else command.stamped
     age, limit = told.at - since, LIMITS.get(command.action, GCODE_LIMIT)
     if age < limit - 10:
-        yield f"{_name(command)} was told expired {age:.0f} s after it was asked ({limit:.0f} s)"
+        yield f"{command} was told expired {age:.0f} s after it was asked ({limit:.0f} s)"
 
 
 def _in_its_order(command: Asked, told: Fact, case: Case) -> Iterator[str]:
@@ -376,7 +388,7 @@ def _in_its_order(command: Asked, told: Fact, case: Case) -> Iterator[str]:
         behind = later and case.place[other.n] > case.place[command.n]
         named = f"the job {other.params.get('file')}," in told.data["message"]
         if other.action in PRINTS and behind and named and not other.params.get("queue"):
-            yield f"{_name(command)} was refused for {_name(other)}, which was asked behind it"
+            yield f"{command} was refused for {other}, which was asked behind it"
 
 
 def _stays_clear(command: Asked, at: float, case: Case) -> Iterator[str]:
@@ -390,7 +402,7 @@ def _stays_clear(command: Asked, at: float, case: Case) -> Iterator[str]:
                 if f.what == "queued" and [f.data["file"]] == file and f.at < fact.at
             ]
             if put and put[-1] < command.delivered[0]:
-                yield f"{_name(command)} was told done, and {file[0]} began from the queue"
+                yield f"{command} was told done, and {file[0]} began from the queue"
 
 
 def _ready_through(case: Case, begin: float, end: float) -> bool:
@@ -415,11 +427,11 @@ def _true_verb(command: Asked, told: Fact, status: str, case: Case) -> Iterator[
     if command.action == "cancel" and status == "done":
         for span, name, _by in case.jobs:
             if span.begin < first - HEARS_WITHIN and span.end > at + 0.3:
-                yield f"{_name(command)} was told done, and {name} went on"
+                yield f"{command} was told done, and {name} went on"
     if command.action == "cancel" and status == "failed" and _undisturbed(case, first, at):
         for span, name, _by in case.jobs:
             if span.begin < first - HEARS_WITHIN and at < span.end:
-                yield f"{_name(command)} was told failed, and nothing kept {name} from its end"
+                yield f"{command} was told failed, and nothing kept {name} from its end"
     if (
         status in ("failed", "refused", "expired")
         and len([c for c in case.asked if c.action == command.action and c.delivered]) == 1
@@ -432,7 +444,7 @@ def _true_verb(command: Asked, told: Fact, status: str, case: Case) -> Iterator[
                 )
                 if worked:
                     yield (
-                        f"{_name(command)} was told {status} at {at:.1f} s, and happened at"
+                        f"{command} was told {status} at {at:.1f} s, and happened at"
                         f" {ended.at:.1f} s"
                     )
 
@@ -484,11 +496,9 @@ def a_stop_arrives(case: Case) -> Iterator[str]:
             told = [f for f in case.told[command.n] if f.at <= at + within]
             taken = any(at <= halt <= at + within for halt, _ in case.halts)
             if not told and not taken:
-                yield (
-                    f"{_name(command)}: Klippy hung, and {within:.0f} s later nobody had been told"
-                )
+                yield (f"{command}: Klippy hung, and {within:.0f} s later nobody had been told")
         elif not any(at - 10.0 <= a <= at + AT_ONCE for a in arrivals):
-            yield f"{_name(command)}, delivered at {at:.1f} s, did not reach Klippy"
+            yield f"{command}, delivered at {at:.1f} s, did not reach Klippy"
 
 
 def _the_power_goes_off(case: Case) -> Iterator[str]:
@@ -526,7 +536,7 @@ def _the_power_goes_off(case: Case) -> Iterator[str]:
             and not case.forbidden(command, at, True)
             and not any(at - 60 < off < at + 5 for off in offs)
         ):
-            yield f"{_name(command)}: Klippy hung, and the power was not off within 5 s"
+            yield f"{command}: Klippy hung, and the power was not off within 5 s"
 
 
 def _hung(case: Case, begin: float, end: float) -> bool:
@@ -542,7 +552,7 @@ def _fetched_in_time(command: Asked, case: Case) -> Iterator[str]:
     if not case.alive(queued, end) or not case.fair(queued, end) or end > case.seen.ended:
         return
     if not command.handed or command.handed[0] > end:
-        yield f"{_name(command)}, asked at {queued:.1f} s of a hub in order, was not fetched"
+        yield f"{command}, asked at {queued:.1f} s of a hub in order, was not fetched"
 
 
 def _klippy_there(case: Case, at: float) -> bool:
@@ -568,7 +578,12 @@ def nothing_runs_late(case: Case) -> Iterator[str]:
         age = fact.at - since
         limit = LIMITS.get(command.action, GCODE_LIMIT)
         if age > limit + 5:
-            yield f"{_name(command)} reached Klippy {age:.0f} s after it was asked ({limit:.0f} s)"
+            yield f"{command} reached Klippy {age:.0f} s after it was asked ({limit:.0f} s)"
+    for command, fact in known_deeds(case):
+        since = case.known_since(command) if command.stamped is None else command.stamped
+        limit = LIMITS[command.action]
+        if fact.at - since > limit + 5:
+            yield f"{command} was done {fact.at - since:.0f} s after it was asked"
 
 
 def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
@@ -590,7 +605,7 @@ def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
             for fact in case.sent[command.n]:
                 if fact.at > end[0].at:
                     yield (
-                        f"{_name(command)} began at {fact.at:.1f} s, after {_name(cancel)} was told"
+                        f"{command} began at {fact.at:.1f} s, after {cancel} was told"
                         f" {end[1]} at {end[0].at:.1f} s"
                     )
     for fact in case.ours:
@@ -599,12 +614,12 @@ def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
             continue
         for at in case.unseen_crashes:
             if case.known_since(command) < at < fact.at - HEARS_WITHIN:
-                yield f"{_name(command)} ran at {fact.at:.1f} s, after a crash at {at:.1f} s"
+                yield f"{command} ran at {fact.at:.1f} s, after a crash at {at:.1f} s"
         for at, what in case.halts:
             if not case.same_life(at - 0.1, at + 3.0) or case.never_met(at):
                 continue  # nobody was left who had seen it: what waited runs if it is in time
             if command.delivered[0] < at - HEARS_WITHIN and at + HEARS_WITHIN < fact.at:
-                yield f"{_name(command)} ran at {fact.at:.1f} s, after {what} at {at:.1f} s"
+                yield f"{command} ran at {fact.at:.1f} s, after {what} at {at:.1f} s"
                 break
 
 
@@ -618,7 +633,10 @@ def no_print_on_an_uncleared_bed(case: Case) -> Iterator[str]:
         if f.data["by"] == "person" and "BED_CLEAR" in f.data["script"]
     ]
     queued_by_hub = running = False
+    by_people: set[str] = set()
     for fact in case.facts:
+        if fact.what == "queued" and fact.data["by"] == "person":
+            by_people.add(fact.data["file"])
         if fact.what == "queue started":
             queued_by_hub = fact.data["by"] != "person"
         if fact.who == "people" and fact.what == "bed_clear":
@@ -627,7 +645,8 @@ def no_print_on_an_uncleared_bed(case: Case) -> Iterator[str]:
             dirty_since = dirty_since if running else None
         if fact.what == "job begins":
             by = fact.data["by"]
-            ours = by == "plugin" or (by == "queue" and queued_by_hub)
+            hers = fact.data["file"] not in by_people
+            ours = by == "plugin" or (by == "queue" and queued_by_hub and hers)
             watched = all(s["require_clear_bed"] for s in case.security(fact.at))
             if ours and watched and dirty_since is not None and fact.at - ended_at > HEARS_WITHIN:
                 yield (
@@ -672,11 +691,15 @@ def nothing_forbidden_happens(case: Case) -> Iterator[str]:
             continue
         why = case.forbidden(command, fact.at)
         if why:
-            yield f"{_name(command)} reached Klippy at {fact.at:.1f} s against {why}"
-
-
-def _name(command: Asked) -> str:
-    return f"{command.action} (n {command.n})"
+            yield f"{command} reached Klippy at {fact.at:.1f} s against {why}"
+        for done in case.does.get(fact.data["run"], ()):
+            if done.data["deed"] == "glows" and done.data["led"] not in ALLOWED_PINS:
+                yield f"{command} sets {done.data['led']}, which the operator does not allow"
+    for command, fact in known_deeds(case):
+        why = case.forbidden(command, fact.at)
+        if why:
+            yield f"{command} was done at {fact.at:.1f} s against {why}"
+    yield from nothing_else_goes(case)
 
 
 # To add a rule: a line here.

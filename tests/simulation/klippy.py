@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from .klippy_gcode import LAMP_SCALE, MAX_TEMP, GCode, GcodeError, Habits, Run
+from .klippy_gcode import LAMP_SCALE, LEDS, MAX_TEMP, GCode, GcodeError, Habits, Run
 from .loop import Process, VirtualLoop
 from .witness import Witness
 
@@ -31,6 +31,7 @@ class Klippy(GCode):
     ) -> None:
         super().__init__(loop, rng, witness, habits)
         self.latency = rng.uniform(0.001, 0.01)
+        self.gcodes = "/gcodes"  # the folder of its virtual SD card
         self.broken = False  # its printer.cfg cannot be read
         self._conn: Any = None
         self._number = 77  # the process's
@@ -256,7 +257,14 @@ class Klippy(GCode):
             "heaters": lambda: {"available_heaters": [*MAX_TEMP], "available_sensors": [*MAX_TEMP]},
             "gcode": lambda: {"commands": {}},
             "output_pin lamp": lambda: {"value": self.lamp},
+            "exclude_object": lambda: {
+                "objects": [{"name": name} for name in self.objects],
+                "excluded_objects": list(self.left_out),
+                "current_object": None,
+            },
         }
+        for short, name in LEDS.items():
+            objects[name] = lambda short=short: {"color_data": [list(self.colours[short])]}  # type: ignore[misc]
         for name in MAX_TEMP:
             objects[name] = lambda name=name: self._heater(name)  # type: ignore[misc]
         for name in self.habits.macros:
@@ -293,7 +301,7 @@ class Klippy(GCode):
 
     def _sdcard(self) -> dict[str, Any]:
         return {
-            "file_path": f"/gcodes/{self.file}" if self.file is not None else None,
+            "file_path": f"{self.gcodes}/{self.file}" if self.file is not None else None,
             "progress": self._progress(),
             "is_active": self.work is not None,
             "file_position": self.line * 10,
@@ -316,7 +324,7 @@ class Klippy(GCode):
         return {
             "settings": {
                 **settings,
-                "virtual_sdcard": {"path": "/gcodes"},
+                "virtual_sdcard": {"path": self.gcodes},
                 "printer": {},
                 **{
                     f"gcode_macro {name.lower()}": {"gcode": "\n".join(map(_template, lines))}
@@ -324,6 +332,7 @@ class Klippy(GCode):
                 },
                 "stepper_z": {"position_endstop": self.endstop, "position_min": -5.0},
                 "output_pin lamp": {"pwm": True, "scale": LAMP_SCALE},
+                **{name: {} for name in LEDS.values()},
             },
             "config": {},
             "save_config_pending": False,

@@ -21,6 +21,8 @@ from .witness import Witness
 _WORD = re.compile("([A-Z_]+|[A-Z*])")
 MAX_TEMP = {"extruder": 280.0, "heater_bed": 130.0}
 LAMP_SCALE = 1000.0  # of [output_pin lamp]
+LEDS = {"strip": "neopixel strip", "case": "led case"}
+PARTS = tuple(f"PART_{n}" for n in range(12))  # of each file of that kind
 WARMING, COOLING = 4.0, 1.0  # °C a second
 
 # Files that a story may print: lines as Klipper reads them; "~" is a byte that it cannot read.
@@ -33,6 +35,7 @@ FILES: dict[str, list[str]] = {
     "m25": ["G28", *["G1 X1"] * 5, "M25", *["G1 X1"] * 30],
     "unreadable": ["G28", *["G1 X1"] * 8, "~", *["G1 X1"] * 30],
     "fails": ["G28", "G1 X1", "FAIL", "G1 X1"],
+    "parts": [*(f"EXCLUDE_OBJECT_DEFINE NAME={name}" for name in PARTS), "G28", *["G1 X1"] * 90],
 }
 
 
@@ -122,6 +125,7 @@ class GCode:
         self._note = witness.note
         self.habits = habits
         self.files: dict[str, list[str]] = {}
+        self.on_disk: Callable[[str], bool] = lambda name: True
         self.process: Process | None = None
         self._runs = 0
         self.endstop = 0.0  # of z, as printer.cfg has it
@@ -142,6 +146,10 @@ class GCode:
         self.position = [0.0, 0.0, 0.0, 0.0]  # as G-code counts
         self.offset = 0.0  # of z, mm
         self.lamp = 0.0  # of its scale
+        self.colours = {name: [0.0, 0.0, 0.0, 0.0] for name in LEDS}
+        # exclude_object
+        self.objects: list[str] = []
+        self.left_out: list[str] = []
         # virtual_sdcard
         self.file: str | None = None
         self.line = 0
@@ -244,12 +252,13 @@ class GCode:
         if self.stats_state in ("printing", "paused"):
             self._note("klippy", "job ends", file=self.filename, state="reset")
         self._reset_stats()
+        self.objects, self.left_out = [], []
         self._mark()
 
     async def _load(self, name: str) -> None:
         await self._reset_file()
         name = name.lstrip("/")
-        if name not in self.files:
+        if name not in self.files or not self.on_disk(name):
             raise GcodeError("Unable to open file")
         self.file, self.line = name, 0
         self.filename = name
@@ -446,6 +455,26 @@ class GCode:
         self.lamp = float(line.upper().partition("VALUE=")[2]) / LAMP_SCALE
         self._does(run, "lights", value=self.lamp)
 
+    async def _set_led(self, line: str, run: Run) -> None:
+        name = _word_of(line, "LED").lower()
+        if name not in self.colours:
+            raise GcodeError(f"The value '{name.upper()}' is not valid for LED")
+        colours = [float(_word_of(line, c) or 0) for c in ("RED", "GREEN", "BLUE", "WHITE")]
+        self._does(run, "glows", led=name, colours=colours)
+        if not all(0 <= value <= 1 for value in colours):
+            raise GcodeError(f"Error on '{line}': must be between 0 and 1")
+        self.colours[name] = colours
+
+    async def _define_object(self, line: str, run: Run) -> None:
+        self.objects = sorted([*self.objects, _word_of(line, "NAME")])
+
+    async def _leave_out(self, line: str, run: Run) -> None:
+        """Any name is taken, as by Klipper's own, whatever the job has."""
+        name = _word_of(line, "NAME")
+        self._does(run, "leaves out", object=name, job=self.filename, known=name in self.objects)
+        if name not in self.left_out:
+            self.left_out = sorted([*self.left_out, name])
+
     async def _set_offset(self, line: str, run: Run) -> None:
         step = float(line.upper().partition("Z_ADJUST=")[2].split()[0])
         self._does(run, "lifts", step=step)
@@ -550,6 +579,12 @@ def _number(line: str, letter: str, default: float = 0.0) -> float:
     return float(match.group(1)) if match else default
 
 
+def _word_of(line: str, name: str) -> str:
+    """Of `NAME=value`, in upper case."""
+    match = re.search(rf'\b{name}="?([^"\s]+)', line.upper())
+    return match.group(1) if match else ""
+
+
 _COMMANDS: dict[str, Callable[[GCode, str, Run], Any]] = {
     "G28": GCode._home,
     **dict.fromkeys(("G0", "G1", "G2", "G3"), GCode._move),
@@ -566,6 +601,9 @@ _COMMANDS: dict[str, Callable[[GCode, str, Run], Any]] = {
         ("SAVE_GCODE_STATE", "RESTORE_GCODE_STATE", "Z_OFFSET_APPLY_ENDSTOP"), GCode._nothing
     ),
     "SET_PIN": GCode._set_pin,
+    "SET_LED": GCode._set_led,
+    "EXCLUDE_OBJECT_DEFINE": GCode._define_object,
+    "EXCLUDE_OBJECT": GCode._leave_out,
     "SET_GCODE_OFFSET": GCode._set_offset,
     "SAVE_CONFIG": GCode._save_config,
     "FAIL": GCode._fail,

@@ -97,6 +97,7 @@ class Disk:
         self._slow_by = 0.0
         self.full = False
         self.track = False
+        self.after_work: Callable[[], None] = lambda: None  # something may have changed on it
         self._synced: dict[Path, bytes] = {}
         self._open: list[sqlite3.Connection] = []
 
@@ -224,6 +225,7 @@ class VirtualWorker(Worker):
                 result = call()
             except Exception as caught:
                 error = caught
+            self._disk.after_work()
         self._loop.call_later(left, self._settle, future, result, error)
 
     def _settle(self, future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:

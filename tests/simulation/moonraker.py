@@ -38,6 +38,8 @@ from .machine import Machine, MachineClock, Outlet, VirtualWorker
 from .witness import Witness
 
 BY: contextvars.ContextVar[str] = contextvars.ContextVar("by", default="plugin")
+DELETES: contextvars.ContextVar[bool] = contextvars.ContextVar("deletes", default=False)
+SPOOLS = range(1, 20)  # what Spoolman knows
 LOGGERS = ("tecmedhub", "tornado.application")
 
 
@@ -361,6 +363,65 @@ class Files:
         self._server.send_event("file_manager:filelist_changed", event)
 
 
+class QueuedJobs(dict[str, Any]):
+    """The entries of Moonraker's job queue; who takes one out is noted."""
+
+    def __init__(self, witness: Witness) -> None:
+        super().__init__()
+        self._witness = witness
+
+    def pop(self, ident: str, default: Any = None) -> Any:  # type: ignore[override]
+        if ident in self:
+            what = "unqueued" if DELETES.get() else "begun from the queue"
+            self._note(what, ident)
+        return super().pop(ident, default)
+
+    def clear(self) -> None:
+        for ident in self:
+            self._note("unqueued", ident, all=True)
+        super().clear()
+
+    def _note(self, what: str, ident: str, **more: Any) -> None:
+        self._witness.note("moonraker", what, file=str(self[ident]), id=ident, by=BY.get(), **more)
+
+
+class Spoolman:
+    """Moonraker's spoolman.py: which spool is active, and a way to Spoolman itself, which takes its
+    time."""
+
+    def __init__(
+        self, server: Server, kept: dict[str, Any], witness: Witness, takes: float
+    ) -> None:
+        self._server = server
+        self._kept = kept
+        self._witness = witness
+        self._takes = takes
+        both = ["GET", "POST"]
+        server.register_endpoint("/server/spoolman/spool_id", both, self._spool_id)
+        server.register_endpoint("/server/spoolman/proxy", ["POST"], self._proxy)
+
+    @property
+    def spool_id(self) -> int | None:
+        found: int | None = self._kept.get("spool")
+        return found
+
+    async def _spool_id(self, request: WebRequest) -> dict[str, Any]:
+        if request.get_request_type() == RequestType.POST:
+            ident = request.get_int("spool_id", None)
+            if ident != self.spool_id:
+                self._kept["spool"] = ident
+                self._witness.note("moonraker", "spool", id=ident or 0, by=BY.get())
+                self._server.send_event("spoolman:active_spool_set", {"spool_id": ident})
+        return {"spool_id": self.spool_id}
+
+    async def _proxy(self, request: WebRequest) -> dict[str, Any]:
+        ident = int(request.get_str("path").rpartition("/")[2])
+        await asyncio.sleep(self._takes)
+        if ident not in SPOOLS:
+            raise ServerError("Not Found", 404)
+        return {"filament": {"material": f"Kind{ident}", "weight": 1000}, "remaining_weight": 250}
+
+
 class PowerDevice:
     """One of Moonraker's [power]; it is not locked while printing."""
 
@@ -418,6 +479,8 @@ class Moonraker:
         self.options = options
         self.queue_options: dict[str, Any] = {}
         self.jobs: list[dict[str, Any]] = []
+        self.spoolman = 0.0  # seconds until it answers; 0: there is none
+        self._kept: dict[str, Any] = {}  # in its own database
         self._ids = itertools.count(1)
         self.process: Process | None = None
         self.server: Server | None = None
@@ -503,6 +566,8 @@ class Moonraker:
         add("job_state", JobState(Config(server, {})))
         add("job_queue", self._make_queue(server))
         add("history", History(server, self.jobs, clock))
+        if self.spoolman:
+            add("spoolman", Spoolman(server, self._kept, self._witness, self.spoolman))
         devices = {"printer": PowerDevice(self._machine.outlet)}
         add("power", SimpleNamespace(devices=devices))
         for action in ("reboot", "shutdown"):
@@ -536,18 +601,30 @@ class Moonraker:
         real_queue.QueuedJob.__init__ = lambda job, name, user=None: self._queued_job(  # type: ignore[method-assign]
             job, name, user
         )
-        start, add = queue.start_queue, queue.queue_job
+        queue.queued_jobs = QueuedJobs(self._witness)
+        start, add, delete = queue.start_queue, queue.queue_job, queue.delete_job
 
         async def start_queue() -> None:
             self._witness.note("moonraker", "queue started", by=BY.get())
             await start()
 
         async def queue_job(filenames: Any, *args: Any, **options: Any) -> None:
+            before = set(queue.queued_jobs)
             await add(filenames, *args, **options)
-            self._witness.note("moonraker", "queued", file=filenames)
+            for ident, job in queue.queued_jobs.items():
+                if ident not in before:
+                    self._witness.note("moonraker", "queued", file=str(job), id=ident, by=BY.get())
+
+        async def delete_job(*args: Any, **options: Any) -> None:
+            token = DELETES.set(True)
+            try:
+                await delete(*args, **options)
+            finally:
+                DELETES.reset(token)
 
         queue.start_queue = start_queue  # type: ignore[method-assign]
         queue.queue_job = queue_job  # type: ignore[method-assign]
+        queue.delete_job = delete_job  # type: ignore[method-assign]
         return queue
 
     def _queued_job(self, job: Any, filename: str, user: Any = None) -> None:

@@ -339,6 +339,92 @@ MUTANTS: tuple[Mutant, ...] = (
         "        if action.danger\n",
         "        if False\n",
     ),
+    one(
+        "a light of the operator's own is set",
+        "commands/further.py",
+        "(short, pattern) for pattern in security.allowed_pins)",
+        '(short, pattern) for pattern in ("*",))',
+    ),
+    one(
+        "a light is brighter than it can be",
+        "commands/further.py",
+        'Parameter(colour, 0, 1, "")',
+        'Parameter(colour, 0, 9, "")',
+    ),
+    one(
+        "an object need not be the job's",
+        "commands/further.py",
+        '    wanted = next((one for one in known if one.upper() == name.upper()), "")\n',
+        "    wanted = name.upper()\n",
+    ),
+    one(
+        "an object waits in Klippy's queue, where another job may begin",
+        "commands/further.py",
+        "        alone=True,  # behind somebody's script",
+        "        alone=False,  # behind somebody's script",
+    ),
+    one(
+        "an object is left out of the job after the one that was meant",
+        POLICY,
+        '    if action.name != "exclude_object" or not now.snapshot.busy or now.age <='
+        " job.total_duration:\n",
+        "    if True:\n",
+    ),
+    one(
+        "all entries of a name are taken out of the queue",
+        "printer/verbs.py",
+        "                await queue.delete_job([_entry(queue, job)])\n",
+        "                _entry(queue, job)\n"
+        "                await queue.delete_job(\n"
+        "                    [i for i, one in queue.queued_jobs.items() if job in (i, str(one))]\n"
+        "                )\n",
+    ),
+    one(
+        "what is just being started is told as taken out of the queue",
+        "printer/verbs.py",
+        "    left = [id_ for id_ in named if id_ != starting]\n",
+        "    left = named\n",
+    ),
+    one(
+        "a file that somebody has saved since is deleted",
+        "files/deleting.py",
+        "        disk = await self._inventory.unchanged(row)\n        if disk is None:",
+        "        from .gcode_root import look_up\n\n"
+        "        disk = look_up(self._store.root, row.path)\n        if disk is None:",
+    ),
+    Mutant(
+        "a file that is in use is deleted",
+        (
+            (
+                "files/deleting.py",
+                "        used = self._store.why_not_replace(row.path)\n",
+                '        used = ""\n',
+            ),
+            (
+                "files/deleting.py",
+                "self._placing.remove(disk, self._store.why_not_replace)",
+                'self._placing.remove(disk, lambda path, loaded: "")',
+            ),
+        ),
+    ),
+    one(
+        "Klippy is not asked what it has open before a file is deleted",
+        "files/placing.py",
+        "lambda: keep(loaded)",
+        "lambda: keep(None)",
+    ),
+    one(
+        "a spool that Spoolman has not is chosen",
+        "printer/spools.py",
+        "        if ident and await self._ask(ident) is None:\n",
+        "        if False:\n",
+    ),
+    one(
+        "a spool is told as chosen, whatever is active by then",
+        "printer/spools.py",
+        "        if (self.active or 0) != ident:  # somebody",
+        "        if False:  # somebody",
+    ),
 )
 
 

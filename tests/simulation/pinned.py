@@ -53,6 +53,7 @@ CALM = {
     "automatic_queue": False,
     "moonraker_after": 0.0,
     "power_device": "",
+    "spoolman": 0.0,
     "print_it": "short_m.gcode",
 }
 LONG_POLL = {"command_results": True, "long_poll": 25, "events": True}
@@ -365,6 +366,67 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
                 simply(13, "power", device="printer", state="off"),
             ),
             ask(230.0, simply(14, "park", x=5, tag=14), simply(15, "z_offset", save=True)),
+        ],
+    ),
+    "an object of a job, and the next one calls its own the same": (
+        {"attended": 1.0},
+        [
+            person(10.0, by_hand("parts_p1.gcode")),
+            person(50.0, "PAUSE"),
+            person(60.0, "G4 P8000"),
+            person(60.1, by_hand("parts_p2.gcode")),
+            ask(61.0, [1, "exclude_object", {"object": "part_1"}, True]),
+            ask(90.0, [2, "exclude_object", {"object": "ghost_2"}, True]),
+            ask(100.0, simply(3, "cancel")),
+            ask(120.0, prints(4, "parts")),
+            ask(140.0, [5, "exclude_object", {"object": "part_2"}, True]),
+            ask(150.0, [6, "exclude_object", {"object": "part_3"}, True], age=90.0),
+            ask(160.0, simply(7, "exclude_object", object="part_4")),
+        ],
+    ),
+    "an entry is taken out of the queue as it begins": (
+        {},
+        [
+            person(15.0, "G4 P30000"),
+            Happening(18.0, "queue up", {"files": ["short_p1.gcode"] * 3}),
+            ask(20.0, simply(1, "queue_start")),
+            ask(30.0, simply(2, "queue_remove", job=f"{1:016X}")),
+            ask(70.0, simply(3, "queue_remove", job="short_p1.gcode")),
+            ask(90.0, simply(4, "queue_remove", job="nothing.gcode")),
+        ],
+    ),
+    "a file of the hub's goes, and none but that": (
+        {"fetched": ["short_p1.gcode", "long_p2.gcode", "short_p3.gcode", "long_p4.gcode"]},
+        [
+            person(10.0, by_hand("long_p2.gcode")),
+            Happening(15.0, "queue up", {"files": ["short_p3.gcode", "short_p5.gcode"]}),
+            ask(20.0, *(simply(n, "delete_file", file=f"short_p{n}.gcode") for n in (1, 3, 5))),
+            ask(30.0, simply(6, "delete_file", file="long_p2.gcode")),
+            Happening(40.0, "save a file", {"file": "long_p4.gcode"}),
+            ask(45.0, simply(7, "delete_file", file="long_p4.gcode")),
+            person(50.0, "CANCEL_PRINT"),
+            Happening(60.0, "ask", {"commands": [simply(8, "delete_file", file="long_p2.gcode")]}),
+            Happening(
+                60.0, "person", {"script": by_hand("long_p2.gcode")}, ("hub", "delivered", 0.06)
+            ),
+        ],
+    ),
+    "a spool is chosen, and somebody chooses another": (
+        {"spoolman": 3.0},
+        [
+            ask(20.0, simply(1, "spool", spool=3)),
+            ask(40.0, simply(2, "spool", spool=4)),
+            Happening(40.0, "choose a spool", {"spool": 12}, ("moonraker", "spool", 0.01)),
+            ask(60.0, simply(3, "spool", spool=63), simply(4, "spool", spool=5.5)),
+            ask(80.0, simply(5, "spool", spool=0)),
+        ],
+    ),
+    "lights, and those that the operator keeps": (
+        {},
+        [
+            ask(20.0, simply(1, "led", led="strip", red=0.001, blue=1)),
+            ask(25.0, simply(2, "led", led="strip", red=0.002, blue=1.5)),
+            ask(30.0, simply(3, "led", led="case", red=0.003), simply(4, "led", led="x", red=0.1)),
         ],
     ),
     "G-code that waits too long for Klippy": (

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .klippy_gcode import FILES
+from .klippy_gcode import FILES, PARTS
 
 LENGTH = 600.0  # virtual seconds in which things happen
 KINDS_OF_FILE = (
@@ -26,6 +26,8 @@ KINDS_OF_FILE = (
     "m25",
     "unreadable",
     "fails",
+    "parts",
+    "parts",
 )
 
 # What a macro of a printer's may wrap. "@name" calls a remote method of Moonraker's.
@@ -96,6 +98,9 @@ class _Maker:
         self.rng = rng
         self.n = 0
         self._once: set[str] = set()
+        self.files: list[str] = []  # that may be deleted: none that `print` would fetch anew
+        self.deleted: list[str] = []
+        self.queued: list[str] = []
 
     def number(self) -> int:
         self.n += 1
@@ -118,21 +123,24 @@ class _Maker:
         pick = rng.choices(
             (
                 *("print", "job", "home", "heat", "set", "gcode", "macro", "stop", "restart"),
-                *("further", "queue", "own"),
+                *("further", "queue", "own", "leave_out", "delete", "spool"),
             ),
-            (24, 22, 12, 8, 6, 14, 8, 6, 2, 10, 3, 8),
+            (24, 22, 12, 8, 6, 14, 8, 6, 2, 12, 6, 8, 5, 5, 3),
         )[0]
         action, params = getattr(self, f"_{pick}")(n)
         if not action:
             action, params = "set_flow", {"flow": 75 + n * 0.5}
-        confirm = action not in ("emergency_stop", "set_flow") and rng.random() < 0.1
+        often = 0.9 if action == "exclude_object" else 0.1  # which wants it always
+        confirm = action not in ("emergency_stop", "set_flow") and rng.random() < often
         return [n, action, params, confirm]
 
     def _print(self, n: int) -> tuple[str, dict[str, Any]]:
         name = f"{self.rng.choice(KINDS_OF_FILE)}_{n}.gcode"
         if self.rng.random() < 0.25:
             return "print", {"file": name}
+        self.files.append(name)
         if self.rng.random() < 0.15:
+            self.queued.append(name)
             return "print_local", {"file": name, "queue": True}
         return "print_local", {"file": name}
 
@@ -197,6 +205,10 @@ class _Maker:
                 ("extrude", {"length": 51 + n, "speed": 10}),
                 ("set_pin", {"pin": "lamp", "value": n}),
                 ("set_pin", {"pin": "lamp", "value": 1000 + n}),
+                ("led", {"led": "strip", "red": n % 900 / 1000 + 0.001, "blue": 1}),
+                ("led", {"led": "strip", "red": n % 900 / 1000 + 0.001, "blue": 1.5}),
+                ("led", {"led": "strip", "red": 1.001 + n}),
+                ("led", {"led": self.rng.choice(("case", "nothing")), "red": low}),
                 ("z_offset", {"step": low}),
                 ("z_offset", {"step": -0.2 - low}),
                 ("z_offset", {"save": True}) if self.once("save offset") else ("", {}),
@@ -207,7 +219,33 @@ class _Maker:
         )
 
     def _queue(self, n: int) -> tuple[str, dict[str, Any]]:
-        return self.rng.choice(("queue_start", "queue_start", "queue_pause", "queue_clear")), {}
+        rng = self.rng
+        what = rng.choice(("start", "start", "pause", "clear", "remove", "remove", "remove"))
+        if what == "remove":
+            by_id = f"{rng.randint(1, 6):016X}"
+            named = rng.choice(self.queued) if self.queued else f"nothing_{n}.gcode"
+            return "queue_remove", {"job": named if rng.random() < 0.7 else by_id}
+        return f"queue_{what}", {}
+
+    def _leave_out(self, n: int) -> tuple[str, dict[str, Any]]:
+        """The objects of all jobs are called the same."""
+        name = self.once(*PARTS)
+        if self.rng.random() < 0.15:
+            name = f"ghost_{n}"
+        return ("exclude_object", {"object": name}) if name else ("", {})
+
+    def _delete(self, n: int) -> tuple[str, dict[str, Any]]:
+        name = self.once(*self.files)
+        if not name or self.rng.random() < 0.1:
+            name = f"nothing_{n}.gcode"
+        self.deleted.append(name)
+        return "delete_file", {"file": name}
+
+    def _spool(self, n: int) -> tuple[str, dict[str, Any]]:
+        if self.rng.random() < 0.3:
+            return "spool", {"spool": self.rng.choice((50 + n, -n, n + 0.5))}
+        ident = self.once(*map(str, range(10)))
+        return ("spool", {"spool": int(ident)}) if ident else ("", {})
 
     def _own(self, n: int) -> tuple[str, dict[str, Any]]:
         name = self.rng.choice([*OWN])
@@ -232,9 +270,11 @@ class _Maker:
         """Two things that meet: a print, and what must not."""
         n, m = self.number(), self.number()
         first = [n, *self._print(n), False]
-        second = [m, *self.rng.choice((self._home, self._job, self._job, self._gcode))(m), False]
+        others = (self._home, self._job, self._job, self._gcode, self._leave_out, self._delete)
+        second = [m, *self.rng.choice(others)(m), False]
+        second[3] = second[1] == "exclude_object"
         if not second[1]:
-            second[1:3] = ["cancel", {}]
+            second[1:4] = ["cancel", {}, False]
         commands = [first, second] if self.rng.random() < 0.7 else [second, first]
         return {"commands": commands}
 
@@ -266,8 +306,22 @@ class _Maker:
         )
         if script == "START":
             name = f"{rng.choice(KINDS_OF_FILE)}_p{self.number()}.gcode"
+            self.files.append(name)
             script = f'SDCARD_PRINT_FILE FILENAME="{name}"'
         return {"script": script}
+
+    def queue_up(self) -> dict[str, Any]:
+        name = f"short_p{self.number()}.gcode"
+        self.files.append(name)
+        self.queued.append(name)
+        return {"files": [name] * self.rng.choice((1, 2, 2))}
+
+    def choose_spool(self) -> dict[str, Any]:
+        return {"spool": self.rng.randint(11, 14)}
+
+    def save_file(self) -> dict[str, Any]:
+        own = [name for name in self.files if "_p" in name]
+        return {"file": self.rng.choice(own) if own else "nothing.gcode"}
 
     def settings(self) -> dict[str, Any]:
         security = self.rng.choice(
@@ -337,6 +391,9 @@ HAPPENINGS: dict[str, tuple[float, Make]] = {
     "remote off": (1.2, _Maker.nothing),
     "remote on": (1.2, _Maker.nothing),
     "start queue": (1, _Maker.nothing),
+    "queue up": (2, _Maker.queue_up),
+    "choose a spool": (1, _Maker.choose_spool),
+    "save a file": (1, _Maker.save_file),
     "save": (2, _Maker.settings),
     "save broken": (1, _Maker.nothing),
     "weather": (4, _Maker.weather),
@@ -376,6 +433,9 @@ TIMED = (
     "slow disk",
     "new database",
     "repeat",
+    "queue up",
+    "choose a spool",
+    "save a file",
 )
 
 
@@ -406,6 +466,7 @@ def make_house(rng: random.Random) -> dict[str, Any]:
         "attended": rng.choice((3.0, 20.0, 20.0, 100.0)),
         "automatic_queue": rng.random() < 0.3,
         "power_device": rng.choice(("", "", "works", "broken")),
+        "spoolman": rng.choice((0.0, 0.02, 0.3, 3.0)),
         "moonraker_after": rng.choice((0.0, 0.0, 0.0, 40.0)),
     }
 
@@ -430,16 +491,26 @@ def make_story(seed: str) -> Story:
             at += rng.choice((0.0, 0.0, 0.05, 0.3, 1.0, 3.0, 9.0)) * rng.uniform(0.5, 1.5)
         at += rng.uniform(5.0, 70.0)
     house["print_it"] = f"{rng.choice(('short', 'long'))}_m.gcode"
+    there = files_in(happenings[:total])
+    house["fetched"] = [n for n in sorted(maker.deleted) if n in there and rng.random() < 0.75]
     return Story(seed, house, tuple(happenings[:total]))
 
 
-def files_of(story: Story) -> dict[str, list[str]]:
-    """The printer's files: all that anybody will want to print, by name."""
-    names = {story.house["print_it"]}
-    for happening in story.happenings:
+def files_in(happenings: Iterable[Happening]) -> set[str]:
+    """All that anybody will want to print."""
+    names = set()
+    for happening in happenings:
         for _n, action, params, _confirm in happening.args.get("commands", ()):
             if action in ("print", "print_local"):
                 names.add(params["file"])
         if "FILENAME=" in happening.args.get("script", ""):
             names.add(happening.args["script"].split('"')[1])
+        names.update(happening.args.get("files", ()))
+    return names
+
+
+def files_of(story: Story) -> dict[str, list[str]]:
+    """The printer's files by name; what a story was shortened by stays on the disk."""
+    names = {story.house["print_it"], *story.house.get("fetched", ())}
+    names |= files_in(story.happenings)
     return {name: FILES[name.rpartition("_")[0]] for name in sorted(names)}

@@ -14,12 +14,13 @@ import logging
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from components.runtime import steps
+from components.store.downloads import SCHEMA as DOWNLOADS
 
 from .hub import TOKEN, Asked, Hub
 from .klippy import Klippy
@@ -73,6 +74,8 @@ class World:
         )
         self.klippy = Klippy(self.loop, chance("klippy"), self.witness, habits)
         self.klippy.files = files_of(story)
+        self.klippy.gcodes = str(folder / "gcodes")
+        self.klippy.on_disk = lambda name: (folder / "gcodes" / name).is_file()
         self.hub = Hub(
             self.loop,
             chance("hub"),
@@ -101,7 +104,7 @@ class World:
                 "intervals_command_check": str(house["check_every"]),
                 "intervals_command_check_active": str(min(house["check_every"], 3)),
                 "security_require_clear_bed": str(house["require_clear_bed"]),
-                "security_allowed_pins": "*",
+                "security_allowed_pins": "lamp, strip",
                 "security_allowed_power_devices": "*",
             },
             chance("plugin"),
@@ -112,6 +115,7 @@ class World:
         self.machine.outlet.works = house["power_device"] != "broken"
         self.machine.outlet.on_off = self._power_off
         self.moonraker.queue_options["automatic_transition"] = house["automatic_queue"]
+        self.moonraker.spoolman = house.get("spoolman", 0.0)
         self._patience = chance("people")
         self._mended = False  # nothing happens any more but by everybody's wish
         self.probe = Asked(999, "set_flow", {"flow": 124.5}, False)
@@ -124,6 +128,49 @@ class World:
             self.hub.listing.append(
                 {"name": name, "size_bytes": len(text), "md5": sums, "exists": True}
             )
+        self._lie_there = {path.name for path in (self.folder / "gcodes").iterdir()}
+        self.machine.disk.after_work = self._look_at_files
+        fetched = self.story.house.get("fetched", ())
+        if fetched:
+            self._record(fetched)
+
+    def _record(self, names: Iterable[str]) -> None:
+        """These files came from the hub, in a run before this story."""
+        (self.folder / "tecmedhub").mkdir()
+        path = str(self.folder / "tecmedhub" / "tecmedhub.db")
+        database = self.machine.disk.connect(path, isolation_level=None)
+        database.executescript(DOWNLOADS)
+        database.execute("PRAGMA synchronous=FULL")
+        database.execute("BEGIN")
+        for name in names:
+            file = self.folder / "gcodes" / name
+            stat, sums = file.stat(), hashlib.md5(file.read_bytes()).hexdigest()
+            database.execute(
+                "INSERT INTO downloads (name, hub_name, source, command_id, state, path, size, md5,"
+                " disk_size, disk_mtime_ns, started, finished)"
+                " VALUES (?, ?, 'hub', '', 'done', ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    name,
+                    name,
+                    name,
+                    stat.st_size,
+                    sums,
+                    stat.st_size,
+                    stat.st_mtime_ns,
+                    EPOCH,
+                    EPOCH,
+                ),
+            )
+        database.execute("COMMIT")
+        database.close()
+
+    def _look_at_files(self) -> None:
+        now = {path.name for path in (self.folder / "gcodes").iterdir()}
+        for name in sorted(self._lie_there - now):
+            self.witness.note("machine", "file gone", file=name)
+        for name in sorted(now - self._lie_there):
+            self.witness.note("machine", "file back", file=name)
+        self._lie_there = now
 
     def run(self) -> Seen:
         task = self.loop.create_task(self._tell(), context=Process("world").context)
@@ -253,6 +300,21 @@ class World:
     def person(self, script: str) -> None:
         self.klippy.person(script)
 
+    def queue_up(self, files: list[str]) -> None:
+        self.request("/server/job_queue/job", note="queue up", filenames=files)
+
+    def choose_spool(self, spool: int) -> None:
+        if self.story.house.get("spoolman"):
+            self.request("/server/spoolman/spool_id", note="choose a spool", spool_id=spool)
+
+    def save_file(self, file: str) -> None:
+        """Somebody's slicer sends a file of the same name, if it is there."""
+        path = self.folder / "gcodes" / file
+        if path.is_file():
+            path.unlink()
+            write_file(path, f"; mine, {file}\nG28\n", self.machine.wall())
+            self.witness.note("people", "save a file", file=file)
+
     def save(self, security: dict[str, Any]) -> None:
         self._save(security)
 
@@ -330,6 +392,9 @@ DEEDS: dict[str, Callable[..., None]] = {
     "remote off": lambda world: world.request("/server/tecmedhub/remote_off"),
     "remote on": lambda world: world.request("/server/tecmedhub/remote_on"),
     "start queue": lambda world: world.request("/server/job_queue/start", note="start queue"),
+    "queue up": World.queue_up,
+    "choose a spool": World.choose_spool,
+    "save a file": World.save_file,
     "save": World.save,
     "save broken": World.save_broken,
     "weather": World.weather,

@@ -162,6 +162,17 @@ def test_only_an_object_of_the_job_is_left_out() -> None:
         judge("exclude_object", PRINTING, confirm=True, object="PART_2")
 
 
+@pytest.mark.parametrize(("age", "runs"), [(59.0, True), (61.0, False)])
+def test_what_was_asked_before_the_job_began_was_about_another(age: float, runs: bool) -> None:
+    job = Job(state="printing", filename="b.gcode", total_duration=60.0)
+    now = Situation(SECURITY, READY._replace(job=job), age=age)
+    asked = Command("i", "1", "exclude_object", 1, 0.0, params={"object": "PART_1"}, confirm=True)
+    if runs:
+        assert policy.judge(asked, now).alone, "behind somebody's script may come another job"
+    else:
+        assert "asked before b.gcode began" in refused(asked, now)
+
+
 def test_what_feeds_the_printer_stays_on_in_a_job_whatever_the_hub_confirms() -> None:
     security = Security(allowed_power_devices=("*",))
     off = Command("i", "1", "power", 1, 0.0, {"device": "psu", "state": "off"}, confirm=True)

@@ -443,6 +443,24 @@ async def test_without_a_klippy_it_waits_no_longer_than_a_start_takes(lab: Lab) 
     assert lab.printer.sent == ["reboot"]
 
 
+async def test_an_object_is_left_out_of_the_job_for_which_it_was_asked(lab: Lab) -> None:
+    """A person's script is at work, behind it waits another job with objects of the same name."""
+    parts = objects(exclude_object={"objects": [{"name": "PART_1"}], "excluded_objects": []})
+    lab.printer.put(ready(job=Job("paused", "a.gcode", total_duration=100.0), objects=parts))
+    end = lab.printer.hold("THEIRS")
+    theirs = lab.printer.script("THEIRS")
+    await lab.take(one("exclude_object", 1, object="part_1", confirm=True))
+    await settle(200)
+    lab.clock.advance(5.0)
+    lab.printer.put(ready(job=Job("printing", "b.gcode", total_duration=0.5), objects=parts))
+    end.set()
+    await theirs
+    await lab.elapse(lambda: lab.results, step=1)
+    assert lab.result(1)["status"] == "refused"
+    assert "asked before b.gcode began" in lab.result(1)["message"]
+    assert not [script for script in lab.printer.sent if "EXCLUDE" in script]
+
+
 async def test_what_a_look_objects_to_was_not_tried(lab: Lab) -> None:
     tried = []
 

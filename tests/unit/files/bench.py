@@ -262,6 +262,7 @@ class Bench:
             self.file_manager,
             self.job_queue,
             lambda: self.loaded,
+            lambda: self.look(),  # noqa: PLW0108 - tests put another in its place
             self.call_method,
             lambda name, event: None,
         )
@@ -322,6 +323,10 @@ class Bench:
         await self.supervisor.stop()
         await self.database.close()
         self.worker.close()
+
+    async def look(self) -> LoadedFile:
+        """What Klipper says when it is asked."""
+        return self.loaded
 
     async def call_method(self, name: str, arguments: dict[str, Any]) -> Any:
         """Moonraker's internal transport."""

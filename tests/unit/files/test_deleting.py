@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.files.deleting import Deleting
-from components.files.gcode_root import LoadedFile
+from components.files.gcode_root import LoadedFile, StoreFailed
 from components.files.names import Refused
 from tests.unit.files.bench import Bench, gcode
 
@@ -96,6 +96,40 @@ async def test_what_is_put_to_use_between_the_look_and_the_deed_stays(bench: Ben
 
     bench.inventory.unchanged = and_somebody_prints  # type: ignore[assignment,method-assign]
     with pytest.raises(Refused, match="it is loaded"):
+        await deleting(bench).delete(path)
+    assert gcodes(bench) == {path}
+
+
+async def test_a_job_that_nobody_has_heard_of_yet_keeps_its_file(bench: Bench) -> None:
+    """Klipper tells of a job a quarter of a second after it has opened the file."""
+    path = await fetched(bench, "a.gcode")
+    seen: list[bool] = []
+
+    async def look() -> LoadedFile:
+        seen.append((bench.root / path).exists())
+        return LoadedFile(path, "printing", str(bench.root / path))
+
+    bench.look = look  # type: ignore[method-assign]
+    with pytest.raises(Refused, match="just put to use"):
+        await deleting(bench).delete(path)
+    assert gcodes(bench) == {path}
+    assert seen[-1] is False, "what is asked last is asked when nobody can open it any more"
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+async def test_a_file_stays_where_klipper_does_not_say_what_it_has_open(
+    bench: Bench, answers: int
+) -> None:
+    path = await fetched(bench, "a.gcode")
+    left = [LoadedFile()] * answers
+
+    async def look() -> LoadedFile:
+        if left:
+            return left.pop()
+        raise StoreFailed("Klippy did not answer")
+
+    bench.look = look  # type: ignore[method-assign]
+    with pytest.raises(Refused, match="could not be deleted: Klippy did not answer"):
         await deleting(bench).delete(path)
     assert gcodes(bench) == {path}
 

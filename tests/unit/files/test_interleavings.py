@@ -172,6 +172,10 @@ def watched(neighbour: Neighbour) -> Iterator[None]:
         moves._rename_no_replace = no_replace
 
 
+async def _nothing_loaded() -> LoadedFile:
+    return LoadedFile()
+
+
 class House:
     """Our side: placing, cleaning and the gallery, in one folder with the neighbour."""
 
@@ -187,6 +191,7 @@ class House:
             FakeFileManager(self.root),
             SimpleNamespace(queued_jobs={}),
             LoadedFile,
+            _nothing_loaded,
             self._method,
             lambda name, event: None,
         )

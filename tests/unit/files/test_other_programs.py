@@ -84,7 +84,7 @@ async def test_our_old_version_that_became_theirs_at_the_last_moment_stays(
             (bench.folder / "x").write_bytes(THEIRS)
             os.replace(bench.folder / "x", bench.root / "a.gcode")
 
-    before(monkeypatch, moves, "take_away", overwrite)
+    before(monkeypatch, moves, "move_aside", overwrite)
     newer = gcode(MIB, seed=2)
     bench.hub.offer("a.gcode", newer)
     assert await bench.fetch("a.gcode") == "a (2).gcode"
@@ -110,7 +110,7 @@ async def test_clean_up_deletes_only_the_file_it_looked_at(
     bench = clean_bench
     await bench.fetched("a.gcode")
     bench.turned.advance(31 * DAY)
-    before(monkeypatch, moves, "take_away", lambda: bench.own("a.gcode"))
+    before(monkeypatch, moves, "move_aside", lambda: bench.own("a.gcode"))
     assert await bench.cleanup.run() == []
     assert bench.gcodes == {"a.gcode": b"G28 ; the user's\n"} and bench.staged == []
 

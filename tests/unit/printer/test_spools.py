@@ -128,6 +128,30 @@ async def test_what_is_refused_and_what_fails() -> None:
         await room.select(3)
 
 
+async def test_what_somebody_chose_meanwhile_is_not_told_as_done() -> None:
+    moonraker = Moonraker()
+    moonraker.spools[5] = {"filament": {"material": "PETG"}}
+    room, _ = make(moonraker)
+    answer = moonraker.call_method
+
+    async def slowly(name: str, arguments: dict[str, Any]) -> Any:
+        if name == "server.spoolman.proxy":  # Spoolman is asked what the spool is
+            moonraker.component.spool_id = 5  # type: ignore[union-attr]
+        return await answer(name, arguments)
+
+    moonraker.call_method = slowly  # type: ignore[method-assign]
+    with pytest.raises(PrinterError, match="shows the spool 5"):
+        await room.select(3)
+
+
+async def test_nothing_of_another_spool_is_told_of_one_that_spoolman_does_not_tell_of() -> None:
+    moonraker = Moonraker()
+    room, _ = make(moonraker)
+    await room.select(3)
+    moonraker.down = True
+    assert await room.select(4) == "spool 4: –"
+
+
 async def test_what_is_left_is_looked_at_again() -> None:
     moonraker, clock = Moonraker(), FakeClock()
     room, told = make(moonraker, clock)
