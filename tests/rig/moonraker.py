@@ -60,6 +60,7 @@ enable_object_processing: False
 dev_mode: True
 """
 
+_installed: dict[str, Path] = {}  # by interpreter: where its Moonraker lies
 _NO_DOCS = re.compile(r"^Supplied path .* for \((config_examples|docs)\) is invalid")
 
 
@@ -171,8 +172,10 @@ class MoonrakerRig:
     def _installed(self) -> Path:
         if self.checkout is not None:
             return self.checkout / "moonraker"
-        found = self._run(self.python, "-c", "import moonraker; print(moonraker.__path__[0])")
-        return Path(found.strip())
+        if self.python not in _installed:
+            where = "import moonraker; print(moonraker.__path__[0])"
+            _installed[self.python] = Path(self._run(self.python, "-c", where).strip())
+        return _installed[self.python]
 
     def write_config(self, tecmedhub: Options | str | None, sections: str | None = None) -> None:
         """Write moonraker.conf anew; takes effect at the next (in-process) restart."""
