@@ -76,7 +76,8 @@ class SqliteFile:
         """Move what is committed out of the log: then even its loss undoes nothing."""
         if self._connection is not None and self._writes:
             try:
-                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                # Read to its end: a statement under way that writes lets no transaction commit.
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             except sqlite3.Error:
                 pass  # the next transaction will tell
 
@@ -152,7 +153,7 @@ class SqliteFile:
             str(self._path), timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA journal_mode=WAL").fetchall()
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import shutil
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import pytest_asyncio
@@ -268,6 +269,29 @@ async def test_closing_twice_or_before_opening_is_harmless(tmp_path: Path) -> No
         lambda: not [t for t in threading.enumerate() if t.name == "tecmedhub-store"],
         "the end of the thread",
     )
+
+
+class Hoarder(sqlite3.Connection):
+    """Somebody else holds what it gives for a while, as a debugger does that lists all objects."""
+
+    hoard: ClassVar[list[sqlite3.Cursor]] = []
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        self.hoard.append(super().execute(*args))
+        return self.hoard[-1]
+
+
+async def test_a_checkpoint_keeps_no_transaction_from_its_end(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    connect = functools.partial(sqlite3.connect, factory=Hoarder)
+    store.database = Database(tmp_path, store.board.notices, store.clock, connect=connect)
+    await store.open()
+    for text in ("before", "after"):
+        await store.add(text, durable=True)
+        store.database.checkpoint()
+    assert await store.all() == ["before", "after"]
+    await store.database.close()
+    Hoarder.hoard.clear()
 
 
 async def test_a_stalled_disk_drops_posts_and_says_so(store: Store) -> None:
