@@ -194,6 +194,7 @@ async def test_generation_2(browser: Chromium, running: ExitStack) -> None:
     # As it is deployed, the page parses the tags twice, and stays at loading.
     await page.wait_for("window.failed")
     assert await page.text("#dashboard") == "Cargando…"
+    await page.evaluate("window.hold = true; window.drawn.catch(() => null)")  # it draws no more
     page.errors.clear()
     await page.open(stack.server.url("index.html?repaired"))
     await see_the_card(bench)

@@ -370,6 +370,7 @@ def test_the_reason_of_a_pause(make_stack: Callable[..., Stack], how: str) -> No
     state(stack, "paused", reason)  # also after a restart in the pause
 
     assert stack.do("resume", timeout=60).status == "done"
+    stack.klippy.gcode("M220 S1000")  # what is left of it is no matter here
     over = seen(stack, "the end", lambda s: s["history"] and s["status"] == "idle", 60)
     assert over["history"][0]["pauses"] == [reason]
     beside = "" if how == "hub" else f" – {reason}"

@@ -144,6 +144,8 @@ class FaultyStack(Stack):
         if not self.moonraker.running:
             self.moonraker.start()
         self.moonraker.wait_klippy()
+        if abs(self.status()["hub"]["clock_skew"] or 0) > 5:  # that of a former row's hub
+            self.wait_result(self.count_once("clock"))  # a reply with commands tells it anew
         if any("amera" in text for text in self.moonraker.warnings()):
             self.do("snapshot")
         try:
