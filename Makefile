@@ -2,7 +2,7 @@
 PYTHON := .venv/main/bin/python
 # Most tests wait most of the time, so there are more workers than processors; each has rigs of its own.
 # Who gets what: tests/spread.py
-SIDE_BY_SIDE := -n 8
+SIDE_BY_SIDE := -n 10
 SHELL := bash
 .SHELLFLAGS := -Eeuo pipefail -c
 .DEFAULT_GOAL := help

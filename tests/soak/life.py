@@ -310,6 +310,7 @@ def unknown_jobs(life: Life) -> list[str]:
             else:
                 nameless.append((str(data.get("filename")), str(data.get("status"))))
     unknown = []
+    heard = [event.body for event in house.hub.events(house.token)]
     for job in jobs:
         if job["status"] == "in_progress" or job["job_id"] in told:
             continue
@@ -317,7 +318,10 @@ def unknown_jobs(life: Life) -> list[str]:
         if same is not None:
             nameless.remove(same)
             continue
-        unknown.append(f"{job['job_id']}: {job['status']}, told {told.get(job['job_id'])}")
+        of_it = [b for b in heard if (b.get("data") or {}).get("filename") == job["filename"]]
+        unknown.append(
+            f"{job['job_id']}: {job['status']}, told {told.get(job['job_id'])}; {job}; {of_it}"
+        )
     return unknown
 
 
