@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence
 
 from .cameras.cameras import Cameras
-from .cameras.fetch import Fetcher
 from .commands import Command, Commands, Deeds, Inbox, PrintRequest, Receipts, Tools
 from .commands.bed import Bed
 from .commands.offers import Offers, Parts
@@ -26,9 +26,7 @@ from .files.placing import Placing
 from .files.staging_folder import StagingFolder
 from .files.transfers import Transfers
 from .files.wanted import Arrived, TransferError, Wanted
-from .films.render import Renderer
-from .films.timelapse import Timelapse
-from .films.uploads import Uploads
+from .films.timelapse import Tell, Timelapse
 from .hub.any_client import client_of
 from .hub.client import HubClient, Reply
 from .hub.link import Link
@@ -79,6 +77,10 @@ from .web.pages.inside import InsidePages
 from .web.pages.printer import PrinterPages
 from .web.pages.settings import SettingsPages
 from .web.pages.trial import TrialPages
+
+if TYPE_CHECKING:
+    from .cameras.fetch import Fetcher
+    from .films.filming import Filming
 
 
 class Building:
@@ -277,28 +279,16 @@ class Building:
             hub=self.client,
             webcams=self._webcams,
             worker=pictures,
-            fetcher=Fetcher(
-                f"TecMedHub/{self.version}", self.connector, lambda: self.live.now.camera.verify_tls
-            ),
+            fetcher=self._fetcher,
             **common,
         )
         self.timelapse = Timelapse(
             data_path=data_path,
-            printer=self.printer,
             cameras=self.cameras,
-            worker=pictures,
-            renderer=Renderer(pictures),
-            yields=self._yields_to_another_film,
-            **common,
-        )
-        self.film_uploads = Uploads(
-            live=self.live,
-            look=lambda: self.printer.snapshot,
-            hub=self.client,
-            gallery=self.timelapse.gallery,
             notices=self.notices,
-            clock=self.clock,
-            worker=pictures,
+            supervisor=self.supervisor,
+            worker=self.worker,
+            make=partial(self._filming, worker=pictures, **common),
         )
         self.workers = (self.worker, pictures)
         self.bed = Bed(self.live, self.flags, self.notices, self.clock, self.jobs)
@@ -454,7 +444,6 @@ class Building:
         self.commands.on_result(self.chronicle.command_ended)
         self.cameras.on_new(lambda shot: news("picture"))
         self.timelapse.on_change(lambda what: news("timelapse"))
-        self.timelapse.on_change(lambda what: self.film_uploads.gallery_changed())
         self.live.subscribe(lambda old, new: self._on_settings())
         self.statistics.follow(self.reporter, self.link, self.commands)
         on = self.server.register_event_handler
@@ -558,6 +547,27 @@ class Building:
         """Whether moonraker-timelapse films, and nobody has asked for our films besides."""
         asked = self.override.loaded.origins["camera.timelapse_enabled"] is not Origin.DEFAULT
         return self._another_films and not asked
+
+    def _fetcher(self) -> Fetcher:
+        from .cameras.fetch import Fetcher  # noqa: PLC0415  (read late: `Cameras`)
+
+        return Fetcher(
+            f"TecMedHub/{self.version}", self.connector, lambda: self.live.now.camera.verify_tls
+        )
+
+    def _filming(self, frames: Path, videos: Path, tell: Tell, **common: Any) -> Filming:
+        from .films.filming import Filming  # noqa: PLC0415  (read late: `Timelapse`)
+
+        return Filming(
+            frames=frames,
+            videos=videos,
+            tell=tell,
+            printer=self.printer,
+            hub=self.client,
+            cameras=self.cameras,
+            yields=self._yields_to_another_film,
+            **common,
+        )
 
     def _webcams(self) -> Any:
         webcams = self.server.lookup_component("webcam").get_webcams()

@@ -8,13 +8,15 @@ seconds, may come twice), `close` (what is left is cancelled; the shared HTTP cl
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
-from typing import Any, Awaitable, Optional
+from typing import Any, Awaitable, List, Optional
 
 from .building import Building
 from .films.timelapse_page import TimelapsePage
 from .printer import moonraker_compat
 from .runtime.ground import Ground
+from .runtime.heap import give_back
 from .runtime.logs import IMPORTANT
 from .runtime.messages import in_language, load_catalogue, say, spoken
 from .runtime.outward import for_pages
@@ -22,6 +24,18 @@ from .store import downloads, flags, journal, ledger
 
 VERSION = "5.2.0"
 SCHEMAS = (flags.SCHEMA, ledger.SCHEMA, journal.SCHEMA, downloads.SCHEMA)
+
+# What many printers never need, and what nobody misses until it is. That it is there, is looked at
+# when Moonraker starts.
+READ_LATE = (
+    *("cameras.camera", "cameras.digest", "cameras.fetch", "cameras.finale", "cameras.pictures"),
+    *("cameras.publish", "cameras.reply", "cameras.sources", "cameras.watch"),
+    *("files.download", "files.failures", "net.get"),
+    *("films.filming", "films.frames", "films.gallery", "films.recorder", "films.render"),
+    *("films.studio", "films.uploads"),
+    *("web.doctor.examination", "web.doctor.host", "web.doctor.hub"),
+    *("web.doctor.report", "web.doctor.texts"),
+)
 
 # How the two seconds are spent that Moonraker's exit may be delayed by.
 GOODBYE_WITHIN = 1.0
@@ -50,6 +64,7 @@ class TecMedHub(Building):
         """
         start = self.supervisor.start
         await self.worker.run(load_catalogue, self.language)
+        self._tell_missing(await self.worker.run(_missing))
         await start(say("the settings"), self._start_settings)
         await self.database.open(SCHEMAS)
         await start(say("the job history"), self._start_history)
@@ -70,6 +85,16 @@ class TecMedHub(Building):
         if self.spools.there:
             self.supervisor.keep("spool", self.spools.run)
         self.notices.note("TecMedHub {version} is at work.", version=VERSION, extra=IMPORTANT)
+        await self.worker.run(give_back)
+
+    def _tell_missing(self, files: List[str]) -> None:
+        if files:
+            self.notices.show(
+                "files missing",
+                "Files of the plugin are missing ({files}): run its install.sh again, then restart"
+                " Moonraker.",
+                files=", ".join(files),
+            )
 
     async def _start_settings(self) -> None:
         await self.override.start()
@@ -98,7 +123,6 @@ class TecMedHub(Building):
     async def _start_timelapse(self) -> None:
         self.timelapse.attach(self.server.lookup_component("file_manager"))
         await self.timelapse.start()
-        self.supervisor.keep("timelapse uploads", self.film_uploads.run)
 
     async def _start_pages(self) -> None:
         self.files.start()
@@ -160,6 +184,10 @@ class TecMedHub(Building):
             await self.statistics.save()
             self.logs.report(self.notices)
             await self.clock.sleep(self.live.now.intervals.health_check)
+
+
+def _missing() -> List[str]:
+    return [name for name in READ_LATE if importlib.util.find_spec(f".{name}", __package__) is None]
 
 
 async def _within(seconds: float, work: Awaitable[None]) -> None:

@@ -14,7 +14,6 @@ from enum import Enum
 from typing import Optional
 
 from ..printer.snapshot import KlippyState, Snapshot
-from .pictures import changed_cells, difference
 
 JUST_CHANGED = 60.0  # seconds after a change of the printer in which it still counts as active
 KEEPALIVE = 600.0  # seconds; an idle picture is never older
@@ -80,6 +79,34 @@ def scene_changed(before: bytes, after: bytes) -> bool:
     return (
         difference(before, after) >= SCENE_DIFFERENCE or changed_cells(before, after) >= SCENE_CELLS
     )
+
+
+def difference(one: bytes, other: bytes) -> float:
+    """How much two scenes differ: the mean absolute difference of their cells, 0 to 255, their
+    brightness evened out.
+
+    Evened out, because a camera's automatic exposure moves all cells together and nothing has
+    happened.
+
+    >>> difference(bytes([10, 20, 30]), bytes([110, 120, 130]))
+    0.0
+    >>> difference(bytes([0, 0]), bytes([0, 100]))
+    50.0
+    """
+    if len(one) != len(other) or not one:
+        return 255.0
+    shift = (sum(other) - sum(one)) / len(one)
+    return sum(abs(b - a - shift) for a, b in zip(one, other)) / len(one)
+
+
+def changed_cells(one: bytes, other: bytes, by: int = 24) -> int:
+    """How many cells differ by more than `by` after evening out: a toolhead moves a few cells a
+    lot.
+    """
+    if len(one) != len(other) or not one:
+        return max(len(one), len(other))
+    shift = (sum(other) - sum(one)) / len(one)
+    return sum(abs(b - a - shift) > by for a, b in zip(one, other))
 
 
 def worth_sending(

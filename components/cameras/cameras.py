@@ -2,7 +2,8 @@
 sent.
 
 No camera waits for another, and nothing outside waits for a camera: the status body takes what is
-there.
+there. All that works with pictures is read with the first camera: without one it would take a
+third of a megabyte for nothing.
 """
 
 from __future__ import annotations
@@ -19,18 +20,17 @@ from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings, Settings
 from .cadence import Reason, active, event_between, is_change
-from .camera import Camera
-from .fetch import Fetcher
-from .finale import Finale
-from .pictures import Shape
-from .publish import Publisher, Shot, byte_limit
-from .reply import Fetched, Trouble
-from .sources import Source, find_sources
-from .watch import WIDTHS, Watch, shape_for
 
 if TYPE_CHECKING:
     from ..hub.client import HubClient
     from ..printer.klippy import Printer
+    from .fetch import Fetcher
+    from .finale import Finale
+    from .pictures import Shape
+    from .publish import Publisher, Shot
+    from .reply import Fetched
+    from .sources import Source
+    from .watch import Watch
 
 ASKED_TIMEOUT = 20.0  # seconds that `snapshot` waits for all cameras together
 TOO_LARGE = 1.5  # times what the line is good for, from which a picture is taken anew
@@ -40,7 +40,9 @@ Webcams = Callable[[], Iterable[Mapping[str, Any]]]
 
 
 class Cameras:
-    """`webcams()` gives Moonraker's webcam entries as mappings (`WebCam.as_dict`)."""
+    """`webcams()` gives Moonraker's webcam entries as mappings (`WebCam.as_dict`), `fetcher()` what
+    fetches pictures.
+    """
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class Cameras:
         supervisor: Supervisor,
         clock: Clock,
         worker: Worker,
-        fetcher: Fetcher,
+        fetcher: Callable[[], Fetcher],
     ) -> None:
         self._live = live
         self._printer = printer
@@ -63,28 +65,45 @@ class Cameras:
         self._supervisor = supervisor
         self._clock = clock
         self._worker = worker
-        self._fetcher = fetcher
+        self._make_fetcher = fetcher
+        self._fetcher: Optional[Fetcher] = None  # this and the next two come with the first camera
+        self._publisher: Optional[Publisher] = None
+        self._finale: Optional[Finale] = None
         self._watches: List[Watch] = []
         self._loops: Dict[Watch, "asyncio.Task[None]"] = {}
         self._changed_at: Optional[float] = None
         self._listeners: List[Callable[[Shot], None]] = []
         self._rebuilt: List[Callable[[], None]] = []
         self._running = False
-        self._publisher = Publisher(
-            live=live, hub=hub, notices=notices, clock=clock, shots=self._shots, on_new=self._tell
-        )
-        self._finale = Finale(
-            look=lambda: printer.snapshot,
-            camera=lambda: self.best,
-            grab=self.grab,
-            clock=clock,
-        )
         printer.subscribe(self._on_printer)
         live.subscribe(self._on_settings)
 
     async def start(self) -> None:
+        if self._finale is None and self._wanted():
+            await self._bring()
         self._running = True
         self._rebuild()
+
+    async def _bring(self) -> None:
+        await self._worker.run(_read)
+        from .finale import Finale  # noqa: PLC0415  (read already, in the thread)
+        from .publish import Publisher  # noqa: PLC0415
+
+        self._fetcher = self._make_fetcher()
+        self._publisher = Publisher(
+            live=self._live,
+            hub=self._hub,
+            notices=self._notices,
+            clock=self._clock,
+            shots=self._shots,
+            on_new=self._tell,
+        )
+        self._finale = Finale(
+            look=lambda: self._printer.snapshot,
+            camera=lambda: self.best,
+            grab=self.grab,
+            clock=self._clock,
+        )
         self._supervisor.keep("camera uploads", self._publisher.run)
         self._supervisor.keep("camera at the end of prints", self._finale.run)
 
@@ -93,7 +112,8 @@ class Cameras:
         watches, self._watches = self._watches, []
         for watch in watches:
             self._close(watch)
-        self._fetcher.close()
+        if self._fetcher is not None:
+            self._fetcher.close()
 
     # What other rooms ask for
 
@@ -104,7 +124,8 @@ class Cameras:
 
     def hub_changed(self, connected: bool, _seconds: float) -> None:
         """A listener for `Link.subscribe`."""
-        self._publisher.hub_changed(connected)
+        if self._publisher is not None:
+            self._publisher.hub_changed(connected)
 
     def on_new(self, listener: Callable[[Shot], None]) -> None:
         """Call `listener(shot)` when the status body has a new picture to carry."""
@@ -118,6 +139,8 @@ class Cameras:
         """What the status body carries: `image`, `images`, and where it is not fresh `image_age`
         (seconds) and `image_state`.
         """
+        if self._publisher is None:
+            return {}
         self._spare_the_line()
         return self._publisher.image_fields()
 
@@ -182,6 +205,8 @@ class Cameras:
 
     async def grab(self, name: str) -> Fetched:
         """The bytes that the camera `name` gives at this moment; shares requests with the looks."""
+        from .reply import Fetched, Trouble  # noqa: PLC0415
+
         for watch in self._watches:
             if watch.camera.name == name:
                 return await watch.camera.grab()
@@ -189,6 +214,9 @@ class Cameras:
 
     def shape(self, name: str, max_bytes: int) -> Shape:
         """How pictures of the camera `name` are turned and scaled."""
+        from .pictures import Shape  # noqa: PLC0415
+        from .watch import WIDTHS, shape_for  # noqa: PLC0415
+
         resolution = self._live.now.camera.resolution
         for watch in self._watches:
             if watch.camera.name == name:
@@ -205,16 +233,19 @@ class Cameras:
 
     def finale_picture(self, job: Job) -> Optional[Fetched]:
         """What the camera `best` saw last before the head parked after `job`, if it looked."""
-        return self._finale.picture(job)
+        return self._finale.picture(job) if self._finale is not None else None
 
     # Following the configuration
 
     def _rebuild(self) -> None:
         """Make the watches fit the configuration; a camera that stays goes on undisturbed."""
-        sources: Tuple[Source, ...] = ()
-        if self._live.now.camera.enabled:
-            camera = self._live.now.camera
-            sources = find_sources(camera.urls, self._entries(), camera.primary, camera.order)
+        if self._finale is None:
+            if self._wanted():
+                self._running = False  # until all is read
+                start = self._supervisor.start(say("the cameras"), self.start)
+                self._supervisor.spawn("cameras", start)
+            return
+        sources = self._sources() if self._live.now.camera.enabled else ()
         before = {watch.camera.source: watch for watch in self._watches}
         self._watches = []
         for index, source in enumerate(sources):
@@ -227,6 +258,17 @@ class Cameras:
             self._close(watch)
         for listener in self._rebuilt:
             listener()
+
+    def _wanted(self) -> bool:
+        """Whether there is any camera."""
+        camera = self._live.now.camera
+        return camera.enabled and bool(camera.urls or self._entries())
+
+    def _sources(self) -> Tuple[Source, ...]:
+        from .sources import find_sources  # noqa: PLC0415
+
+        camera = self._live.now.camera
+        return find_sources(camera.urls, self._entries(), camera.primary, camera.order)
 
     def _entries(self) -> List[Mapping[str, Any]]:
         try:
@@ -241,6 +283,10 @@ class Cameras:
             return []
 
     def _open(self, source: Source) -> Watch:
+        from .camera import Camera  # noqa: PLC0415
+        from .watch import Watch  # noqa: PLC0415
+
+        assert self._fetcher is not None and self._publisher is not None
         camera = Camera(
             source,
             fetcher=self._fetcher,
@@ -263,6 +309,8 @@ class Cameras:
         return watch
 
     def _byte_limit(self, first: bool) -> int:
+        from .publish import byte_limit  # noqa: PLC0415
+
         uploads = bool(self._hub.image_url)
         limit = byte_limit(self._live.now, self._hub.generation, uploads, first)
         # Uploads take turns; within the status all go together, a third longer as text.
@@ -298,6 +346,8 @@ class Cameras:
         return active(self._printer.snapshot, self._clock.monotonic(), self._changed_at)
 
     def _on_printer(self, old: Snapshot, new: Snapshot) -> None:
+        if self._finale is None:
+            return
         if is_change(old, new):
             self._changed_at = self._clock.monotonic()
         if old.job.state != new.job.state:
@@ -320,3 +370,7 @@ class Cameras:
     def _tell(self, shot: Shot) -> None:
         for listener in self._listeners:
             listener(shot)
+
+
+def _read() -> None:
+    from . import camera, fetch, finale, publish, sources, watch  # noqa: F401, PLC0415

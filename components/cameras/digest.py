@@ -2,8 +2,6 @@
 Pure, but for the random `cnonce`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import secrets

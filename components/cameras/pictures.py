@@ -64,8 +64,8 @@ class Shape:
 
 @dataclass(frozen=True)
 class Picture:
-    """A finished JPEG. `signature` is `SIGNATURE`-sized grey, one byte a cell, for `difference` and
-    `is_black`.
+    """A finished JPEG. `signature` is `SIGNATURE`-sized grey, one byte a cell, for `is_black` and
+    `cadence.difference`.
     """
 
     jpeg: bytes
@@ -120,34 +120,6 @@ def size_of(path: Path) -> Tuple[int, int]:
     pillow = _pillow()
     with pillow.open(path, formats=("JPEG",)) as image:
         return image.size
-
-
-def difference(one: bytes, other: bytes) -> float:
-    """How much two scenes differ: the mean absolute difference of their cells, 0 to 255, their
-    brightness evened out.
-
-    Evened out, because a camera's automatic exposure moves all cells together and nothing has
-    happened.
-
-    >>> difference(bytes([10, 20, 30]), bytes([110, 120, 130]))
-    0.0
-    >>> difference(bytes([0, 0]), bytes([0, 100]))
-    50.0
-    """
-    if len(one) != len(other) or not one:
-        return 255.0
-    shift = (sum(other) - sum(one)) / len(one)
-    return sum(abs(b - a - shift) for a, b in zip(one, other)) / len(one)
-
-
-def changed_cells(one: bytes, other: bytes, by: int = 24) -> int:
-    """How many cells differ by more than `by` after evening out: a toolhead moves a few cells a
-    lot.
-    """
-    if len(one) != len(other) or not one:
-        return max(len(one), len(other))
-    shift = (sum(other) - sum(one)) / len(one)
-    return sum(abs(b - a - shift) > by for a, b in zip(one, other))
 
 
 def is_black(signature: bytes) -> bool:

@@ -4,8 +4,6 @@ Source of names and bounds: the documentation of client v4 and the hub's protoco
 action does is told in `orders`, what may disturb a job in `danger`.
 """
 
-from __future__ import annotations
-
 from enum import Enum
 from typing import Dict, Mapping, NamedTuple, Optional, Tuple
 

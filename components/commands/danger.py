@@ -6,8 +6,6 @@ through as printer.cfg has them, those that they call included. A line that a ma
 runs could be anything, and is taken for that.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from typing import Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple

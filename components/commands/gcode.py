@@ -6,8 +6,6 @@ no blank behind it; "M 104" is no M104. What passes here is sent unchanged, so t
 Klipper cannot disagree about it.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import re
 import shlex

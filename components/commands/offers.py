@@ -2,8 +2,6 @@
 it can draw buttons. Pure.
 """
 
-from __future__ import annotations
-
 import fnmatch
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 

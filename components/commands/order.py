@@ -1,7 +1,5 @@
 """One thing to do, and how one sees that it was done; the reader of numbers within bounds. Pure."""
 
-from __future__ import annotations
-
 from typing import Any, Callable, Mapping, NamedTuple, Tuple
 
 from ..printer.snapshot import Snapshot

@@ -8,8 +8,6 @@ the hub sends can widen any of them: `confirm: true` only answers the question t
 `validate_dangerous_commands` asks.
 """
 
-from __future__ import annotations
-
 import fnmatch
 from typing import Any, Callable, FrozenSet, Mapping, NamedTuple, Tuple
 

@@ -1,7 +1,5 @@
 """What the commands room is given: what it stands on, and what other rooms do for it."""
 
-from __future__ import annotations
-
 from typing import Any, Awaitable, Callable, Mapping, NamedTuple, Optional, Tuple, Type
 
 from ..printer.klippy import Printer

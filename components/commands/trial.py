@@ -2,8 +2,6 @@
 the hub's own, and told. Nothing is run, sent, fetched or written down.
 """
 
-from __future__ import annotations
-
 import itertools
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 

@@ -6,8 +6,6 @@ says why. Generation 1: `{id, token, action, timestamp, …parameters}`; generat
 command}`. The shape decides which it is, not the hub's generation.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -6,8 +6,6 @@ is loaded, queued, a link, younger than some minutes, just fetched for a print, 
 user since.
 """
 
-from __future__ import annotations
-
 from typing import Awaitable, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ..runtime.clock import Clock

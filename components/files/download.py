@@ -5,8 +5,6 @@ Whatever is wrong ends in `DownloadFailed`; the staging file is left as it is, f
 resume or to remove. Nothing here knows where the file goes afterwards.
 """
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import re

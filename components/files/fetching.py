@@ -1,12 +1,12 @@
 """One file into the staging folder, by as many attempts as `retries` allows; what is worth keeping
-between two of them is kept.
+between two of them is kept. What downloads is read with the first file that the hub has for us.
 """
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Awaitable, Callable, Optional
+from typing import TYPE_CHECKING, Awaitable, Callable, Optional
 
 from ..hub.backoff import Backoff
 from ..net.connect import Connector
@@ -15,10 +15,11 @@ from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
-from .download import Download, Limits
-from .failures import DownloadFailed
 from .staging_file import DISK, Disk, Sealed
 from .wanted import TransferError, Wanted
+
+if TYPE_CHECKING:
+    from .failures import DownloadFailed
 
 STEP = 1024 * 1024  # bytes further than ever before: then a bad line is not given up yet
 LONGEST_RETRY_AFTER = 120.0  # seconds
@@ -60,6 +61,10 @@ class Fetching:
         """The file, whole and verified in `part`; raises `TransferError`. `resume`: what is there
         already is its beginning. `on_bytes(done, size)` hears how far it is.
         """
+        await self._worker.run(_read)
+        from .download import Download, Limits  # noqa: PLC0415  (read already, in the thread)
+        from .failures import DownloadFailed  # noqa: PLC0415
+
         await self._make_room(wanted.size or 0)
         download = Download(
             wanted,
@@ -92,6 +97,10 @@ class Fetching:
                     "{error} Next attempt in {delay:.0f} s.", error=error.args[0], delay=delay
                 )
                 await self._clock.sleep(delay)
+
+
+def _read() -> None:
+    from . import download  # noqa: F401, PLC0415
 
 
 def _given_up(error: DownloadFailed, failures: int) -> str:

@@ -10,8 +10,6 @@ mark for a part of the first command, which is then unknown to it. Upper and low
 to it.
 """
 
-from __future__ import annotations
-
 import codecs
 import re
 from typing import NamedTuple, Optional

@@ -10,8 +10,6 @@ name by then. So both are done here by `moves`, and Moonraker sees them as it se
 programs do in its folders.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 from pathlib import Path

@@ -4,8 +4,6 @@ Every method blocks and belongs into a `Worker`. Nothing of this file is seen by
 Klipper until it is whole.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A file to be fetched, and one that is there."""
 
-from __future__ import annotations
-
 from typing import Mapping, NamedTuple, Optional
 
 from ..runtime.messages import Told

@@ -23,11 +23,10 @@ from ..runtime.identity import Identity, identity_of
 from ..runtime.loose import as_bool, as_dict, as_float, as_int, as_list, as_text
 from ..runtime.messages import say
 from .frames import plain_name
+from .timelapse import ROOT
 
-ROOT = "timelapse"
 INDEX = "videos.json"
 MAX_INDEX = 1 << 20  # bytes
-LISTED = 20  # videos in the status body
 MAX_NUMBER = 100  # videos of one name and minute
 COARSE = 2.0  # seconds, in which a FAT disk counts
 

@@ -5,8 +5,6 @@ Keeps what the hub said about itself (announced features, its clock); when to ca
 `link`'s business.
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 import urllib.parse

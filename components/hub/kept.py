@@ -11,8 +11,6 @@ once, on a new one, if it may be carried out twice (`repeatable`). A request for
 the hub forgets what it hands out. It goes only over a connection that is sure to live (`idle`).
 """
 
-from __future__ import annotations
-
 import io
 import select
 import socket

@@ -1,7 +1,5 @@
 """How an exchange with a server can end, each with a sentence for people. Pure: no network."""
 
-from __future__ import annotations
-
 import asyncio
 import email.utils
 import socket

@@ -5,8 +5,6 @@ file per job (`update.php`); the sibling addresses derive from `server_url`, and
 overrides each.
 """
 
-from __future__ import annotations
-
 import re
 import urllib.parse
 from enum import IntEnum

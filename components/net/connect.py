@@ -11,8 +11,6 @@ handshake does not end.
         opened.stream.close()
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import socket

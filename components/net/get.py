@@ -6,8 +6,6 @@ given: a disk slower than the network holds the server back, by the socket's own
 Redirects are not followed, nothing is decoded, every connection serves one request.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from enum import Enum

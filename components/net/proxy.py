@@ -4,8 +4,6 @@ As curl and Python's requests do it: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_P
 environment, in either case of letters; the option `network.proxy` stands above all of them.
 """
 
-from __future__ import annotations
-
 import base64
 import ipaddress
 import urllib.parse

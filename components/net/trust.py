@@ -5,8 +5,6 @@ A resumed session spares both sides the certificates and most of the arithmetic.
 used again: so one is taken out only where connections do not last, and seldom.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import ssl

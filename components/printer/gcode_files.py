@@ -2,8 +2,6 @@
 never at an update.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional

@@ -6,8 +6,6 @@ interrupted), never hears of one that ends while it is away, and may lose the ro
 running when the power went.
 """
 
-from __future__ import annotations
-
 import datetime
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 

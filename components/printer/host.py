@@ -2,8 +2,6 @@
 Moonraker's own statistics.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

@@ -10,8 +10,6 @@ after the snapshot by which commands are judged, and not at all for a job that t
 another within one of Klipper's reports. That event speaks for the time before the subscription.
 """
 
-from __future__ import annotations
-
 from typing import Any, Callable, List, Mapping, NamedTuple, Optional
 
 from ..runtime.clock import Clock
@@ -62,7 +60,7 @@ class Session(NamedTuple):
     start: float  # monotonic seconds: when the clock of its board began to run
     seen: float  # monotonic seconds: when that was read
 
-    def lasts(self, now: Session) -> bool:
+    def lasts(self, now: "Session") -> bool:
         """Whether it is the one that is seen now. After another boot nobody can tell, nor need:
         whoever switches a printer on has not printed with it meanwhile.
         """

@@ -7,8 +7,6 @@ Pure.
 says; objects keep their case.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 

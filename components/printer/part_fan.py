@@ -6,8 +6,6 @@ So a macro is followed to what it sets; where it computes the name, it is the fi
 pattern fits, until an M106 was seen to move another.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import re
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple

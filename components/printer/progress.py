@@ -6,8 +6,6 @@ pause. So M73 counts once it has changed within this job, is kept through pauses
 when the file goes on for a while without a word of it.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, Mapping, NamedTuple, Optional, Tuple
 

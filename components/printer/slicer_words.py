@@ -7,8 +7,6 @@ how many seconds a piece of the file takes, compared with another: bytes say les
 truth: no printer reaches its speeds at once. Its own pace tells that.)
 """
 
-from __future__ import annotations
-
 import math
 import os
 import re

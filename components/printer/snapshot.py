@@ -6,8 +6,6 @@ Klipper's words are kept: object names are the full names of its status ("extrud
 at 100 %.
 """
 
-from __future__ import annotations
-
 from enum import Enum
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 

@@ -13,8 +13,6 @@ It does not, or something else: it is asked anew, object by object.
 - none does: the figures are old, and are said to be.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any, Awaitable, Callable, Dict, List, NamedTuple, Optional, Set, TypeVar
 

@@ -4,8 +4,6 @@ Everything in `components/` that is not a function of its arguments comes from h
 simulation can put another ground under the same house (tests/simulation).
 """
 
-from __future__ import annotations
-
 import random
 import sqlite3
 from typing import Any, Callable, NamedTuple

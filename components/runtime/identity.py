@@ -1,7 +1,5 @@
 """Which file lies under a name, by more than the name. Blocking: for a thread."""
 
-from __future__ import annotations
-
 import os
 import stat
 from pathlib import Path

@@ -12,13 +12,14 @@ What Klipper and the hub say is put into places as it is, and so stays in their 
 from __future__ import annotations
 
 import functools
-import gettext
 import re
+import struct
 from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Optional
 
 LANGUAGES = ("en", "es")
 _PLACE = re.compile(r"\{[^{}]*\}|[\W\d_]")
+MO = struct.pack("<I", 0x950412DE)  # what such a file begins with
 _LOCALE = Path(__file__).resolve().parents[1] / "locale"
 
 
@@ -177,4 +178,31 @@ def _is_known(message: Message) -> bool:
 
 @functools.lru_cache(maxsize=None)
 def _catalogue(language: str) -> Callable[[str], str]:
-    return gettext.translation("tecmedhub", str(_LOCALE), [language], fallback=True).gettext
+    try:
+        data = (_LOCALE / language / "LC_MESSAGES" / "tecmedhub.mo").read_bytes()
+    except OSError:
+        data = b""
+    if not data.startswith(MO):
+        return str  # English
+    return functools.partial(_looked_up, data)
+
+
+def _looked_up(data: bytes, text: str) -> str:
+    """`text` as a .mo file has it (sorted: gettext's manual, "MO Files"); as it is where it
+    is not in there. The standard library's reader makes texts of all thousand sentences, which take
+    twice the memory, and few are ever said.
+    """
+    count, originals, translations = struct.unpack_from("<3I", data, 8)
+
+    def entry(table: int, number: int) -> bytes:
+        length, start = struct.unpack_from("<2I", data, table + 8 * number)
+        return data[start : start + length]
+
+    wanted, low, high = text.encode("utf-8", "surrogatepass"), 0, count
+    while low < high:
+        middle = (low + high) // 2
+        found = entry(originals, middle)
+        if found == wanted:
+            return entry(translations, middle).decode("utf-8")
+        low, high = (middle + 1, high) if found < wanted else (low, middle)
+    return text

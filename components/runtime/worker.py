@@ -5,8 +5,6 @@ waits at its exit for the threads of all of them, and a disk or name server that
 Moonraker's. These are daemon threads; whatever must not be cut short is written atomically.
 """
 
-from __future__ import annotations
-
 import _thread
 import asyncio
 import functools

@@ -1,7 +1,5 @@
 """Reads `[tecmedhub]` of moonraker.conf through Moonraker's `ConfigHelper`, and never fails."""
 
-from __future__ import annotations
-
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..runtime.messages import say, sentence

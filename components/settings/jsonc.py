@@ -6,8 +6,6 @@ handed to it with its line, which `object_pairs_hook` takes off again: thus the 
 is known, and what is given twice is seen.
 """
 
-from __future__ import annotations
-
 import bisect
 import codecs
 import json

@@ -8,8 +8,6 @@ No accident widens: a guarded option (`caution`) that a JSON file has narrowed s
 says something else about it, in so many words.
 """
 
-from __future__ import annotations
-
 from typing import Any, Dict, Mapping, NamedTuple, Sequence, Tuple
 
 from ..runtime.messages import say

@@ -4,8 +4,6 @@ A file that cannot be read, live or at the next start, goes on meaning that. The
 operator wrote, the token included, and only Moonraker's user may read it.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, Dict, Mapping, NamedTuple

@@ -6,8 +6,6 @@ it stands still, since some editors write a file in pieces. A file that cannot b
 meaning what it said before, across a restart too, and a notice says where it is broken.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -1,7 +1,5 @@
 """What there is to tell about what was written: one sentence each, naming option, value, remedy."""
 
-from __future__ import annotations
-
 from typing import NamedTuple, Optional, Tuple
 
 from ..runtime.loose import printable

@@ -2,8 +2,6 @@
 not at all, and every other character stays as it is.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import stat

@@ -4,8 +4,6 @@ A reader returns the typed value or raises `BadValue`, whose text completes the 
 be". It never raises anything else, whatever it is given.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

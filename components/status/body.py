@@ -4,8 +4,6 @@ Each field of client v4's README is a line of `_documented`; an update replaces 
 hub, so none is ever left out. What the hub does not know it ignores (`_further`).
 """
 
-from __future__ import annotations
-
 import datetime
 import math
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence

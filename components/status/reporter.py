@@ -4,8 +4,6 @@ A retry never carries an old body: after a failure the next one is made anew as 
 allows it.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import (
     Any,

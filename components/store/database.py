@@ -8,8 +8,6 @@ records that nobody waits for (`post`), and such as must last before they are to
 in order until the disk takes them.
 """
 
-from __future__ import annotations
-
 import asyncio
 import sqlite3
 from collections import deque

@@ -7,8 +7,6 @@ sent them; `disk_size` and `disk_mtime_ns` are the file as Moonraker left it (it
 rewrite what they are given).
 """
 
-from __future__ import annotations
-
 import sqlite3
 from enum import Enum
 from typing import Any, Dict, List, NamedTuple, Optional

@@ -5,8 +5,6 @@ a repetition, also across crashes, and keeps each result until the hub has ackno
 nothing of printers.
 """
 
-from __future__ import annotations
-
 # ruff: noqa: S608 - the only texts put into queries are constants of this file
 import asyncio
 import itertools

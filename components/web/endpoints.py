@@ -54,7 +54,9 @@ class Endpoints:
         self._notices = notices
         self._redactor = redactor
         self._notifier = Notifier(server, clock, redactor, self.overview)
-        self._doctor = Doctor(clock, notices, [check for room in pages for check in room.checks()])
+        self._doctor = Doctor(
+            clock, notices, worker, lambda: [check for room in pages for check in room.checks()]
+        )
         status = Row("status", ["GET"], self._status, bundled=True)
         bundled = [status, *(row for room in pages for row in room.rows() if row.bundled)]
         bundle = Bundle(server, version, self._doctor, bundled, clock, worker, notices, redactor)

@@ -1,5 +1,6 @@
-"""Runs all checks at the same time, each within its limit; callers at the same time share one
-examination.
+"""Examines when somebody asks; callers at the same time share one examination.
+
+What looks, and the words for what it finds, are read when somebody first asks: hardly anybody does.
 """
 
 from __future__ import annotations
@@ -7,11 +8,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Awaitable, Callable, List, NamedTuple, Optional, Sequence
 
-from .report import Finding, Report, State
-
 if TYPE_CHECKING:
     from ...runtime.clock import Clock
     from ...runtime.notices import Notices
+    from ...runtime.worker import Worker
+    from .report import Finding, Report
 
 
 class Check(NamedTuple):
@@ -21,10 +22,15 @@ class Check(NamedTuple):
 
 
 class Doctor:
-    def __init__(self, clock: Clock, notices: Notices, checks: Sequence[Check]) -> None:
+    """`checks()` gives what is to be looked at."""
+
+    def __init__(
+        self, clock: Clock, notices: Notices, worker: Worker, checks: Callable[[], Sequence[Check]]
+    ) -> None:
         self._clock = clock
         self._notices = notices
-        self.checks = checks
+        self._worker = worker
+        self._checks = checks
         self._under_way: "Optional[asyncio.Task[Report]]" = None
 
     async def examine(self) -> Report:
@@ -38,28 +44,11 @@ class Doctor:
             self._under_way.cancel()
 
     async def _examine(self) -> Report:
-        started = self._clock.monotonic()
-        found = await asyncio.gather(*(self._one(check) for check in self.checks))
-        findings = [finding for part in found for finding in part]
-        return Report(findings, self._clock.monotonic() - started)
+        await self._worker.run(_read)
+        from .examination import examine  # noqa: PLC0415  (read already, in the thread)
 
-    async def _one(self, check: Check) -> List[Finding]:
-        try:
-            return await asyncio.wait_for(check.work(), check.limit)
-        except asyncio.CancelledError:
-            raise
-        except asyncio.TimeoutError:
-            return [
-                Finding(check.name, State.FAILED, "check_timeout", {"seconds": round(check.limit)})
-            ]
-        except Exception as error:
-            self._notices.log_once(
-                f"doctor {check.name}: {type(error).__name__}: {error}",
-                "The doctor's check '{name}' failed: {error}",
-                name=check.name,
-                error=f"{type(error).__name__}: {error}",
-                exc_info=error,
-            )
-            return [
-                Finding(check.name, State.SKIPPED, "check_broken", {"error": type(error).__name__})
-            ]
+        return await examine(self._checks(), self._clock, self._notices)
+
+
+def _read() -> None:
+    from . import examination, host, hub  # noqa: F401, PLC0415

@@ -1,7 +1,5 @@
 """The doctor's words: for each check a title, for each code one sentence and what to do."""
 
-from __future__ import annotations
-
 from typing import Dict, NamedTuple
 
 from ...runtime.messages import sentence

@@ -63,7 +63,7 @@ class Pages:
         return {}
 
     def checks(self) -> Sequence[Check]:
-        """What the doctor looks at."""
+        """What the doctor looks at; asked when somebody asks the doctor."""
         return ()
 
     def overview(self) -> Args:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Mapping, Sequence
 
 from ...runtime.loose import as_float, as_text
-from ..doctor import host
 from ..doctor.doctor import Check
 from .base import Args, Macro, Pages, Refused, Request, Row, done
 
@@ -41,6 +40,8 @@ class CameraPages(Pages):
         }
 
     def checks(self) -> Sequence[Check]:
+        from ..doctor import host  # noqa: PLC0415  (read late: `Doctor`)
+
         return (
             Check("cameras", lambda: host.cameras(self.cameras, self.live), 25.0),
             Check("ffmpeg", lambda: host.ffmpeg(self.live), 10.0),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Dict, Sequence
 
 from ...runtime.loose import as_bool, as_text
 from ...runtime.messages import say
-from ..doctor import host
 from ..doctor.doctor import Check
 from .base import Args, Pages, Refused, Request, Row, done
 
@@ -31,6 +30,8 @@ class FilePages(Pages):
         )
 
     def checks(self) -> Sequence[Check]:
+        from ..doctor import host  # noqa: PLC0415  (read late: `Doctor`)
+
         return (Check("disk", lambda: host.disk(self.root), 10.0),)
 
     def overview(self) -> Args:

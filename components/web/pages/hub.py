@@ -10,7 +10,6 @@ from ...hub.outcomes import host_of
 from ...runtime.messages import say
 from ...settings.loader import missing
 from ..doctor.doctor import Check
-from ..doctor.hub import HubChecks
 from .base import Args, Pages, Refused, Request, Row
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ class HubPages(Pages):
         return (Row("test_connection", ["POST"], self._test),)
 
     def checks(self) -> Sequence[Check]:
+        from ..doctor.hub import HubChecks  # noqa: PLC0415  (read late: `Doctor`)
+
         checks = HubChecks(
             self.live, self.client, self.link, self.reporter, self.connector, self.clock
         )

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
-from ..doctor import host
 from ..doctor.doctor import Check
 from .base import Args, Pages
 
@@ -31,6 +30,8 @@ class InsidePages(Pages):
     statistics: Statistics
 
     def checks(self) -> Sequence[Check]:
+        from ..doctor import host  # noqa: PLC0415  (read late: `Doctor`)
+
         return (
             Check("permissions", lambda: host.permissions(self.folders, self.database), 10.0),
             Check("link", host.link, 10.0),

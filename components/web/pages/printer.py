@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Sequence
 
 from ...status.body import minutes_left
-from ..doctor import host
 from ..doctor.doctor import Check
 from .base import Args, Pages
 
@@ -28,6 +27,8 @@ class PrinterPages(Pages):
     pause_reason: Callable[[], str]
 
     def checks(self) -> Sequence[Check]:
+        from ..doctor import host  # noqa: PLC0415  (read late: `Doctor`)
+
         return (
             Check("klipper", lambda: host.klipper(self.printer), 5.0),
             Check("power", lambda: host.power(self.printer, self.live), 5.0),

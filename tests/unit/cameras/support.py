@@ -181,7 +181,7 @@ class Room:
             supervisor=self.supervisor,
             clock=self.clock,
             worker=self.worker,
-            fetcher=fetcher_of(),
+            fetcher=fetcher_of,
         )
         self.cameras.on_new(self.news.append)
         self.clock.busy = lambda: (

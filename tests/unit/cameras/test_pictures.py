@@ -8,15 +8,8 @@ import resource
 import pytest
 from PIL import Image
 
-from components.cameras.pictures import (
-    PictureError,
-    Shape,
-    changed_cells,
-    difference,
-    glance,
-    is_black,
-    prepare,
-)
+from components.cameras.cadence import changed_cells, difference
+from components.cameras.pictures import PictureError, Shape, glance, is_black, prepare
 from tests.rig import scenes
 from tests.unit.cameras.support import encoded, jpeg, opened
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from components.films.filming import Filming
 from components.films.render import Film, Renderer
-from components.films.timelapse import Timelapse
+from components.films.timelapse import Tell, Timelapse
 from tests.unit.cameras.support import Room
 
 
@@ -81,15 +82,29 @@ def timelapse_of(
     room: Room, path: Path, renderer: Renderer, yields: Callable[[], bool] = lambda: False
 ) -> Timelapse:
     """The timelapse of a room's cameras, with `path` for Moonraker's data."""
+
+    def make(frames: Path, videos: Path, tell: Tell) -> Filming:
+        return Filming(
+            frames=frames,
+            videos=videos,
+            live=room.live,
+            printer=room.printer,  # type: ignore[arg-type]
+            hub=room.hub,  # type: ignore[arg-type]
+            cameras=room.cameras,
+            notices=room.board.notices,
+            supervisor=room.supervisor,
+            clock=room.clock,
+            worker=room.worker,
+            yields=yields,
+            tell=tell,
+            renderer=renderer,
+        )
+
     return Timelapse(
         data_path=path,
-        live=room.live,
-        printer=room.printer,  # type: ignore[arg-type]
         cameras=room.cameras,
         notices=room.board.notices,
         supervisor=room.supervisor,
-        clock=room.clock,
         worker=room.worker,
-        renderer=renderer,
-        yields=yields,
+        make=make,
     )

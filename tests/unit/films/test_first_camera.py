@@ -101,8 +101,8 @@ async def test_a_webcam_added_in_the_web_interface_brings_it_in(
         assert desk.cameras.names == ()
         desk.room.webcams.append(webcam("Front", server[0].snapshot_url))
         desk.cameras.webcams_changed({"webcams": []})
-        assert desk.cameras.names == ("Front",)
         await desk.picture()
+        assert desk.cameras.names == ("Front",)
         desk.room.webcams.append(webcam("Top", server[0].snapshot_url))
         desk.cameras.webcams_changed({"webcams": []})
         assert desk.cameras.names == ("Front", "Top")
@@ -214,4 +214,5 @@ async def test_the_timelapse_page_is_there_before_a_camera_and_fed_after(
         assert await desk.page_says("lastframeinfo") == {"framecount": 0, "lastframefile": ""}
         assert (await desk.page_says("render"))["msg"] == NO_CAMERA
         desk.room.configure(urls=(server[0].snapshot_url,))
+        await desk.clock.until(lambda: "timelapse videos" in desk.room.supervisor.running)
         assert (await desk.page_says("render"))["msg"] == "There are no frames to make a video of."

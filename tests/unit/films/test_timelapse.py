@@ -15,7 +15,6 @@ import pytest_asyncio
 
 from components.films.render import Renderer
 from components.films.timelapse_page import TimelapsePage
-from components.films.uploads import Uploads
 from components.hub.protocol import Features
 from components.printer.snapshot import FileFacts, KlippyState
 from tests.unit.cameras.support import OldCameras, Room, cameras, webcam
@@ -54,22 +53,11 @@ class Print:
         renderer = Renderer(self.room.worker) if real else self.renderer
         self.timelapse = timelapse_of(self.room, path, renderer, yields)
         self.timelapse.on_change(self.changes.append)
-        self.uploads = Uploads(
-            live=self.room.live,
-            look=lambda: self.printer.snapshot,
-            hub=self.room.hub,  # type: ignore[arg-type]
-            gallery=self.timelapse.gallery,
-            notices=self.room.board.notices,
-            clock=self.room.clock,
-            worker=self.room.worker,
-        )
-        self.timelapse.on_change(lambda what: self.uploads.gallery_changed())
 
     async def __aenter__(self) -> Print:
         await self.room.__aenter__()
         self.timelapse.attach(self.files)
         await self.timelapse.start()
-        self.room.supervisor.keep("timelapse uploads", self.uploads.run)
         await self.clock.until(lambda: self.room.hub.uploads)
         return self
 

@@ -354,8 +354,10 @@ async def test_klipper_in_trouble(house: House) -> None:
 
 
 def doctor_of(house: House, *more: Check) -> Doctor:
-    checks = [check for room in house.pages for check in room.checks()]
-    return Doctor(house.clock, house.notices, [*checks, *more])
+    def checks() -> list[Check]:
+        return [*(check for room in house.pages for check in room.checks()), *more]
+
+    return Doctor(house.clock, house.notices, house.worker, checks)
 
 
 async def test_a_check_that_breaks_spoils_no_other(house: House) -> None:
