@@ -185,7 +185,7 @@ class Building:
             self.server,
             self.jobs,
             *self.flags.kept("history"),
-            pauses=lambda: self.pauses.reasons,
+            pauses=lambda: self.pauses.pauses,
         )
 
     def _build_hub(self) -> None:

@@ -13,7 +13,7 @@ from ..runtime.loose import as_dict, as_float, as_list, as_text
 from ..runtime.messages import joined, parts, restored
 from .filament import grams
 from .jobs import ENDINGS, Jobs, News, Watched
-from .pauses import BY_HUB, keep_reason, read_reason
+from .pauses import BY_HUB, Pause, read_pause
 
 KEPT = 10
 MOST_SHOWN = 3  # reasons of pauses beside the last completed job
@@ -40,14 +40,14 @@ class PastJob(NamedTuple):
     filament_used_g: Optional[float] = None  # where the slicer told what the whole file weighs
     command_id: str = ""  # of the hub's command that began it
     reason: str = ""  # why it ended, where that is known
-    pauses: Tuple[str, ...] = ()  # why it was paused, each time
+    pauses: Tuple[Pause, ...] = ()  # the last ten
 
     def as_dict(self) -> Dict[str, Any]:
-        return dict(self._asdict())
+        return {**self._asdict(), "pauses": [dict(pause._asdict()) for pause in self.pauses]}
 
     def to_keep(self) -> Dict[str, Any]:
         """As JSON that `read_job` makes whole again, sentences included."""
-        pauses = [keep_reason(reason) for reason in self.pauses]
+        pauses = [pause.to_keep() for pause in self.pauses]
         return {**self.as_dict(), "reason_parts": parts(self.reason), "pauses": pauses}
 
 
@@ -60,9 +60,9 @@ class History:
         jobs: Jobs,
         recall: Callable[[], Any],
         remember: Callable[[Any], None],
-        pauses: Callable[[], Sequence[str]] = tuple,
+        pauses: Callable[[], Sequence[Pause]] = tuple,
     ) -> None:
-        """`pauses()`: why the job that is over now was paused, each time."""
+        """`pauses()`: those of the job that is over now."""
         self._pauses = pauses
         self._server = server
         self._jobs = jobs
@@ -159,7 +159,8 @@ class History:
         """Why the job that is shown as completed was paused, but for the hub's own doing."""
         for job in self.recent:
             if job.filename == filename and abs(job.end_time - ended) < SAME_START:
-                return [one for one in dict.fromkeys(job.pauses) if one != BY_HUB][:MOST_SHOWN]
+                reasons = dict.fromkeys(pause.reason for pause in job.pauses)
+                return [one for one in reasons if one not in ("", BY_HUB)][:MOST_SHOWN]
         return []
 
     def _on_history(self, event: Mapping[str, Any]) -> None:
@@ -268,7 +269,7 @@ def read_job(entry: Mapping[str, Any]) -> PastJob:
         filament_used_g=weight,
         command_id=as_text(entry.get("command_id")),
         reason=restored(as_text(entry.get("reason")), entry.get("reason_parts")),
-        pauses=tuple(read_reason(one) for one in as_list(entry.get("pauses"))),
+        pauses=tuple(read_pause(one) for one in as_list(entry.get("pauses"))),
     )
 
 

@@ -1,4 +1,4 @@
-"""Why a job is paused: Klipper says only that it is.
+"""Why a job is paused, and when it was and for how long: Klipper says only that it is.
 
 What is known at that moment: a filament sensor without filament, a command of the hub's, a script
 that somebody sent, a job that its own file stopped (M25, or a byte that Klipper cannot read: then
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, Awaitable, Callable, Dict, List, Optional
+from typing import Any, Awaitable, Callable, Dict, List, NamedTuple, Optional
 
 from ..runtime.clock import Clock
-from ..runtime.loose import as_dict, as_int, as_list, as_text
+from ..runtime.loose import as_dict, as_float, as_int, as_list, as_text
 from ..runtime.messages import parts, restored, say, sentence
 from ..runtime.supervisor import Supervisor
 from .jobs import News
@@ -22,13 +22,23 @@ from .snapshot import Job
 RECENT = 10.0  # seconds between what asked for a pause and the pause: moves before it end first
 SETTLES = 0.5  # seconds: a cancelled job is "paused" for a moment, by nobody
 PATIENCE = 2.0  # seconds that a pause is not told for want of its reason
-MOST = 10  # reasons that are kept of one job, the last ones
+MOST = 10  # pauses that are kept of one job, the last ones
 BY_HUB = sentence("paused by the hub")
 LOOK_BACK = 512  # bytes of the file before the place where it stands
 
 _ASKS = re.compile(r"^\s*(PAUSE|M600|M601|M25|M0|M1|M226)\b", re.I | re.M)
 
 ReadFile = Callable[[str, int, int], Awaitable[bytes]]
+
+
+class Pause(NamedTuple):
+    at: float  # unix seconds
+    seconds: Optional[float] = None  # that it lasted; None while it does
+    reason: str = ""  # "" where nobody knows
+
+    def to_keep(self) -> Dict[str, Any]:
+        """As JSON that `read_pause` makes whole again, in whichever language it is read."""
+        return {**self._asdict(), "reason_parts": parts(self.reason)}
 
 
 class Pauses:
@@ -60,8 +70,10 @@ class Pauses:
         self._script = ""
         self._pending: Optional[News] = None  # a pause whose reason is looked for
         self._listeners: List[Callable[[News], None]] = []
+        self._paused_at = 0.0  # unix seconds, of the pause that is told next
+        self._since: Optional[float] = None  # monotonic, of the pause that lasts; None: a run ago
         self.reason = ""  # of the pause that lasts now
-        self.reasons: List[str] = []  # of all pauses of this job, or of the one just over
+        self.pauses: List[Pause] = []  # all of this job, or of the one just over
 
     def register(self) -> None:
         self._server.register_event_handler("klippy_connection:gcode_received", self._on_script)
@@ -73,9 +85,9 @@ class Pauses:
     def start(self) -> None:
         """What was remembered can be read: the job may be the same, and still be paused."""
         kept = as_dict(self._recall())
-        if not self.reasons:
-            self.reasons = [read_reason(one) for one in as_list(kept.get("reasons"))][:MOST]
-            self.reason = self.reasons[-1] if self.reasons and kept.get("lasts") else ""
+        if not self.pauses:
+            self.pauses = [read_pause(one) for one in as_list(kept.get("pauses"))][:MOST]
+            self.reason = self.pauses[-1].reason if self._lasts else ""
 
     def _on_script(self, script: str) -> None:
         found = _ASKS.search(script)
@@ -93,14 +105,16 @@ class Pauses:
             self._pending = None  # what was no pause is not told as one
         self._pass_on("")  # what comes next does not wait for a reason
         if news.kind in ("begun", "found"):
-            self.reasons, self.reason = [], ""
+            self.pauses, self.reason = [], ""
             self._keep()
         if news.kind != "paused":
-            if news.kind == "resumed":
-                self._keep()
+            if self._lasts:
+                self._over()
             self._hand_on(news)
             return
         self._pending = news
+        if not self._lasts:  # of one that lasts over a restart it is told again
+            self._paused_at, self._since = self._clock.time(), self._clock.monotonic()
         if news.message:
             self._pass_on(news.message)
         else:
@@ -137,8 +151,10 @@ class Pauses:
         news, self._pending = self._pending, None
         if news is None:
             return
-        if reason:
-            self.reasons = [*self.reasons, reason][-MOST:]
+        if not self._lasts:
+            self.pauses = [*self.pauses, Pause(self._paused_at)]
+        last = self.pauses[-1]
+        self.pauses = [*self.pauses[:-1], last._replace(reason=reason or last.reason)][-MOST:]
         self._keep()
         self._hand_on(news._replace(message=reason))
 
@@ -146,9 +162,23 @@ class Pauses:
         for listener in self._listeners:
             listener(news)
 
+    @property
+    def _lasts(self) -> bool:
+        return bool(self.pauses) and self.pauses[-1].seconds is None
+
+    def _over(self) -> None:
+        """The pause that lasted has ended; by the wall clock where it began before our start."""
+        last = self.pauses[-1]
+        if self._since is None:
+            lasted = self._clock.time() - last.at
+        else:
+            lasted = self._clock.monotonic() - self._since
+        self._since = None
+        self.pauses = [*self.pauses[:-1], last._replace(seconds=round(max(lasted, 0.0), 1))]
+        self._keep()
+
     def _keep(self) -> None:
-        kept = [keep_reason(reason) for reason in self.reasons]
-        self._remember({"reasons": kept, "lasts": bool(self.reason)})
+        self._remember({"pauses": [pause.to_keep() for pause in self.pauses]})
 
     async def _look(self, filename: str) -> str:
         """What the file itself said last."""
@@ -164,14 +194,10 @@ class Pauses:
         return say("paused at the printer, by a person or a macro")
 
 
-def keep_reason(reason: str) -> Dict[str, Any]:
-    """A sentence as JSON that `read_reason` makes whole again, in whichever language it is read."""
-    return {"text": str(reason), "made_of": parts(reason)}
-
-
-def read_reason(kept: Any) -> str:
+def read_pause(kept: Any) -> Pause:
     found = as_dict(kept)
-    return restored(as_text(found.get("text")), found.get("made_of"))
+    reason = restored(as_text(found.get("reason")), found.get("reason_parts"))
+    return Pause(as_float(found.get("at"), 0.0), as_float(found.get("seconds")), reason)
 
 
 def read_piece(path: str, start: int, length: int) -> bytes:

@@ -273,6 +273,25 @@ async def test_why_it_is_paused_and_how_good_the_line_is(browser: Chromium, stac
     assert_kept_to_itself(page, stack)
 
 
+async def test_a_print_that_is_over_tells_its_pauses(browser: Chromium, stack: Stack) -> None:
+    """When, for how long and why, in both languages; of a job of before as well."""
+    await asyncio.to_thread(stack.put, "pieza.gcode", "G4 P500\n" * 12)
+    page = await open_panel(browser, stack, language="es-ES")
+    await page.wait_for_text("#jobs", "Todavía no se ha impreso nada")
+    await asyncio.to_thread(stack.print, "pieza.gcode")
+    await page.wait_for_text("#printer-state", "Imprimiendo", 20)
+    assert (await asyncio.to_thread(stack.do, "pause")).status == "done"
+    await page.wait_for_text("#printer-state", "En pausa", 20)
+    assert (await asyncio.to_thread(stack.do, "resume")).status == "done"
+    await page.wait_for_text("#jobs", "terminada", 60)
+    await page.wait_for_text("#jobs", " s · pausada por el hub")
+    assert "Pausa a las " in await page.text("#jobs")
+    await page.click("[data-lang=en]")
+    await page.wait_for_text("#jobs", " s · paused by the hub")
+    await page.picture(PICTURES / "last-prints.png")
+    assert_kept_to_itself(page, stack)
+
+
 async def test_the_language_can_be_changed_and_is_kept(browser: Chromium, stack: Stack) -> None:
     page = await open_panel(browser, stack, language="de-DE")
     await page.wait_for_text("#hub-title", "Connection to the hub")

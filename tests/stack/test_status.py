@@ -372,7 +372,10 @@ def test_the_reason_of_a_pause(make_stack: Callable[..., Stack], how: str) -> No
     assert stack.do("resume", timeout=60).status == "done"
     stack.klippy.gcode("M220 S1000")  # what is left of it is no matter here
     over = seen(stack, "the end", lambda s: s["history"] and s["status"] == "idle", 60)
-    assert over["history"][0]["pauses"] == [reason]
+    (pause,) = over["history"][0]["pauses"]
+    assert pause["reason"] == reason
+    assert over["history"][0]["start_time"] < pause["at"] < over["history"][0]["end_time"]
+    assert 0 < pause["seconds"] < over["history"][0]["total_duration"]
     beside = "" if how == "hub" else f" – {reason}"
     assert over["last_completed"].endswith(f"){beside}")
 

@@ -37,6 +37,7 @@ async function update() {
     fetchPictures();
     showSent();
     showVideos();
+    showJobs();
     await refresh();
     await extend();
   }).catch((error) => console.warn("TecMedHub:", error.message));
@@ -55,7 +56,11 @@ async function refresh() {
   const moved = (topic) => seen[topic] !== revisions[topic];
   const wants = {
     commands: async () => { known.commands = (await moonraker.get("commands", { limit: 50 })).commands; showCommands(); },
-    events: async () => { known.events = (await moonraker.get("events", { limit: 60 })).events; showEvents(); },
+    events: async () => {
+      known.events = (await moonraker.get("events", { limit: 60 })).events;
+      known.status = await moonraker.get("status");  // a job may have ended
+      showEvents(); showJobs();
+    },
     settings: async () => { known.config = await moonraker.get("config"); showConfig(); },
     videos: async () => { known.status = await moonraker.get("status"); showVideos(); },
   };
@@ -229,7 +234,7 @@ function translate() {
   for (const button of document.querySelectorAll("[data-lang]")) button.setAttribute("aria-pressed", String(button.dataset.lang === Language.now));
   if (!$("config-form").hidden) showForm();
   $("trial-verdict").replaceChildren();
-  if (known.overview) { show(); showSent(); showCommands(); showEvents(); showConfig(); showCharts(); showPlan(); showVideos(); }
+  if (known.overview) { show(); showSent(); showCommands(); showEvents(); showJobs(); showConfig(); showCharts(); showPlan(); showVideos(); }
   showReport();
 }
 

@@ -242,6 +242,24 @@ function showCommands() {
     command.message ? h("span", { class: "note" }, command.message) : null)) : h("li", {}, h("span", { class: "empty-line" }, t("commands.none")))));
 }
 
+const ENDED = { completed: "ok", cancelled: "", interrupted: "warn", server_exit: "warn" };
+
+// When, for how long and why: what somebody asks who finds a mark on the part.
+function pauseNote(pause) {
+  const parts = [t("jobs.pause", { time: pause.at ? clock(pause.at) : "–" }), pause.seconds !== null && span(pause.seconds), words(pause, "reason") || t("jobs.pause.why")];
+  return h("span", { class: "note" }, parts.filter(Boolean).join(" · "));
+}
+
+function showJobs() {
+  const jobs = (known.status && known.status.jobs) || [];
+  fill($("jobs"), jobs, () => (jobs.length ? jobs.map((job) => h("li", {},
+    h("span", { class: `tag ${job.status in ENDED ? ENDED[job.status] : "bad"}` }, word("ended", job.status)),
+    h("span", { class: "what" }, h("strong", {}, job.filename), job.total_duration ? h("span", { class: "quiet" }, ` ${span(job.total_duration)}`) : null),
+    job.end_time ? when(job.end_time) : "",
+    job.reason ? h("span", { class: "note" }, words(job, "reason")) : null,
+    ...job.pauses.map(pauseNote))) : h("li", {}, h("span", { class: "empty-line" }, t("jobs.none")))));
+}
+
 function eventNote(event) {
   const data = event.data;
   const parts = [data.filename, data.state, data.message, data.action && `${data.action}: ${word("status", data.status || "")}`];

@@ -9,6 +9,7 @@ import pytest
 
 from components.printer.history import History
 from components.printer.jobs import Jobs
+from components.printer.pauses import Pause
 from components.printer.snapshot import Job, KlippyState
 from components.runtime.messages import in_language, say
 from tests.unit.fakes import FakeClock
@@ -43,7 +44,7 @@ class House:
         self.server = Server()
         self.memory: dict[str, Any] = {}
         self.changes = 0
-        self.pauses: list[str] = []
+        self.pauses: list[Pause] = []
 
     async def wake(self) -> "House":
         self.jobs = Jobs(self.server, self.clock, *self.kept("job"))
@@ -210,12 +211,15 @@ async def test_why_it_was_paused_stands_in_the_history_and_beside_the_last_compl
     house: House,
 ) -> None:
     runout = say("no filament at the sensor {name}", name="runout")
-    house.pauses = [runout, say("paused by the hub"), runout]
+    reasons = (runout, say("paused by the hub"), runout, "")
+    house.pauses = [Pause(house.clock.wall + n, 9.5, why) for n, why in enumerate(reasons)]
     house.prints(60)
     times = {"start_time": house.clock.wall - 60, "end_time": house.clock.wall}
     house.tells("finished", status="completed", **times)  # Moonraker's word counts, ours is kept
     (job,) = house.history.recent
-    assert job.pauses == (runout, "paused by the hub", runout)
+    assert [pause.reason for pause in job.pauses] == [*reasons]
+    shown = job.as_dict()["pauses"]
+    assert shown[0] == {"at": job.pauses[0].at, "seconds": 9.5, "reason": runout}
     told = house.history.last_completed
     assert told.endswith(") – no filament at the sensor runout"), "once, and not the hub's own"
     assert in_language(told, "es").endswith(") – sin filamento en el sensor runout")
@@ -223,9 +227,9 @@ async def test_why_it_was_paused_stands_in_the_history_and_beside_the_last_compl
     house.memory = json.loads(json.dumps(house.memory))
     house.server.rows = [row("000001", "completed", times["start_time"], times["end_time"])]
     again = await house.wake()
-    assert (
-        in_language(again.history.recent[0].pauses[0], "es") == "sin filamento en el sensor runout"
-    )
+    (first, *_) = again.history.recent[0].pauses
+    assert (first.at, first.seconds) == (job.pauses[0].at, 9.5)
+    assert in_language(first.reason, "es") == "sin filamento en el sensor runout"
     assert again.history.last_completed == told
     house.pauses = []
     house.prints(5)

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from components.printer.jobs import News, Watched
-from components.printer.pauses import SETTLES, Pauses
+from components.printer.pauses import SETTLES, Pause, Pauses
 from components.printer.snapshot import Job, KlippyState, Snapshot
 from components.runtime.messages import in_language
 from components.runtime.supervisor import Supervisor
@@ -138,7 +138,7 @@ async def test_a_cancel_is_told_as_no_pause() -> None:
     bench.clock.advance(SETTLES)
     await settle()
     assert [one.kind for one in bench.news] == ["ended"]
-    assert bench.pauses.reasons == []
+    assert bench.pauses.pauses == []
 
 
 async def test_what_comes_next_does_not_wait_for_a_reason() -> None:
@@ -164,30 +164,45 @@ async def _never(filename: str, start: int, length: int) -> bytes:
     return b""
 
 
-async def test_the_reasons_of_a_job_outlive_a_restart_and_end_with_the_next() -> None:
+async def test_the_pauses_of_a_job_outlive_a_restart_and_end_with_the_next() -> None:
     bench = Bench(b"M600\n")
     bench.happens("begun")
+    began = bench.clock.time()
     bench.paused()
     await settle()
+    bench.clock.advance(90.0)
     bench.happens("resumed")
+    bench.clock.advance(10.0)
     bench.pause_asked = bench.clock.monotonic()
     bench.paused()
-    wanted = ["paused by M600 in the file", "paused by the hub"]
-    assert bench.pauses.reasons == wanted
+    first = Pause(began, 90.0, "paused by M600 in the file")
+    second = Pause(began + 100.0, None, "paused by the hub")
+    assert bench.pauses.pauses == [first, second]
 
     again = Bench()
     again.kept = bench.kept
+    again.clock.wall = bench.clock.time() + 50.0
     again.pauses.start()
-    assert (again.pauses.reasons, again.pauses.reason) == (wanted, "paused by the hub")
-    assert in_language(again.pauses.reasons[0], "es") == "pausada por M600 en el archivo"
+    assert (again.pauses.pauses, again.pauses.reason) == ([first, second], "paused by the hub")
+    assert in_language(again.pauses.pauses[0].reason, "es") == "pausada por M600 en el archivo"
     again.happens("ended")
-    assert (again.pauses.reasons, again.pauses.reason) == (wanted, ""), "its history wants them"
+    wanted = [first, second._replace(seconds=50.0)]
+    assert (again.pauses.pauses, again.pauses.reason) == (wanted, ""), "its history wants them"
     again.happens("begun")
-    assert again.pauses.reasons == []
-    assert again.kept == {"reasons": [], "lasts": False}
+    assert again.pauses.pauses == []
+    assert again.kept == {"pauses": []}
 
 
-@pytest.mark.parametrize("kept", [None, [], {"reasons": 5}, {"reasons": [1, {}]}, "x"])
+async def test_a_pause_of_which_nobody_knows_why_is_one_as_well() -> None:
+    bench = Bench(b"M600\n")
+    began = bench.clock.time()
+    bench.paused()
+    bench.clock.advance(0.3)
+    bench.happens("resumed")
+    assert bench.pauses.pauses == [Pause(began, 0.3, "")]
+
+
+@pytest.mark.parametrize("kept", [None, [], {"pauses": 5}, {"pauses": [1, {}]}, "x"])
 async def test_whatever_was_kept_is_read(kept: Any) -> None:
     bench = Bench()
     bench.kept = kept
