@@ -83,19 +83,15 @@ class Answers:
         )
         if message:
             line = say("{what}: {error}", what=line, error=message)
-        self._notices.console(say("Hub: {what}", what=line))
-        self._notices.note(
-            say("Command {id} of the hub: {what}", id=json.dumps(command.id), what=line)
-        )
+        self._notices.console("Hub: {what}", what=line)
+        self._notices.note("Command {id} of the hub: {what}", id=json.dumps(command.id), what=line)
         for listener, running in self._listeners:
             if not running and result["status"] not in _FINAL_WORDS:
                 continue
             try:
                 listener(dict(result))
             except Exception as error:
-                self._notices.log_fault(
-                    "result listener", say("A listener for results failed"), error
-                )
+                self._notices.log_fault("result listener", "A listener for results failed", error)
 
 
 def entry_of(command: Command, boot: str = "") -> Entry:

@@ -89,6 +89,4 @@ class Bed:
                 self._notices.console(_UNSEEN)
             self._flags.put(NEEDS_CLEARING, True)
         elif news.kind == "ended" and required:
-            self._notices.console(
-                say("The hub may print again once the bed has been declared clear.")
-            )
+            self._notices.console("The hub may print again once the bed has been declared clear.")

@@ -87,7 +87,7 @@ class EmergencyStop:
 
     async def _until_taken(self, first: "asyncio.Future[Outcome]") -> Outcome:
         outcome = await self._stop(first)
-        self._tools.notices.clear("emergency_stop", say("The emergency stop has an end."))
+        self._tools.notices.clear("emergency_stop", "The emergency stop has an end.")
         if not first.done():
             first.set_result(outcome)
         return outcome

@@ -126,11 +126,9 @@ class Intake:
         if count > MAX_PER_REPLY:
             self._notices.log_once(
                 "commands left out",
-                say(
-                    "The hub sent {count} commands in one reply: {most} of them were taken.",
-                    count=count,
-                    most=MAX_PER_REPLY,
-                ),
+                "The hub sent {count} commands in one reply: {most} of them were taken.",
+                count=count,
+                most=MAX_PER_REPLY,
             )
         return jobs, stops
 
@@ -172,11 +170,8 @@ class Intake:
                 await self.go_on(job)
         for id_ in await self._known_ids(new):
             self._notices.note(
-                say(
-                    "The hub sent another command under the known id {id}: it is taken for a new"
-                    " one.",
-                    id=json.dumps(id_),
-                )
+                "The hub sent another command under the known id {id}: it is taken for a new one.",
+                id=json.dumps(id_),
             )
         return len(new)
 

@@ -112,7 +112,7 @@ class Commands:
             raise
         except Exception as error:
             self._notices.log_fault(
-                "recovery", say("The command {key} cannot go on", key=row.key), error
+                "recovery", "The command {key} cannot go on", error, key=row.key
             )
             await self._answers.finish(_command_of(row), State.REFUSED, _DAMAGED)
 
@@ -191,7 +191,7 @@ class Commands:
         true, else ""."""
         refused = self._bed.clear(by_macro)
         if not refused:
-            self._notices.console(say("The bed is clear ({who}).", who=person(by)))
+            self._notices.console("The bed is clear ({who}).", who=person(by))
         return refused
 
     @property
@@ -210,12 +210,10 @@ class Commands:
             return
         self._notices.show(
             "power_device",
-            say(
-                "security.emergency_power_device names {device}, but Moonraker has no [power"
-                " {device}] (there are: {known}): an emergency stop could not switch it off.",
-                device=device,
-                known=", ".join(known) or say("none"),
-            ),
+            "security.emergency_power_device names {device}, but Moonraker has no [power"
+            " {device}] (there are: {known}): an emergency stop could not switch it off.",
+            device=device,
+            known=", ".join(known) or say("none"),
         )
 
     def _situation(self) -> policy.Situation:

@@ -123,11 +123,9 @@ class Runner:
             said = f"{type(error).__name__}: {error}"
             self._tools.notices.log_once(
                 f"command {job.action.name} {said}",
-                say(
-                    "The command {action} failed inside the plugin: {said}",
-                    action=job.action.name,
-                    said=said,
-                ),
+                "The command {action} failed inside the plugin: {said}",
+                action=job.action.name,
+                said=said,
                 exc_info=error,
             )
             state = State.FAILED if job.handed is None else State.INTERRUPTED

@@ -51,15 +51,13 @@ class Switch:
 
     def show(self) -> None:
         if not self.off_by:
-            self._notices.clear("remote_off", say("Remote control is on again."))
+            self._notices.clear("remote_off", "Remote control is on again.")
             return
         self._notices.show(
             "remote_off",
-            say(
-                "Remote control was switched off at the printer ({who}): commands of the"
-                " hub are refused until tecmedhub_remote_on is called.",
-                who=self.off_by,
-            ),
+            "Remote control was switched off at the printer ({who}): commands of the"
+            " hub are refused until tecmedhub_remote_on is called.",
+            who=self.off_by,
             warning=False,
             level=logging.INFO,
         )

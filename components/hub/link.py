@@ -15,7 +15,6 @@ from typing import Callable, Dict, List, Optional
 
 from ..runtime.alarm import Alarm
 from ..runtime.clock import Clock
-from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..settings.model import LiveSettings, Settings
 from .backoff import Backoff
@@ -217,7 +216,7 @@ class Link:
         was = self.connected
         self.connected = worst is None
         if worst is None:
-            self._notices.clear("hub", say("The hub answers again."))
+            self._notices.clear("hub", "The hub answers again.")
         elif self._rounds() >= WARN_AFTER:
             self._notices.show("hub", worst.sentence)
         if was == self.connected:

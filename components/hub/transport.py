@@ -67,9 +67,6 @@ class Transport:
         self._quiet = _QuietCut()
         self._app_log = logging.getLogger("tornado.application")
         self._app_log.addFilter(self._quiet)
-        self.bytes_sent = 0
-        self.bytes_received = 0
-        self.requests = 0
 
     def close(self) -> None:
         self._tell_client("close")
@@ -107,8 +104,6 @@ class Transport:
         """
         async with self._lanes.setdefault(lane, asyncio.Lock()):
             started = self._clock.monotonic()
-            self.requests += 1
-            self.bytes_sent += len(body or b"") + len(url)
             request = HubRequest(
                 url,
                 method,
@@ -122,7 +117,6 @@ class Transport:
             )
             request.repeatable, request.patient = repeatable, patient
             ended = await self._attempt(request, self._host(url), timeout, max_body)
-            self.bytes_received += len(ended.body)
         ended = ended._replace(seconds=self._clock.monotonic() - started)
         self._observe(method, url, ended)
         return ended

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Callable, Deque, List, NamedTuple, Optional, Sequence, TypeVar
 
 from ..runtime.clock import Clock
-from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from .sqlite_file import Connect, SqliteFile, StoreUnavailable, Work
@@ -99,11 +98,9 @@ class Database:
         if self._posted >= MAX_POSTED:
             self._notices.show(
                 "store_busy",
-                say(
-                    "The disk under {folder} is so slow that records are being left out: check the"
-                    " SD card.",
-                    folder=self.path.parent,
-                ),
+                "The disk under {folder} is so slow that records are being left out: check the"
+                " SD card.",
+                folder=self.path.parent,
             )
             return
         self._post(_Posted(work, durable, None))
@@ -174,7 +171,7 @@ class Database:
     def _end(self, posted: _Posted, result: Any, error: Optional[BaseException]) -> None:
         self._posted -= 1
         if self._posted == 0:
-            self._notices.clear("store_busy", say("The disk keeps up again."))
+            self._notices.clear("store_busy", "The disk keeps up again.")
         if posted.done is not None:
             if posted.done.done():
                 return
@@ -185,11 +182,9 @@ class Database:
         elif error is not None:
             self._notices.log_once(
                 f"store post {type(error).__name__} {error}",
-                say(
-                    "A record could not be stored: {kind}: {error}",
-                    kind=type(error).__name__,
-                    error=str(error),
-                ),
+                "A record could not be stored: {kind}: {error}",
+                kind=type(error).__name__,
+                error=str(error),
                 exc_info=error,
             )
 
@@ -207,7 +202,7 @@ class Database:
         if text:
             self._notices.show(key, text)
         else:
-            self._notices.clear(key, say("The data folder can be written again."))
+            self._notices.clear(key, "The data folder can be written again.")
             if self._closing is None:
                 self._submit_waiting()
         if not self.writable and self._retry is None and self._closing is None:
