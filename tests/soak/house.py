@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import statistics
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +58,8 @@ OPTIONS = {
 SAMPLES = 9
 BETWEEN = 20.0
 TIME_STAMP = "2026-11-22 00:00:00,000 "  # before each entry of moonraker.log
+QUEUE = 2.0  # runnable processes a processor, with which the tempo can be kept
+LOOK_EVERY = 2.0  # true seconds
 CALM = 10 * 60.0  # before anything is measured: connections time out, caches are tidied
 
 
@@ -71,7 +75,7 @@ class HouseFaults(FaultServer):
     def __init__(self, house: House) -> None:
         super().__init__(house.hub.port)
         self._house = house
-        self._handing_over = 0
+        self.handing_over = 0
         self.doubtful: set[str] = set()
 
     def _rule(self, target: str) -> Rule:
@@ -92,8 +96,8 @@ class HouseFaults(FaultServer):
             if not _command_ids(raw):
                 await exchange.send(bytes(raw))
                 return
-            self._handing_over += 1
-            self._house.hazards.tempo(1)
+            self.handing_over += 1
+            self._house.keep_pace()
             asyncio.get_running_loop().call_later(HANDED_OVER, self._hurry_again)
             await exchange.send(bytes(raw))
             doubtful = self._house.now() - began > PATIENCE / 4
@@ -104,9 +108,8 @@ class HouseFaults(FaultServer):
                 self.doubtful.update(_command_ids(raw))
 
     def _hurry_again(self) -> None:
-        self._handing_over -= 1
-        if not self._handing_over:
-            self._house.hazards.tempo(self._house.tempo)
+        self.handing_over -= 1
+        self._house.keep_pace()
 
 
 def _command_ids(raw: bytes | bytearray) -> list[str]:
@@ -168,7 +171,9 @@ class House(FaultyStack):
         options = {**OPTIONS, **arguments.pop("options", {})}
         super().__init__(folder, options=options, **arguments)
         self.moonraker.sections += scales.SECTION
-        self.tempo = tempo
+        self.tempo = tempo  # at most
+        self._pace = threading.Lock()
+        self._over = threading.Event()
         self.hub.environment.update(self.hazards.environment)
         self._house_faults: HouseFaults | None = None
         self.bare = MoonrakerRig(
@@ -194,10 +199,12 @@ class House(FaultyStack):
         super().start()
         self.bare.start()
         self.bare.wait_klippy()
-        self.hazards.tempo(self.tempo)  # not before: a busy machine would miss every time limit
+        self.keep_pace()  # not before: a busy machine would miss every time limit
+        threading.Thread(target=self._keep_pace, daemon=True).start()
         return self
 
     def stop(self) -> None:
+        self._over.set()
         # How Moonraker leaves is no matter here, and at a tempo it may wait in vain for a child.
         self.bare.kill()
         self.moonraker.kill()
@@ -213,11 +220,26 @@ class House(FaultyStack):
 
     def pass_time(self, seconds: float) -> None:
         """Nothing else to do."""
-        time.sleep(seconds / self.tempo)
+        end = self.now() + seconds
+        while self.now() < end:
+            time.sleep(0.02)
 
     def hurry(self, tempo: float) -> None:
         self.tempo = tempo
-        self.hazards.tempo(tempo)
+        self.keep_pace()
+
+    def keep_pace(self) -> None:
+        """Let time pass as fast as the machine can follow: with neighbours, what takes its true
+        time would take longer than the plugin's time limits, which pass at the tempo.
+        """
+        waiting = os.getloadavg()[0] / (os.cpu_count() or 1)
+        with self._pace:
+            held = self._house_faults is not None and self._house_faults.handing_over
+            self.hazards.tempo(1 if held else self.tempo / max(waiting / QUEUE, 1))
+
+    def _keep_pace(self) -> None:
+        while not self._over.wait(LOOK_EVERY):
+            self.keep_pace()
 
     # -- order ---------------------------------------------------------------------------------
 
