@@ -36,7 +36,7 @@ def ends_truly(command: Asked, told: Fact, status: str, case: Case) -> Iterator[
     """An entry of the queue, a file, a spool: by what became of it."""
     at, first, deeds = told.at, command.delivered[0], case.deeds(command)
     before = [f for f in deeds if first <= f.at <= at]
-    alike = [c for c in case.asked if (c.action, c.params) == (command.action, command.params)]
+    alike = [c for c in case.asked if c is command or any(f in deeds for f in case.deeds(c))]
     if status == "done" and not before and not _was_on(command, at, case):
         yield f"{command} was told done, and nothing of it happened"
     if len(deeds) > len(alike) and not any(case.forgotten(f.at) for f in deeds):
