@@ -224,6 +224,10 @@ class FakePrinter:
             raise PrinterError(self.power_error)
         self.off.append(name)
 
+    async def power(self, name: str, on: bool) -> str:
+        self._note(f"power {name} {'on' if on else 'off'}")
+        return f"{name} is {'on' if on else 'off'}"
+
     async def machine(self, action: str) -> None:
         self._note(action)
 

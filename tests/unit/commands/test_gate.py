@@ -28,6 +28,16 @@ async def test_what_begins_while_klippy_is_looked_at_is_seen(lab: Lab) -> None:
     assert lab.printer.sent == []
 
 
+@pytest.mark.parametrize("theirs", [False, True])
+async def test_the_power_is_judged_by_what_klippy_says_in_that_turn(lab: Lab, theirs: bool) -> None:
+    lab.secure(allowed_power_devices=("*",))
+    if theirs:
+        lab.printer.meanwhile = lambda: begins(lab)
+    (result,) = await lab.run(one("power", device="printer", state="off", confirm=True))
+    assert result["status"] == ("refused" if theirs else "done")
+    assert lab.printer.sent == ([] if theirs else ["power printer off"])
+
+
 async def test_what_begins_while_the_disk_is_busy_is_seen(lab: Lab) -> None:
     blocked = asyncio.Event()
     loop = asyncio.get_running_loop()
