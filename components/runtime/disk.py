@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -34,7 +35,8 @@ def write_whole(
         handle = os.open(str(beside), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, create)
         with os.fdopen(handle, "wb") as out:
             if mode is not None:
-                os.fchmod(handle, mode)
+                with contextlib.suppress(OSError):  # a file system without rights (FAT)
+                    os.fchmod(handle, mode)
             out.write(data)
             if durable:
                 out.flush()
