@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.settings.jsonc import JsoncError, parse
-from components.settings.saving import edited
+from components.settings.saving import edited, replace
 from components.settings.template import json_template
 
 V4 = """{
@@ -91,3 +93,21 @@ def test_whatever_else_the_file_says_it_goes_on_saying(
     assert (after[section] if section else after)[name] == value
     others = {k: v for k, v in tree.items() if k not in (section or name, f"_{name}")}
     assert {k: after[k] for k in others} == others
+
+
+def test_a_file_that_is_written_keeps_its_rights_where_there_are_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tecmedhub.json"
+    file.write_text("{}")
+    file.chmod(0o664)
+    replace(file, "{ }")
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("{ }", 0o664)
+
+    def no_rights(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "fchmod", no_rights)  # as on a FAT disk
+    replace(file, "{  }")
+    assert file.read_text() == "{  }"
+    assert list(tmp_path.iterdir()) == [file]
