@@ -2,7 +2,8 @@
 
 python -m bench                  # all parts, as the documentation has them (about half an hour)
 python -m bench latency fleet    # only these, printed and not written
-python -m bench --quick          # short runs, to see that the benchmarks work
+python -m bench wire --write     # … and put into the page, with their date
+python -m bench --quick          # short runs, to see that the benchmarks work; they promise nothing
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from pathlib import Path
 
 from bench.figures import Figure, machine, table
-from bench.report import insert, write
+from bench.report import write
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
@@ -28,8 +29,10 @@ APART = ("where",)  # for who looks for something: no figures for the page
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS, *APART], metavar="PART")
-    parser.add_argument("--quick", action="store_true", help="short runs; nothing is written")
-    parser.add_argument("--write", action="store_true", help="put these parts into the page")
+    parser.add_argument("--quick", action="store_true", help="short runs")
+    parser.add_argument(
+        "--write", action="store_true", help="put these parts into the page, with their date"
+    )
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     chosen = parser.parse_args()
     figures: list[Figure] = []
@@ -42,12 +45,9 @@ def main() -> int:
     print(f"\nMeasured on {machine()} in {(time.monotonic() - started) / 60:.0f} minutes.")
     if chosen.json:
         chosen.json.write_text(json.dumps([f.as_dict() for f in figures], indent=1))
-    if not chosen.parts and not chosen.quick:
-        write(ROOT / "docs", figures)
-        print("docs/performance.md and docs/images/performance.svg are written.")
-    elif chosen.write:
-        insert(ROOT / "docs", figures)
-        print("docs/performance.md has these parts anew.")
+    if chosen.write or not (chosen.parts or chosen.quick):
+        write(ROOT / "docs", figures, "a quick run" if chosen.quick else "")
+        print("docs/performance.md has these parts anew, and its picture.")
     broken = [f.name for f in figures if not f.kept]
     if broken:
         print("Promises not kept: " + "; ".join(broken))
