@@ -556,7 +556,7 @@ class Building:
         )
 
     def _filming(self, frames: Path, videos: Path, tell: Tell, **common: Any) -> Filming:
-        from .films.filming import Filming  # noqa: PLC0415  (read late: `Timelapse`)
+        from .films.filming import Filming, Means  # noqa: PLC0415  (read late: `Timelapse`)
 
         return Filming(
             frames=frames,
@@ -566,7 +566,7 @@ class Building:
             hub=self.client,
             cameras=self.cameras,
             yields=self._yields_to_another_film,
-            **common,
+            means=Means(**common),
         )
 
     def _webcams(self) -> Any:

@@ -6,7 +6,7 @@ Read and made by `Timelapse`, where there is something to film or to show.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional
 
 from ..cameras.cameras import NO_CAMERA, Cameras
 from ..printer.snapshot import Snapshot
@@ -31,6 +31,16 @@ if TYPE_CHECKING:
 LISTED = 20  # videos in the status body
 
 
+class Means(NamedTuple):
+    """What each part of it works with."""
+
+    live: LiveSettings
+    notices: Notices
+    supervisor: Supervisor
+    clock: Clock
+    worker: Worker
+
+
 class Filming:
     """`frames` and `videos` are folders. `yields()` is true where moonraker-timelapse films, and
     nobody has asked for ours besides; `tell(what)` hears of a video that is there or gone
@@ -42,18 +52,15 @@ class Filming:
         *,
         frames: Path,
         videos: Path,
-        live: LiveSettings,
+        means: Means,
         printer: "Printer",
         hub: "HubClient",
         cameras: Cameras,
-        notices: Notices,
-        supervisor: Supervisor,
-        clock: Clock,
-        worker: Worker,
         yields: Callable[[], bool],
         tell: Callable[[str], None],
         renderer: Optional[Renderer] = None,
     ) -> None:
+        live, notices, supervisor, clock, worker = means
         self._printer = printer
         self._cameras = cameras
         self._notices = notices

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.films.filming import Filming
+from components.films.filming import Filming, Means
 from components.films.render import Film, Renderer
 from components.films.timelapse import Tell, Timelapse
 from tests.unit.cameras.support import Room
@@ -87,14 +87,10 @@ def timelapse_of(
         return Filming(
             frames=frames,
             videos=videos,
-            live=room.live,
+            means=Means(room.live, room.board.notices, room.supervisor, room.clock, room.worker),
             printer=room.printer,  # type: ignore[arg-type]
             hub=room.hub,  # type: ignore[arg-type]
             cameras=room.cameras,
-            notices=room.board.notices,
-            supervisor=room.supervisor,
-            clock=room.clock,
-            worker=room.worker,
             yields=yields,
             tell=tell,
             renderer=renderer,
