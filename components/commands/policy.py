@@ -29,6 +29,7 @@ LEVELS = (RemoteControl.OFF, RemoteControl.MONITOR, RemoteControl.PRINT, RemoteC
 MAX_NAME = (
     255  # bytes of a file name; for files that are fetched, the files room has rules of its own
 )
+NEWS_WITHIN = 1.0  # seconds until all that Klipper tells of a job is of that job
 CLOCKS_APART = 60.0  # seconds by which a clock may be wrong before an age says nothing
 
 _CARD_AT_WORK = ("virtual_sdcard", "is_active")  # it is, a moment before print_stats says so
@@ -382,9 +383,11 @@ def _power_stays(command: Command, action: Action, now: Situation) -> str:
 
 
 def _of_this_job(command: Command, action: Action, now: Situation) -> str:
-    """Objects are called alike in many jobs: what was asked before one began is not about it."""
+    """Objects are called alike in many jobs: what was asked before one began is not about it, and
+    its own are known a moment later."""
     job = now.snapshot.job
-    if action.name != "exclude_object" or not now.snapshot.busy or now.age <= job.total_duration:
+    known_for = job.total_duration - NEWS_WITHIN
+    if action.name != "exclude_object" or not now.snapshot.busy or now.age <= known_for:
         return ""
     return say(
         "exclude_object was asked before {file} began: send it again if it is meant for this job.",

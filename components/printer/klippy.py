@@ -41,10 +41,7 @@ from .verbs import LONGEST_MESSAGE, PrinterError, Verbs
 
 # What Klippy is asked anew before something is handed to it that must not reach somebody's job or
 # script: its own news may be a quarter of a second old.
-LOOKED_AT = (
-    *("print_stats", "virtual_sdcard", "pause_resume", "exclude_object"),
-    *("manual_probe", "bed_screws"),
-)
+LOOKED_AT = ("print_stats", "virtual_sdcard", "pause_resume", "manual_probe", "bed_screws")
 
 # What tells how far a job is.
 _COURSE = frozenset(("print_stats", "virtual_sdcard", "display_status", "gcode_move"))

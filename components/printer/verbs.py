@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Tuple
 
 from ..runtime.loose import as_dict, as_text
 from ..runtime.messages import say
@@ -179,6 +179,7 @@ class Verbs:
         """`start`, `pause`, `clear` Moonraker's job queue, or `remove` a job of it (its id or its
         file); what it is then."""
         queue = self._server.lookup_component("job_queue")
+        begins = _starting(queue)
         with self._refusing():
             if verb == "start":
                 await queue.start_queue()
@@ -191,8 +192,15 @@ class Verbs:
             else:
                 await queue.delete_job([_entry(queue, job)])
         now = self.job_queue
-        return say(
+        told = say(
             "the job queue is {state}, {count} jobs wait", state=now.state, count=now.waiting
+        )
+        if not begins or verb not in ("pause", "clear"):
+            return told
+        return say(
+            "{told}; {file} was just being started: send cancel if it prints and shall not",
+            told=told,
+            file=begins[1],
         )
 
     async def machine(self, action: str) -> None:
@@ -225,14 +233,22 @@ def _entry(queue: Any, job: str) -> str:
     named = [job] if job in waiting else [id_ for id_, one in waiting.items() if str(one) == job]
     if not named:
         raise PrinterError(say("{job} is not in the job queue", job=job))
-    # While Moonraker starts the first it holds the queue, and does not ask again whether it is
-    # still there.
-    lock = getattr(queue, "lock", None)
-    starting = next(iter(waiting)) if lock is not None and lock.locked() else ""
-    left = [id_ for id_ in named if id_ != starting]
+    left = [id_ for id_ in named if id_ not in _starting(queue)[:1]]
     if not left:
         raise PrinterError(say("{job} is just being started: send cancel when it prints", job=job))
     return left[0]
+
+
+def _starting(queue: Any) -> Tuple[str, ...]:
+    """(id, file) of the first entry while Moonraker starts it: it holds the queue meanwhile, and
+    does not ask again whether the entry is still there. () while it does not.
+    """
+    waiting = dict(getattr(queue, "queued_jobs", {}))
+    lock = getattr(queue, "lock", None)
+    if not waiting or lock is None or not lock.locked():
+        return ()
+    first = next(iter(waiting))
+    return first, as_text(str(waiting[first]))
 
 
 def _feeds_printer(name: str, device: Any) -> bool:

@@ -366,9 +366,8 @@ MUTANTS: tuple[Mutant, ...] = (
     one(
         "an object is left out of the job after the one that was meant",
         POLICY,
-        '    if action.name != "exclude_object" or not now.snapshot.busy or now.age <='
-        " job.total_duration:\n",
-        "    if True:\n",
+        "    known_for = job.total_duration - NEWS_WITHIN\n",
+        '    known_for = float("inf")\n',
     ),
     one(
         "all entries of a name are taken out of the queue",

@@ -140,14 +140,13 @@ def test_only_homed_axes_move_and_only_hot_filament() -> None:
     ],
 )
 def test_what_could_disturb_a_job_wants_a_confirmation(action: str, params: Any) -> None:
-    busy = READY._replace(job=Job(state="printing", filename="a.gcode"))
     with pytest.raises(Refused, match="confirm: true"):
-        judge(action, busy, **params)
-    assert judge(action, busy, confirm=True, **params).verb
-    assert judge("set_pin", busy, pin="light", value=1).script  # a light disturbs nobody
+        judge(action, PRINTING, **params)
+    assert judge(action, PRINTING, confirm=True, **params).verb
+    assert judge("set_pin", PRINTING, pin="light", value=1).script  # a light disturbs nobody
 
 
-PRINTING = READY._replace(job=Job(state="printing", filename="a.gcode"))
+PRINTING = READY._replace(job=Job(state="printing", filename="a.gcode", total_duration=60.0))
 
 
 def refused(asked: Command, situation: Situation) -> str:

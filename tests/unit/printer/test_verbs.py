@@ -25,9 +25,9 @@ class Waiting:
     def lookup_component(self, name: str) -> Any:
         return self
 
-    async def delete_job(self, ids: list[str]) -> None:
+    async def delete_job(self, ids: list[str], all: bool = False) -> None:
         async with self.lock:
-            for ident in ids:
+            for ident in [*self.queued_jobs] if all else ids:
                 self.queued_jobs.pop(ident, None)
 
 
@@ -56,6 +56,18 @@ async def test_an_entry_that_is_being_started_is_not_told_as_taken_out() -> None
     del queue.queued_jobs["A"]  # it has begun
     queue.lock.release()
     assert await removing == {"B": "other.gcode"}, "the other one of that name"
+
+
+async def test_who_empties_the_queue_hears_of_what_is_being_started() -> None:
+    queue = Waiting(A="part.gcode", B="other.gcode")
+    await queue.lock.acquire()
+    clearing = asyncio.ensure_future(Verbs(queue, FakeClock()).queue("clear"))
+    await settle()
+    del queue.queued_jobs["A"]
+    queue.lock.release()
+    told = await clearing
+    assert "0 jobs wait; part.gcode was just being started: send cancel" in told
+    assert "started" not in await Verbs(queue, FakeClock()).queue("clear")
 
 
 class Plug:
