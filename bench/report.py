@@ -37,8 +37,8 @@ NOTES = {
         " so the promise is in proportion to the sketch in the same run: 1.5 times, which was"
         " 0.12 % against 0.08 % where it was given. Client v4: 31 MB, 0.2 % of a core, 36"
         " requests a minute to Moonraker and 32 to the hub. Nearly all of the memory is code; what"
-        " works with pictures and what films is read with the first camera, and takes 0.6 MB more,"
-        " and Pillow 2 MB."
+        " works with pictures and what films is read with the first camera, which costs 7 MB, most"
+        " of it Pillow and the pictures that it has in hand."
     ),
     "wire": (
         "An idle printer at default intervals, behind nginx with TLS 1.3; the plugin and the"

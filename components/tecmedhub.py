@@ -85,7 +85,6 @@ class TecMedHub(Building):
         if self.spools.there:
             self.supervisor.keep("spool", self.spools.run)
         self.notices.note("TecMedHub {version} is at work.", version=VERSION, extra=IMPORTANT)
-        await self.worker.run(give_back)
 
     def _tell_missing(self, files: List[str]) -> None:
         if files:
@@ -179,9 +178,10 @@ class TecMedHub(Building):
         self.logs.close()
 
     async def _watch_health(self) -> None:
-        """Every `intervals.health_check`: the statistics to disk, and the log's own health."""
+        """Every `intervals.health_check`: totals to disk, free memory back, a look at the log."""
         while True:
             await self.statistics.save()
+            await self.worker.run(give_back)
             self.logs.report(self.notices)
             await self.clock.sleep(self.live.now.intervals.health_check)
 
