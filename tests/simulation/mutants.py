@@ -381,7 +381,7 @@ MUTANTS: tuple[Mutant, ...] = (
     one(
         "what is just being started is told as taken out of the queue",
         "printer/verbs.py",
-        "    left = [id_ for id_ in named if id_ != starting]\n",
+        "    left = [id_ for id_ in named if id_ not in _starting(queue)[:1]]\n",
         "    left = named\n",
     ),
     one(
