@@ -213,7 +213,7 @@ class Page:
             raise BrowserError(details.get("exception", {}).get("description") or details["text"])
         return answer["result"].get("value")
 
-    async def wait_for(self, expression: str, timeout: float = 10.0) -> None:
+    async def wait_for(self, expression: str, timeout: float = 30.0) -> None:
         """Until the expression is true."""
         end = asyncio.get_running_loop().time() + timeout
         while True:
@@ -229,7 +229,7 @@ class Page:
             await self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText.trim()")
         )
 
-    async def wait_for_text(self, selector: str, text: str, timeout: float = 10.0) -> None:
+    async def wait_for_text(self, selector: str, text: str, timeout: float = 30.0) -> None:
         await self.wait_for(
             f"document.querySelector({json.dumps(selector)})?.innerText.includes({json.dumps(text)})",
             timeout,

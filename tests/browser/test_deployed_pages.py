@@ -44,7 +44,7 @@ class Bench:
         self.page = page
         self.klippy = stack.klippy
 
-    async def seen(self, look: Callable[[], Any], what: str, timeout: float = 30) -> Any:
+    async def seen(self, look: Callable[[], Any], what: str, timeout: float = 60) -> Any:
         return await asyncio.to_thread(self.stack.moonraker.wait, look, timeout, what)
 
     async def press(self, selector: str, **values: str) -> None:
@@ -67,7 +67,7 @@ class Bench:
         )
         await self.page.evaluate("window.hold = false")
 
-    async def shows(self, status: str, timeout: float = 30) -> None:
+    async def shows(self, status: str, timeout: float = 60) -> None:
         await self.page.wait_for(
             f"document.querySelector('.card')?.dataset.status === '{status}'", timeout
         )

@@ -123,7 +123,7 @@ class DeployedServer:
             found: dict[str, Any] = json.loads(reply.read())
             return found
 
-    def wait_for(self, predicate: Callable[[], T], timeout: float = 20, what: str = "") -> T:
+    def wait_for(self, predicate: Callable[[], T], timeout: float = 60, what: str = "") -> T:
         deadline = time.monotonic() + timeout
         while True:
             value = predicate()

@@ -442,7 +442,7 @@ class PhpHub:
 
     # -- waiting -------------------------------------------------------------------------------
 
-    def wait_for(self, predicate: Callable[[], T], timeout: float = 10, what: str = "") -> T:
+    def wait_for(self, predicate: Callable[[], T], timeout: float = 60, what: str = "") -> T:
         """Block until the predicate is true; its value. TimeoutError shows the last requests."""
         for value in self._values(predicate, timeout, what):
             if value:
@@ -450,7 +450,7 @@ class PhpHub:
             time.sleep(_POLL_SECONDS)
         raise AssertionError("unreachable")
 
-    async def until(self, predicate: Callable[[], T], timeout: float = 10, what: str = "") -> T:
+    async def until(self, predicate: Callable[[], T], timeout: float = 60, what: str = "") -> T:
         """The same for a test that runs in an event loop."""
         for value in self._values(predicate, timeout, what):
             if value:

@@ -18,7 +18,7 @@ class KlippyError(Exception):
 class KlippySocket:
     """One connection to Klippy's API server. Not for several threads."""
 
-    def __init__(self, path: Path, timeout: float = 10.0) -> None:
+    def __init__(self, path: Path, timeout: float = 30.0) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout)
         try:

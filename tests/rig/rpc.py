@@ -91,7 +91,7 @@ class WebSocket:
         self,
         method: str,
         predicate: Callable[[list[Any]], Any] = lambda params: True,
-        timeout: float = 10,
+        timeout: float = 30,
     ) -> list[Any]:
         """The params of the first such notification since the connection was opened."""
         deadline = time.monotonic() + timeout

@@ -151,7 +151,7 @@ class Stack:
             print(self.log_tail())
         self.stop()
 
-    def wait_connected(self, timeout: float = 30) -> None:
+    def wait_connected(self, timeout: float = 90) -> None:
         """Until the hub has a status of this printer, and in it Klippy is there."""
 
         def online() -> bool:
@@ -216,7 +216,7 @@ class Stack:
         """Start printing a file that is there, as a person at the printer does."""
         self.moonraker.post("/printer/print/start", {"filename": name})
 
-    def do(self, action: str, timeout: float = 20, **params: Any) -> Any:
+    def do(self, action: str, timeout: float = 60, **params: Any) -> Any:
         """Queue a generation 1 command at the hub and wait for its result."""
         command = self.hub.queue(self.token, action, **params)
         what = f"the result of {action}"

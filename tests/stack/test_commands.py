@@ -44,7 +44,7 @@ def refused(result: Any) -> str:
     return str(result.message)
 
 
-def ask2(stack: Stack, type_: str, command: str, timeout: float = 20) -> Any:
+def ask2(stack: Stack, type_: str, command: str, timeout: float = 60) -> Any:
     """Queue a generation 2 command and wait for its result."""
     number = stack.hub.queue2(stack.token, type_, command)
     return stack.moonraker.wait(

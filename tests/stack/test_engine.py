@@ -17,7 +17,7 @@ pytestmark = pytest.mark.stack
 FINAL = {"done", "failed", "refused", "expired", "interrupted"}
 
 
-def result(stack: Stack, command: Any, timeout: float = 40) -> Any:
+def result(stack: Stack, command: Any, timeout: float = 60) -> Any:
     """Its final result."""
 
     def final() -> Any:

@@ -53,7 +53,7 @@ def order_print(stack: Stack, name: str, **params: Any) -> Any:
     return stack.hub.queue(stack.token, "print", file=name, **params)
 
 
-def result_of(stack: Stack, command: Any, timeout: float = 30) -> Any:
+def result_of(stack: Stack, command: Any, timeout: float = 60) -> Any:
     what = f"the result of {command}"
     return stack.moonraker.wait(lambda: stack.hub.result(stack.token, command), timeout, what)
 

@@ -14,7 +14,7 @@ from tests.rig.stack import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
-PATIENCE = 30.0
+PATIENCE = 60.0  # seconds; the machine may be busy
 LONG = "G4 P500\n" * 240
 SHORT = "G4 P700\n"
 

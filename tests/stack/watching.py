@@ -10,7 +10,7 @@ from tests.rig.stack import Stack
 Status = dict[str, Any]
 
 
-def seen(stack: Stack, what: str, probe: Callable[[Status], Any], timeout: float = 30) -> Status:
+def seen(stack: Stack, what: str, probe: Callable[[Status], Any], timeout: float = 60) -> Status:
     """Wait until the hub's newest status answers to `probe`; that status."""
 
     def look() -> Status | None:
@@ -22,7 +22,7 @@ def seen(stack: Stack, what: str, probe: Callable[[Status], Any], timeout: float
     return found
 
 
-def state(stack: Stack, word: str, message: str = "", timeout: float = 30) -> Status:
+def state(stack: Stack, word: str, message: str = "", timeout: float = 60) -> Status:
     """Wait until the hub sees this status word, with `message` within the message."""
 
     def looks_so(status: Status) -> bool:
@@ -31,7 +31,7 @@ def state(stack: Stack, word: str, message: str = "", timeout: float = 30) -> St
     return seen(stack, f"{word} ({message})", looks_so, timeout)
 
 
-def updated(stack: Stack, times: int = 1, timeout: float = 30) -> None:
+def updated(stack: Stack, times: int = 1, timeout: float = 60) -> None:
     """Wait until the hub has taken so many updates more."""
     wanted = stack.hub.count(stack.token) + times
     stack.hub.wait_for(lambda: stack.hub.count(stack.token) >= wanted, timeout, "more updates")
