@@ -90,8 +90,8 @@ class TecMedHub(Building):
         if files:
             self.notices.show(
                 "files missing",
-                "Files of the plugin are missing ({files}): run its install.sh again, then restart"
-                " Moonraker.",
+                "Files of the plugin are missing ({files}): let the update manager recover it, or"
+                " run 'git checkout .' in its folder; then restart Moonraker.",
                 files=", ".join(files),
             )
 

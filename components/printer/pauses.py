@@ -5,8 +5,6 @@ that somebody sent, a job that its own file stopped (M25, or a byte that Klipper
 print_stats is paused and pause_resume is not), and the line of the file that ran last.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from typing import Any, Awaitable, Callable, Dict, List, NamedTuple, Optional

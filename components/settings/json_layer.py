@@ -1,7 +1,5 @@
 """One JSON file, laid over what is in force below it."""
 
-from __future__ import annotations
-
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..runtime.messages import joined, say

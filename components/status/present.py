@@ -1,7 +1,5 @@
 """The status body of this moment, gathered from the rooms that know its parts."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Mapping, NamedTuple
 
