@@ -517,9 +517,9 @@ async def test_a_slow_line_is_no_fault(tmp_path: Path, server: FileServer) -> No
         await send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode())
         for at in range(0, len(body), 4000):
             await send(body[at : at + 4000])
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
 
-    async with Bench(tmp_path, server, idle=0.2) as bench:
+    async with Bench(tmp_path, server, idle=1.0) as bench:
         bench.hub.offer("a.gcode", body)
         server.behaviours = [slow]
         assert await bench.fetch("a.gcode") == "a.gcode"
@@ -532,7 +532,7 @@ async def test_a_drip_is_given_up(tmp_path: Path, server: FileServer) -> None:
             await send(b"G")
             await asyncio.sleep(0.02)
 
-    async with Bench(tmp_path, server, idle=0.1, attempts=1) as bench:
+    async with Bench(tmp_path, server, idle=1.0, attempts=1) as bench:
         server.behaviours = [drip]
         with pytest.raises(TransferError, match="never end"):
             await bench.fetch("a.gcode")
