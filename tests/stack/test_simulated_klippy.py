@@ -88,6 +88,7 @@ def simulated(scripts: list[str], folder: Path) -> tuple[list[State], list[str]]
 
     klippy = world.klippy
     klippy.files = {name: LINES[name.rpartition("_")[0]] for name in FILES}
+    klippy.on_disk = klippy.files.__contains__
     states: list[State] = []
 
     async def tell() -> None:
