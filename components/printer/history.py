@@ -72,6 +72,7 @@ class History:
         self._theirs: List[PastJob] = []  # newest first
         self._started = False
         self._current = ""  # the id of the job that Moonraker's history records now
+        self._began = 0.0  # when that began by its word, which its row will say, too (unix seconds)
         self._completed: Tuple[str, float] = ("", 0.0)
         self._merged: Optional[List[PastJob]] = None
         self._listeners: List[Callable[[], None]] = []
@@ -166,10 +167,12 @@ class History:
     def _on_history(self, event: Mapping[str, Any]) -> None:
         job = read_job(as_dict(event.get("job")))
         if event.get("action") != "finished":
-            self._current = job.job_id
+            self._current, self._began = job.job_id, job.start_time
             self._jobs.name(job.filename, job.job_id)
             if self._ours and self._ours[0].filename == job.filename and not self._ours[0].job_id:
-                self._ours[0] = self._ours[0]._replace(job_id=job.job_id)  # it was that short
+                self._ours[0] = self._ours[0]._replace(
+                    job_id=job.job_id, start_time=job.start_time
+                )  # it was that short
             return
         self._current = ""
         self._theirs = [job, *(known for known in self._theirs if known.job_id != job.job_id)]
@@ -181,6 +184,8 @@ class History:
             manager = self._server.lookup_component("file_manager")
             job = past_job(news, as_dict(manager.get_file_metadata(news.job.filename)))
             job = job._replace(pauses=tuple(self._pauses()))
+            if job.job_id and job.job_id == self._current:
+                job = job._replace(start_time=self._began)
             self._ours = [job, *self._ours][:KEPT]
             if news.status == "completed":
                 self._complete(news.job.filename, news.ended)
@@ -224,7 +229,7 @@ def merged(
             left.remove(own)
             ours_counts = job.status in UNKNOWN and own.status in ENDINGS.values()
             jobs.append(
-                own._replace(job_id=job.job_id)
+                own._replace(job_id=job.job_id, start_time=job.start_time)
                 if ours_counts
                 else job._replace(reason=own.reason, command_id=own.command_id, pauses=own.pauses)
             )

@@ -18,6 +18,7 @@ namespace TecMedHub;
 const DATABASE = __DIR__ . '/printers.db';   // the SQLite file that the server's own `new PDO('sqlite:…')` names
 const LONG_POLL = 20;       // seconds that a request for commands may wait; 0: never
 const WAITERS = 8;          // how many may wait at once: each keeps one PHP process of the server busy
+const SAME_START = 10;      // seconds between two words on when the same job began
 const REDELIVER = 20;       // seconds after which a command is handed out again that nobody has confirmed; 0: never
 const KEPT_DAYS = 90;       // of events
 
@@ -237,9 +238,19 @@ final class DropIn
         }
     }
 
+    /** Not told before: nor, since an older plugin may have done so, a second off, or when it had no id yet. */
     private function isNew(int $printer, array $job): bool
     {
-        return isset($job['end_time']) && $this->value('SELECT 1 FROM tecmedhub_jobs WHERE printer_id = ? AND job = ?', [$printer, self::nameOf($job)]) === null;
+        $told = $this->rows(
+            "SELECT job FROM tecmedhub_jobs WHERE printer_id = ? AND (job LIKE '@%' OR job LIKE ? || '@%')",
+            [$printer, (string) ($job['job_id'] ?? '')]
+        );
+        foreach ($told as $row) {
+            if (abs((int) substr(strrchr($row['job'], '@'), 1) - (int) ($job['start_time'] ?? 0)) <= SAME_START) {
+                return false;
+            }
+        }
+        return isset($job['end_time']);
     }
 
     private static function nameOf(array $job): string

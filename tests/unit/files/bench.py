@@ -253,7 +253,7 @@ class Bench:
             Settings(
                 server_url=f"{server.origin}/api.php",
                 printer_token=TOKEN,
-                timeouts=Timeouts(server=2.0, file_download=options.pop("idle", 5.0)),
+                timeouts=Timeouts(server=2.0, file_download=options.pop("idle", 60.0)),
                 retries=Retries(max_attempts=options.pop("attempts", 3), base_delay=0.01),
                 file_management=FileManagement(**options.pop("file_management", {})),
             )

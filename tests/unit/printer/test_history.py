@@ -113,6 +113,19 @@ async def test_a_job_of_both_is_listed_once(house: House) -> None:
     assert house.history.last_end == house.clock.wall
 
 
+async def test_a_job_keeps_its_begin_when_moonrakers_row_comes_after_its_end(house: House) -> None:
+    """A hub tells jobs apart by id and begin: else it had two of them."""
+    house.sees("printing")
+    house.tells("added", start_time=house.clock.wall + 1.2)
+    house.clock.advance(60)
+    house.sees("complete", 60.0)
+    (told,) = house.history.recent
+    times = {"start_time": house.clock.wall - 58.8, "end_time": house.clock.wall}
+    house.tells("finished", status="completed", **times)
+    (later,) = house.history.recent
+    assert told.start_time == later.start_time == pytest.approx(times["start_time"])
+
+
 async def test_a_job_too_short_for_its_id(house: House) -> None:
     house.prints(0.1)
     start = house.clock.wall

@@ -204,6 +204,20 @@ def test_jobs_are_closed_and_the_statistics_filled(serve: Serve) -> None:
     assert statistics["grams"] == pytest.approx(5.4)
 
 
+def test_a_job_told_before_moonraker_had_named_it_is_no_second_one(serve: Serve) -> None:
+    server = serve(2)
+    update(server)
+    first = job(server, "", "", "cancelled")
+    later = {**first, "job_id": "00002A", "start_time": first["start_time"] + 1.5}
+    another = {**later, "job_id": "00002B"}
+    update(server, history=[first])
+    update(server, history=[later])
+    assert len(server.rows("SELECT * FROM jobs")) == 1
+    update(server, history=[{**later, "start_time": later["start_time"] + 60}])  # counted anew
+    update(server, history=[{**another, "start_time": later["start_time"] + 120}, later])
+    assert len(server.rows("SELECT * FROM jobs")) == 3
+
+
 def test_events_are_kept_once(serve: Serve) -> None:
     server = serve(2)
     update(server)
