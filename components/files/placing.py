@@ -8,6 +8,7 @@ word on what is true behind it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from typing import Callable, Optional
@@ -140,20 +141,31 @@ class Placing:
         aside = await self._staging.folder_for(os.path.dirname(disk.path))
         path = self._store.root / disk.path
         await self._store.look()  # a Klipper that does not answer: the file is not even touched
-        away = await self._worker.run(moves.move_aside, path, aside)
-        if away is None:
-            return False
+        moving = self._worker.submit(moves.move_aside, path, aside, self._store.root)
         try:
+            away = await asyncio.shield(moving)
+            if away is None:
+                return False
             loaded = await self._store.look()
         except BaseException:
-            await asyncio.shield(self._worker.submit(moves.put_back, away, (path,)))
+            await asyncio.shield(self._put_back(moving, path))
             raise
-        gone = await self._worker.run(
+        removing = self._worker.submit(
             moves.remove_aside, away, path, disk.identity, lambda: keep(loaded)
         )
+        gone = await asyncio.shield(removing)  # whoever is cancelled leaves nothing half-way
         if gone:
             self._store.removed(disk.path)
         return gone
+
+    async def _put_back(self, moving: "asyncio.Future[Optional[Path]]", path: Path) -> None:
+        """Undo a move aside, also one that is only being made; what the disk does not let back is
+        brought back by the next start.
+        """
+        with contextlib.suppress(OSError, RuntimeError):  # the worker may be closed already
+            away = await moving
+            if away is not None:
+                await self._worker.run(moves.put_back, away, (path,))
 
     async def _noticed(self, path: str) -> None:
         try:

@@ -20,6 +20,8 @@ from typing import Any, Callable, Iterable, Mapping, Optional
 LANGUAGES = ("en", "es")
 _PLACE = re.compile(r"\{[^{}]*\}|[\W\d_]")
 MO = struct.pack("<I", 0x950412DE)  # what such a file begins with
+# What comes of reading a catalogue that a power cut has left half written: English is said then.
+_DAMAGED = (struct.error, AttributeError, LookupError, ValueError)
 _LOCALE = Path(__file__).resolve().parents[1] / "locale"
 
 
@@ -83,7 +85,10 @@ def in_language(text: str, language: str) -> str:
     text in any case: some encoders (msgspec, which Moonraker's speed-ups bring) take no other.
     """
     if isinstance(text, Message) and language != "en":
-        text = _translated(text, _catalogue(language))
+        try:
+            text = _translated(text, _catalogue(language))
+        except _DAMAGED:
+            pass
     return str.__str__(text)
 
 
@@ -115,7 +120,7 @@ def restored(text: str, kept: Any) -> str:
     try:
         message = _made_of(kept)
         return message if isinstance(message, Message) and _is_known(message) else text
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+    except (*_DAMAGED, ArithmeticError, RecursionError, TypeError):
         return text
 
 

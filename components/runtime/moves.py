@@ -23,6 +23,7 @@ _AT_FDCWD = -100  # <fcntl.h>
 _RENAME_NOREPLACE = 1  # <linux/fs.h>
 _UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # to this kernel or file system
 SUFFIX = ".aside"
+LONGEST = 255  # bytes of a file name on the file systems of Linux
 
 
 class CannotPlace(OSError):
@@ -58,11 +59,13 @@ def take_away(path: Path, expected: Identity, aside: Path, keep: Callable[[], bo
     return away is not None and remove_aside(away, path, expected, keep)
 
 
-def move_aside(path: Path, aside: Path) -> Optional[Path]:
+def move_aside(path: Path, aside: Path, home: Optional[Path] = None) -> Optional[Path]:
     """Take its name from a file: nobody can open it by that any more. Where it is now; None if
-    there is none.
+    there is none. `home` is what `bring_back` would be told; without, the folder of the file.
     """
-    away = aside / f".{secrets.token_hex(4)}-{path.name}{SUFFIX}"  # a crash leaves its name, too
+    away = aside / _name_aside(str(path.relative_to(home or path.parent)))
+    if len(os.fsencode(away.name)) > LONGEST:
+        away = aside / _name_aside(path.name)
     try:
         os.rename(str(path), str(away))
     except FileNotFoundError:
@@ -89,6 +92,7 @@ def put_back(away: Path, names: Iterable[Path]) -> Path:
     """
     tried = list(names)
     first = tried[0]
+    first.parent.mkdir(parents=True, exist_ok=True)  # somebody may have removed it meanwhile
     for number in range(2, 1000):
         tried.append(first.with_name(f"{first.stem} ({number}){first.suffix}"))
     for name in tried:
@@ -101,15 +105,24 @@ def put_back(away: Path, names: Iterable[Path]) -> Path:
 
 
 def bring_back(aside: Path, home: Path) -> List[str]:
-    """Give everything that a crash left moved aside its name in `home` again; the names."""
-    names = []
+    """Give everything that a crash left moved aside its place below `home` again; the places."""
+    places = []
     for away in sorted(aside.glob(f".*{SUFFIX}")):
         name = away.name[: -len(SUFFIX)].partition("-")[2]
+        place = name.replace("%2F", "/").replace("%25", "%")
         try:
-            names.append(put_back(away, (home / name,)).name)
+            back = put_back(away, (home / place,))
         except OSError:
             continue
-    return names
+        if back != away:
+            places.append(str(back.relative_to(home)))
+    return places
+
+
+def _name_aside(place: str) -> str:
+    """A crash leaves it nothing but this name to be brought back by."""
+    name = place.replace("%", "%25").replace("/", "%2F")
+    return f".{secrets.token_hex(4)}-{name}{SUFFIX}"
 
 
 def _find_renameat2() -> Optional[Any]:

@@ -55,7 +55,7 @@ class Endpoints:
         self._redactor = redactor
         self._notifier = Notifier(server, clock, redactor, self.overview)
         self._doctor = Doctor(
-            clock, notices, worker, lambda: [check for room in pages for check in room.checks()]
+            clock, notices, lambda: [check for room in pages for check in room.checks()]
         )
         status = Row("status", ["GET"], self._status, bundled=True)
         bundled = [status, *(row for room in pages for row in room.rows() if row.bundled)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gettext
 import json
+import string
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +138,34 @@ def test_what_the_catalogue_does_not_know_stays_as_it_was_told() -> None:
         [],
     ):
         assert restored("como se dijo", kept) == "como se dijo"
+
+
+@pytest.mark.parametrize("kept", [4, 12, 20, 30, 5_000, 60_000, 100_000])
+@pytest.mark.parametrize("rest", [b"", b"\0" * 4096, b"\xff" * 4096])
+def test_a_damaged_catalogue_raises_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int, rest: bytes
+) -> None:
+    """A power cut leaves a file short, or full of what stood on the card before."""
+    file = Path("es", "LC_MESSAGES", "tecmedhub.mo")
+    whole = (messages._LOCALE / file).read_bytes()
+    with (messages._LOCALE / file).open("rb") as catalogue:
+        templates = [t for t in gettext.GNUTranslations(catalogue)._catalog if isinstance(t, str)]  # type: ignore[attr-defined]
+    told = [_filled(template) for template in templates[1::20]]
+    monkeypatch.setattr(messages, "_LOCALE", tmp_path)
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_bytes(whole[:kept] + rest)
+    messages._catalogue.cache_clear()
+    try:
+        for one in told:
+            in_language(one, "es")
+            restored(str.__str__(one), parts(one))
+    finally:
+        messages._catalogue.cache_clear()
+
+
+def _filled(template: str) -> messages.Message:
+    names = {name for _, name, _, _ in string.Formatter().parse(template) if name}
+    return say(template, **dict.fromkeys(names, 7))
 
 
 def test_texts_deep_inside_are_put_into_the_language() -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Awaitable, Callable, List, NamedTuple, Optional, Sequence
 
+from ...runtime.worker import aside
+
 if TYPE_CHECKING:
     from ...runtime.clock import Clock
     from ...runtime.notices import Notices
-    from ...runtime.worker import Worker
     from .report import Finding, Report
 
 
@@ -25,11 +26,10 @@ class Doctor:
     """`checks()` gives what is to be looked at."""
 
     def __init__(
-        self, clock: Clock, notices: Notices, worker: Worker, checks: Callable[[], Sequence[Check]]
+        self, clock: Clock, notices: Notices, checks: Callable[[], Sequence[Check]]
     ) -> None:
         self._clock = clock
         self._notices = notices
-        self._worker = worker
         self._checks = checks
         self._under_way: "Optional[asyncio.Task[Report]]" = None
 
@@ -44,7 +44,7 @@ class Doctor:
             self._under_way.cancel()
 
     async def _examine(self) -> Report:
-        await self._worker.run(_read)
+        await aside(_read)  # the thread of all may hang at a dead disk, which is to be told
         from .examination import examine  # noqa: PLC0415  (read already, in the thread)
 
         return await examine(self._checks(), self._clock, self._notices)

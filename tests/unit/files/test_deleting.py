@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,9 @@ import pytest
 from components.files.deleting import Deleting
 from components.files.gcode_root import LoadedFile, StoreFailed
 from components.files.names import Refused
+from components.runtime import moves
+from components.runtime.worker import aside
+from tests.unit.fakes import settle
 from tests.unit.files.bench import Bench, gcode
 
 
@@ -132,6 +138,83 @@ async def test_a_file_stays_where_klipper_does_not_say_what_it_has_open(
     with pytest.raises(Refused, match="could not be deleted: Klippy did not answer"):
         await deleting(bench).delete(path)
     assert gcodes(bench) == {path}
+
+
+async def test_a_file_that_a_crash_left_aside_gets_its_folder_back(bench: Bench) -> None:
+    """Moonraker is killed while Klipper is asked: the job queue and the records know the path."""
+    path = await in_a_folder(bench)
+    asked = asyncio.Event()
+    bench.look = klipper_that_hangs(asked)  # type: ignore[method-assign]
+    killed = asyncio.ensure_future(deleting(bench).delete(path))
+    await asked.wait()
+    assert gcodes(bench) == set()
+    (bench.root / "aula 100%" / "a%2Fb").rmdir()
+    await bench.staging_folder.empty(set())  # the next start
+    assert gcodes(bench) == {path}
+    killed.cancel()
+
+
+@pytest.mark.parametrize("in_the_middle_of", ["move_aside", "look", "remove_aside"])
+async def test_whoever_is_cancelled_leaves_no_file_aside(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, in_the_middle_of: str
+) -> None:
+    path = await in_a_folder(bench)
+    reached, go_on = threading.Event(), threading.Event()
+    asked = asyncio.Event()
+    if in_the_middle_of == "look":
+        bench.look = klipper_that_hangs(asked)  # type: ignore[method-assign]
+    else:
+        real = getattr(moves, in_the_middle_of)
+
+        def slow(*args: object) -> object:
+            if in_the_middle_of == "move_aside":
+                reached.set()
+                go_on.wait()
+            return real(*args)
+
+        monkeypatch.setattr(moves, in_the_middle_of, slow)
+    if in_the_middle_of == "remove_aside":  # it waits behind something else: it has not begun
+        look = bench.look
+
+        async def then_something_else() -> LoadedFile:
+            if not (bench.root / path).exists():
+                bench.worker.submit(lambda: (reached.set(), go_on.wait()))
+            return await look()
+
+        bench.look = then_something_else  # type: ignore[method-assign]
+    work = asyncio.ensure_future(deleting(bench).delete(path))
+    await (asked.wait() if in_the_middle_of == "look" else aside(reached.wait))
+    await settle()
+    work.cancel()
+    await settle()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    await bench.worker.run(int)  # all that was begun is over
+    left = set() if in_the_middle_of == "remove_aside" else {path}
+    assert gcodes(bench) == left
+    assert not list(bench.staging.glob(".*"))
+
+
+async def in_a_folder(bench: Bench) -> str:
+    """A file of the hub with a path of which every part has to be kept."""
+    settings = bench.live.now
+    files = settings.file_management._replace(folder="aula 100%/a%2Fb")
+    bench.live.replace(settings._replace(file_management=files))
+    return await fetched(bench, "pieza 1-2%.gcode")
+
+
+def klipper_that_hangs(asked: asyncio.Event) -> Callable[[], Awaitable[LoadedFile]]:
+    """It answers the first question."""
+    questions = iter(range(9))
+
+    async def look() -> LoadedFile:
+        if next(questions):
+            asked.set()
+            await asyncio.get_running_loop().create_future()
+        return LoadedFile()
+
+    return look
 
 
 @pytest.mark.parametrize("name", ["mine.gcode", "../outside.gcode", "/etc/hostname", "", "x" * 999])

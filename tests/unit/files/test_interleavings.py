@@ -47,6 +47,14 @@ class InlineWorker:
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
 
+    def submit(self, function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        future = asyncio.get_running_loop().create_future()
+        try:
+            future.set_result(function(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
 
 class Records:
     """`store.downloads.Downloads`, in memory."""

@@ -357,7 +357,7 @@ def doctor_of(house: House, *more: Check) -> Doctor:
     def checks() -> list[Check]:
         return [*(check for room in house.pages for check in room.checks()), *more]
 
-    return Doctor(house.clock, house.notices, house.worker, checks)
+    return Doctor(house.clock, house.notices, checks)
 
 
 async def test_a_check_that_breaks_spoils_no_other(house: House) -> None:
@@ -377,6 +377,17 @@ async def test_two_who_ask_share_one_examination(house: House) -> None:
     first, second = await asyncio.gather(doctor.examine(), doctor.examine())
     assert first is second
     assert house.cameras.taken == 1
+
+
+async def test_a_thread_that_hangs_at_a_dead_disk_is_no_obstacle(house: House) -> None:
+    mended = threading.Event()
+    hanging = house.worker.submit(mended.wait)
+    try:
+        report = await asyncio.wait_for(house.server.call("GET", "doctor"), 5.0)
+    finally:
+        mended.set()
+    assert any(check["check"] == "klipper" for check in report["checks"])
+    await hanging
 
 
 async def test_the_macro_answers_in_the_console(house: House) -> None:
