@@ -53,12 +53,13 @@ def ends_truly(command: Asked, told: Fact, status: str, case: Case) -> Iterator[
 
 
 def _was_on(command: Asked, at: float, case: Case) -> bool:
-    """The spool that was asked for was the active one already."""
-    active = 0
+    """The spool that was asked for was the active one already, when its turn came."""
+    active = [0]
     for fact in case.facts:
         if fact.what == "spool" and fact.at <= at:
-            active = fact.data["id"]
-    return command.action == "spool" and active == command.params["spool"]
+            since = active if fact.at > command.delivered[0] else []
+            active = [*since, fact.data["id"]]
+    return command.action == "spool" and command.params["spool"] in active
 
 
 def _active_indeed(command: Asked, told: Fact, case: Case) -> Iterator[str]:
@@ -101,7 +102,7 @@ def nothing_else_goes(case: Case) -> Iterator[str]:
             if c.delivered
             and c.delivered[0] <= at
             and (fact in case.deeds(c) or (c.action == "queue_clear" and "all" in fact.data))
-            and ((end := case.end_of(c)) is None or at <= end[0].at)
+            and ((end := case.end_of(c)) is None or at <= end[0].at or case.forgotten(end[0].at))
         ]
         if not wanted:
             yield f"{fact.what} {file or fact.data['id']} at {at:.1f} s, and nobody asked for it"

@@ -155,7 +155,8 @@ class _Connection(sqlite3.Connection):
         self._disk = disk
         self._file = database if database != ":memory:" and not database.startswith("file:") else ""
         self._durable = False
-        self._changes = 0
+        self._changes = 0  # up to the last commit or rollback
+        self._versioned = False  # a change that SQLite does not count
 
     def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
         head = sql[:6].upper()
@@ -163,7 +164,12 @@ class _Connection(sqlite3.Connection):
             return self._commit(sql)
         if head == "PRAGMA" and "synchronous=" in sql:
             self._durable = "FULL" in sql or "EXTRA" in sql
-        return super().execute(sql, *args)
+        if head == "PRAGMA" and "user_version=" in sql:
+            self._versioned = True
+        cursor = super().execute(sql, *args)
+        if head == "ROLLBA":
+            self._over()
+        return cursor
 
     def commit(self) -> None:
         self._commit("COMMIT")
@@ -171,13 +177,15 @@ class _Connection(sqlite3.Connection):
     def _commit(self, sql: str) -> sqlite3.Cursor:
         if not self._file:
             return super().execute(sql)
-        changed = self.total_changes != self._changes
-        if changed:
+        if self._versioned or self.total_changes != self._changes:
             self._disk.before_commit()
         cursor = super().execute(sql)
-        self._changes = self.total_changes
+        self._over()
         self._disk.after_commit(self._file, self._durable)
         return cursor
+
+    def _over(self) -> None:
+        self._changes, self._versioned = self.total_changes, False
 
 
 class VirtualWorker(Worker):
