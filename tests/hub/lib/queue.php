@@ -24,12 +24,15 @@ final class Queue
     }
 
     /** @return array<int, mixed> */
-    public static function take(Hub $hub, string $via): array
+    public static function take(Hub $hub, string $via, bool $waited = false): array
     {
         if (!self::find($hub)) {
             return [];                      // the usual case, without a write lock
         }
-        return $hub->write(function () use ($hub, $via): array {
+        return $hub->write(function () use ($hub, $via, $waited): array {
+            if ($waited && $hub->clientGone()) {
+                return [];                  // looked at behind the lock, which can take its time on a busy machine
+            }
             $commands = [];
             foreach (self::find($hub) as $row) {
                 $row['body'] = self::keep($hub, $row);
@@ -92,11 +95,8 @@ final class Queue
             if (($version === $before && !self::again($hub)) || !self::find($hub)) {
                 continue;
             }
-            if ($hub->clientGone()) {
-                break;
-            }
-            $commands = self::take($hub, 'commands');
-            if ($commands !== []) {
+            $commands = self::take($hub, 'commands', true);
+            if ($commands !== [] || $hub->clientGone()) {
                 return $commands;
             }
         }
