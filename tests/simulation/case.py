@@ -248,13 +248,16 @@ class Case:
     def _mistaken(self, command: Asked) -> bool:
         """A database made anew has given it the id of one that was still at work, and the hub took
         that one's result for its own."""
-        return any(
-            f.what == "is told"
-            and str(f.data["id"]) == str(command.id)
-            and command.handed[0] <= f.at
-            and f not in self.told[command.n]
-            for f in self.facts
-        )
+        for fact in self.facts:
+            if fact.at < command.handed[0] or str(fact.data.get("id")) != str(command.id):
+                continue
+            if fact.what == "is told" and fact not in self.told[command.n]:
+                return True
+            if fact.what == "is told again" and fact.at - fact.data["of_before"] < (
+                command.handed[0] - 2.0
+            ):
+                return True
+        return False
 
     def known_since(self, command: Asked) -> float:
         """The first delivery after which the process lived long enough to have noted it."""

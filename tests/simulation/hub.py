@@ -355,6 +355,9 @@ class Hub:
                 self.told.append(dict(told))
                 told["message"] = str(told["message"])[:120]
                 self._witness.note("hub", "is told", **told, hub_now=round(self.now(), 2))
+            else:
+                ago = self.now() - float(told["received_at"] or 0)
+                self._witness.note("hub", "is told again", id=told["id"], of_before=round(ago, 1))
 
 
 class _Exchange:
