@@ -28,6 +28,7 @@ SCHEMAS = (flags.SCHEMA, ledger.SCHEMA, journal.SCHEMA, downloads.SCHEMA)
 # What many printers never need, and what nobody misses until it is. That it is there, is looked at
 # when Moonraker starts.
 READ_LATE = (
+    "commands.trial",
     *("cameras.camera", "cameras.digest", "cameras.fetch", "cameras.finale", "cameras.pictures"),
     *("cameras.publish", "cameras.reply", "cameras.sources", "cameras.watch"),
     *("files.download", "files.failures", "net.get"),
@@ -35,6 +36,7 @@ READ_LATE = (
     *("films.studio", "films.uploads"),
     *("web.doctor.examination", "web.doctor.host", "web.doctor.hub"),
     *("web.doctor.report", "web.doctor.texts"),
+    "web.bundle",
 )
 
 # How the two seconds are spent that Moonraker's exit may be delayed by.

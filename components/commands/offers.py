@@ -3,7 +3,7 @@ it can draw buttons. Pure.
 """
 
 import fnmatch
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..printer.snapshot import Snapshot
 from ..runtime.loose import as_float, as_list
@@ -167,3 +167,15 @@ def _parameter(one: OperatorParameter) -> Offer:
     if one.default is not None:
         shown["default"] = one.default
     return shown
+
+
+def offered(offers: Sequence[Mapping[str, Any]]) -> List[Offer]:
+    """What `client.actions` offers, each with the parameter that it cannot do without."""
+    found = []
+    for offer in offers:
+        parameters = dict(offer["parameters"])
+        known = ACTIONS.get(offer["name"])
+        if known is not None and known.main and not parameters:
+            parameters[known.main] = {"type": "text"}
+        found.append(dict(offer, parameters=parameters))
+    return found

@@ -32,6 +32,10 @@ class Failed(Exception):
     """It was tried, and will not happen any more: a sentence for people."""
 
 
+class TooOld(Exception):
+    """It was asked too long ago to be tried: a sentence for people."""
+
+
 def check_restarted(now: Snapshot) -> None:
     """Raise `Failed` unless Klippy is ready again."""
     if not now.ready:

@@ -10,6 +10,7 @@ from typing import Any, Awaitable, Callable, Dict, Iterable, List, Optional, Tup
 
 from ..printer.jobs import News
 from ..runtime.messages import say
+from ..runtime.worker import aside
 from ..settings.model import Settings
 from ..store.ledger import Row
 from ..store.life import State
@@ -26,7 +27,6 @@ from .runner import Runner
 from .switch import Switch, person
 from .targets import Targets
 from .tools import Deeds, Tools
-from .trial import Trials
 from .wire import Command, Reader, from_json
 
 # Seconds after the end of what the hub set going in which Klippy may still call for it: what a
@@ -41,6 +41,8 @@ class Commands:
     def __init__(
         self, tools: Tools, deeds: Deeds, boot_id: Optional[Callable[[], str]] = None
     ) -> None:
+        self._tools = tools
+        self._deeds = deeds
         self._live = tools.live
         self._printer = tools.printer
         self._ledger = tools.ledger
@@ -63,14 +65,6 @@ class Commands:
             self._targets,
             self._situation,
             self._answers,
-        )
-        self._trials = Trials(
-            lambda: self._live.now,
-            self._situation,
-            self._runner.weigh,
-            deeds.find_local,
-            deeds.looks,
-            tools.hub_now,
         )
         tools.bed.hub_acts = lambda: bool(self.hub_at_work)
         tools.printer.subscribe(self._halts.note_change)
@@ -138,9 +132,20 @@ class Commands:
 
     async def what_if(self, raw: Any, generation: int) -> List[Dict[str, Any]]:
         """What would become of these `commands` if they came now; none of them is run."""
+        await aside(_read_trial)  # hardly anybody asks
+        from .trial import Trials  # noqa: PLC0415  (read already, in the thread)
+
         settings = self._live.now
         reader = Reader(scope(settings), settings.printer_token, lambda: "trial")
-        return await self._trials.of(raw, reader, generation)
+        trials = Trials(
+            lambda: self._live.now,
+            self._situation,
+            self._runner.weigh,
+            self._deeds.find_local,
+            self._deeds.looks,
+            self._tools.hub_now,
+        )
+        return await trials.of(raw, reader, generation)
 
     def results_due(self, limit: int = 50) -> List[Dict[str, Any]]:
         """`{id, action, status, message, received_at, finished_at}`, oldest first, until
@@ -260,3 +265,7 @@ def _scope_before_5_1(settings: Settings) -> str:
     host = urllib.parse.urlsplit(settings.server_url).hostname or ""
     text = f"{host}\n{settings.printer_token}"
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def _read_trial() -> None:
+    from . import trial  # noqa: F401, PLC0415

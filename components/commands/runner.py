@@ -25,12 +25,11 @@ from .answers import Answers
 from .gcode import Refused
 from .halt import Halts
 from .lanes import NO_ACTION, PRINTS_WAIT_FOR, Job, Lanes
-from .order import RESTARTS, Failed, Order
+from .order import RESTARTS, Failed, Order, TooOld
 from .outcome import Ended, Outcome, interrupted, with_note
 from .policy import NotYet, Situation
 from .targets import Targets
 from .tools import Deeds, Tools
-from .trial import TooOld
 from .wire import Command, print_request
 
 TOLD_AFTER = 30.0  # seconds after the hand-over until a command that is not over is told as running

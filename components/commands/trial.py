@@ -9,9 +9,9 @@ from ..printer.verbs import PrinterError
 from ..runtime.messages import say
 from ..settings.model import Settings
 from . import policy
-from .actions import ACTIONS, EMERGENCY_STOP, find_action
+from .actions import EMERGENCY_STOP, find_action
 from .gcode import Refused
-from .order import Order
+from .order import Order, TooOld
 from .policy import NotYet, Situation
 from .wire import Command, Reader, entries, print_request
 
@@ -37,10 +37,6 @@ _TO_MOONRAKER = {
 
 
 _WORDS: Mapping[Any, str] = {True: "on", False: "off"}
-
-
-class TooOld(Exception):
-    """A sentence for people."""
 
 
 class Trials:
@@ -173,15 +169,3 @@ def _sends(order: Optional[Order]) -> Sequence[str]:
         return [*words[0].splitlines(), *after]
     pattern = _TO_KLIPPY.get(order.verb) or _TO_MOONRAKER.get(order.verb, order.verb)
     return [pattern.format(*words).strip()]
-
-
-def offered(offers: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
-    """What `client.actions` offers, each with the parameter that it cannot do without."""
-    found = []
-    for offer in offers:
-        parameters = dict(offer["parameters"])
-        known = ACTIONS.get(offer["name"])
-        if known is not None and known.main and not parameters:
-            parameters[known.main] = {"type": "text"}
-        found.append(dict(offer, parameters=parameters))
-    return found

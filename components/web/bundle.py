@@ -61,6 +61,10 @@ class Bundle:
     def log(self) -> Path:
         return logs_folder(self.server.get_app_args()) / LOG_FILE
 
+    def end_of_log(self) -> str:
+        """Blocking."""
+        return tail(self.log, self.notices.language)
+
     async def make(self) -> bytes:
         """The ZIP; takes as long as the doctor does."""
         report = await self.doctor.examine()

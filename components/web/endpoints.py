@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Sequence
 from ..printer import moonraker_compat
 from ..runtime.loose import as_text
 from ..runtime.messages import in_language, say
-from .bundle import Bundle
 from .doctor.doctor import Doctor
 from .notifications import Notifier
 from .page import Page
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from ..runtime.redaction import Redactor
     from ..runtime.supervisor import Supervisor
     from ..runtime.worker import Worker
+    from .bundle import Bundle
 
 PREFIX = "/server/tecmedhub/"
 
@@ -59,7 +59,12 @@ class Endpoints:
         )
         status = Row("status", ["GET"], self._status, bundled=True)
         bundled = [status, *(row for room in pages for row in room.rows() if row.bundled)]
-        bundle = Bundle(server, version, self._doctor, bundled, clock, worker, notices, redactor)
+
+        def bundle() -> Bundle:
+            from .bundle import Bundle  # noqa: PLC0415  (read already, in a thread)
+
+            return Bundle(server, version, self._doctor, bundled, clock, worker, notices, redactor)
+
         self._pages = (*pages, HelpPages(self._doctor, bundle, worker, notices), Page(worker))
         self.table = (status, *(row for room in self._pages for row in room.rows()))
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Mapping, Sequence
 
 from ...runtime.logs import LOG_FILE
 from ...runtime.loose import as_text
-from ..bundle import tail
 from .base import Args, Macro, Pages, Request, Row
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 @dataclass(eq=False)
 class HelpPages(Pages):
     doctor: Doctor
-    bundle: Bundle
+    bundle: Callable[[], Bundle]
     worker: Worker
     notices: Notices
 
@@ -49,8 +48,18 @@ class HelpPages(Pages):
         return ""
 
     async def _log(self, request: Request) -> Args:
-        text = await self.worker.run(tail, self.bundle.log, self.notices.language)
+        bundle = await self._made()
+        text = await self.worker.run(bundle.end_of_log)
         return {"file": LOG_FILE, "lines": text.splitlines()[-request.limit :]}
 
     async def _support(self, request: Request) -> bytes:
-        return await self.bundle.make()
+        return await (await self._made()).make()
+
+    async def _made(self) -> Bundle:
+        """Read when somebody first asks."""
+        await self.worker.run(_read)
+        return self.bundle()
+
+
+def _read() -> None:
+    from .. import bundle  # noqa: F401, PLC0415

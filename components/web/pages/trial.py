@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
-from ...commands.trial import offered
+from ...commands.offers import offered
 from ...runtime.loose import as_int
 from ...runtime.messages import say
 from .base import Args, Pages, Refused, Request, Row, done
