@@ -214,7 +214,7 @@ class Building:
         store = GcodeStore(
             server.lookup_component("file_manager"),
             server.lookup_component("job_queue"),
-            lambda: loaded_file(self.printer.snapshot),
+            self._loaded_last,
             self._loaded_now,
             server.lookup_component("internal_transport").call_method,
             server.send_event,
@@ -529,10 +529,21 @@ class Building:
     def _hub_redelivers(self) -> bool:
         return self.client.features.redeliver > 0
 
+    def _loaded_last(self) -> LoadedFile:
+        """By what was heard last. A Klippy that is away may hang in the midst of a job: one that is
+        not known to be over has its file."""
+        snapshot, job = self.printer.snapshot, self.jobs.open
+        if not snapshot.objects and job is not None:
+            return LoadedFile(path=job.filename, state=job.state)
+        return loaded_file(snapshot)
+
     async def _loaded_now(self) -> LoadedFile:
-        """A Klippy that is away has nothing open."""
         if not self.printer.snapshot.ready:
-            return loaded_file(self.printer.snapshot)
+            if not (self.jobs.met or self.printer.snapshot.objects):
+                raise StoreFailed(
+                    say("Klippy, which may have it open, was not met since Moonraker's start")
+                )
+            return self._loaded_last()
         try:
             return loaded_file(await self.printer.look())
         except PrinterError as error:

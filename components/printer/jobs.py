@@ -113,7 +113,7 @@ class Jobs:
         self._announced = ("", "")
         self._unbroken = False  # nothing can have gone unseen since the last look
         self._since: Optional[float] = None  # as at the last look
-        self._met = False  # Klippy, since our start
+        self.met = False  # Klippy, since our start
         self._klippy = KlippyState.DISCONNECTED
         self._told_since: Optional[float] = None  # from when Moonraker speaks in our place
         self._started = False
@@ -183,7 +183,7 @@ class Jobs:
             self._compare()
             if klippy is KlippyState.READY:
                 self._look(job, since)
-                self._met = self._unbroken = True
+                self.met = self._unbroken = True
             else:
                 self._look_when_down(message, job, since)
 
@@ -283,7 +283,7 @@ class Jobs:
         if self._unbroken:  # put away, or begun anew, before anybody saw how it ended
             self._tell_end(lost, "cancelled", "", self._clock.time())
         else:
-            word = "klippy_disconnect" if self._met else "interrupted"
+            word = "klippy_disconnect" if self.met else "interrupted"
             self._tell_end(lost, word, message, self._clock.time())
 
     def _tell_end(self, job: Watched, status: str, message: str, ended: float) -> None:

@@ -537,6 +537,16 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
             Happening(53.0, "repeat"),
         ],
     ),
+    "a file of a job in a Klippy that hangs, which a full disk had forgotten": (
+        {"check_every": 15, "fetched": ["heats_p4.gcode"]},
+        [
+            Happening(10.0, "full disk", {"seconds": 65.0}),
+            person(57.0, by_hand("heats_p4.gcode")),
+            Happening(77.8, "restart"),
+            Happening(78.9, "hang", {"seconds": 79.0, "dead_mcu": False}),
+            ask(79.4, simply(9, "delete_file", file="heats_p4.gcode")),
+        ],
+    ),
     "buttons at the printer, while a slow card writes": (
         {"home": 20.0, "pause": 9.0},
         [
