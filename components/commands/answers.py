@@ -60,11 +60,16 @@ class Answers:
 
     async def still_running(self, command: Command, message: str) -> None:
         """It takes its time."""
-        try:
-            result = await self._ledger.running(command.key, self._bounded(message))
-        except StoreUnavailable:
-            return  # its end will be told
-        self._tell(command, result)
+        message = self._bounded(message)
+        if command.key:
+            try:
+                result = await self._ledger.running(command.key, message)
+            except StoreUnavailable:
+                return  # its end will be told
+            self._tell(command, result)
+        else:  # the disk did not take it: an emergency stop, which was sent all the same
+            entry = entry_of(command)
+            self._tell(command, self._ledger.tell(entry, State.RUNNING, message, self._hub_now()))
 
     def _bounded(self, message: str) -> str:
         """Short enough to be kept; what is too long is cut in the operator's language."""

@@ -63,6 +63,10 @@ class Bed:
         if self._jobs.open is not None or history.last_end > cleared:
             self._flags.put(NEEDS_CLEARING, True)
 
+    def doubt(self) -> None:
+        """A print was handed over, and nobody can have seen what became of it."""
+        self._flags.put(NEEDS_CLEARING, True)
+
     def clear(self, by_macro: bool) -> str:
         """Somebody says that the bed is clear; why that cannot be taken for true, else "".
 

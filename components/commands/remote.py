@@ -94,6 +94,8 @@ class Commands:
             await self._guarded(self._recover(job, refused), row)
         for row in unfinished:
             if row.status is not State.RECEIVED:
+                if row.action in PRINTS:
+                    self._bed.doubt()
                 end = _end_of(row, boot)
                 await self._guarded(self._answers.finish(_command_of(row), *end), row)
         self._intake.start(boot)

@@ -20,11 +20,16 @@ def an_object_of_its_job(case: Case) -> Iterator[str]:
         for done in case.does.get(fact.data["run"], ()):
             if done.data["deed"] != "leaves out" or command is None:
                 continue
-            if not done.data["known"]:
+            # Klipper tells four times a second: whoever ended the job only just was not heard of.
+            lately = any(
+                fact.at - HEARS_WITHIN < span.end <= done.at + 0.01 for span, _, _ in case.jobs
+            )
+            if not done.data["known"] and not lately:
                 yield f"{command} leaves out what the job has not, at {done.at:.1f} s"
             asked = command.delivered[0] if command.stamped is None else command.stamped
             for span, name, _by in case.jobs:
                 only_just = 0 <= fact.at - span.begin < HEARS_WITHIN
+                only_just = only_just or (lately and done.at - span.begin < HEARS_WITHIN)
                 if span.begin <= done.at < span.end and asked + 3 < span.begin and not only_just:
                     yield (
                         f"{command}, asked at {asked:.1f} s, leaves out an object of {name},"

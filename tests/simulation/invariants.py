@@ -615,12 +615,24 @@ def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
         for at in case.unseen_crashes:
             if case.known_since(command) < at < fact.at - HEARS_WITHIN:
                 yield f"{command} ran at {fact.at:.1f} s, after a crash at {at:.1f} s"
+        restart = _behind_a_restart(command, case)
         for at, what in case.halts:
             if not case.same_life(at - 0.1, at + 3.0) or case.never_met(at):
                 continue  # nobody was left who had seen it: what waited runs if it is in time
+            if restart is not None and restart.at < at and what == "a crash of Klippy":
+                continue  # it was going to be started anew, and that is what was waited for
             if command.delivered[0] < at - HEARS_WITHIN and at + HEARS_WITHIN < fact.at:
                 yield f"{command} ran at {fact.at:.1f} s, after {what} at {at:.1f} s"
                 break
+
+
+def _behind_a_restart(command: Asked, case: Case) -> Fact | None:
+    """The script of a `firmware_restart` that was asked before this, and for it, perhaps."""
+    for fact in case.ours:
+        asked = case.who(fact) if fact.data["script"] == "FIRMWARE_RESTART" else None
+        if asked is not None and case.place[asked.n] < case.place[command.n]:
+            return fact
+    return None
 
 
 def no_print_on_an_uncleared_bed(case: Case) -> Iterator[str]:
@@ -664,7 +676,10 @@ def no_print_on_an_uncleared_bed(case: Case) -> Iterator[str]:
             # Klipper tells four times a second: of a job that was so short, its end is seen where
             # that stays in print_stats.
             stays = fact.what == "job ends" and fact.data["state"] != "reset"
-            seen = stays or fact.at - began_at > HEARS_WITHIN
+            hung = any(
+                s.begin < began_at + HEARS_WITHIN and fact.at <= s.end + 0.01 for s in case.hangs
+            )
+            seen = stays or (fact.at - began_at > HEARS_WITHIN and not hung)
             if dirty_since is None and seen and not case.left_no_trace(began_at, fact):
                 dirty_since = fact.at
 
@@ -697,7 +712,11 @@ def nothing_forbidden_happens(case: Case) -> Iterator[str]:
                 yield f"{command} sets {done.data['led']}, which the operator does not allow"
     for command, fact in known_deeds(case):
         why = case.forbidden(command, fact.at)
-        if why:
+        # What a slow card makes last was begun before.
+        begun = not case.quiet_disk(fact.at - 30.0, fact.at) and not case.forbidden(
+            command, command.delivered[0]
+        )
+        if why and not begun:
             yield f"{command} was done at {fact.at:.1f} s against {why}"
     yield from nothing_else_goes(case)
 

@@ -98,8 +98,9 @@ MUTANTS: tuple[Mutant, ...] = (
     one(
         "what Klippy has not done in 30 s is told as failed",
         ANSWERS,
-        "            result = await self._ledger.running(command.key, self._bounded(message))\n",
-        "            await self.finish(command, State.FAILED, message)\n            return\n",
+        "                result = await self._ledger.running(command.key, message)\n",
+        "                await self.finish(command, State.FAILED, message)\n"
+        "                return\n",
     ),
     one(
         "a print does not wait for the G-code that was asked before it",

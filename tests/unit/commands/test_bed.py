@@ -51,6 +51,17 @@ async def test_a_job_that_ended_while_moonraker_was_down_left_its_part_too(lab: 
     assert lab.commands.bed_needs_clearing
 
 
+async def test_a_print_of_which_nobody_saw_what_became_needs_clearing(lab: Lab) -> None:
+    lab.printer.hold("start")
+    await lab.begin(one("print_local", 1, file="x.gcode"))
+    assert not lab.commands.bed_needs_clearing
+    await lab.restart()
+    await until(lambda: lab.results)
+    assert lab.result(1)["status"] == "interrupted"
+    assert lab.commands.bed_needs_clearing
+    assert not await may_print(lab, 2)
+
+
 async def test_klippy_went_in_its_midst(lab: Lab) -> None:
     lab.printer.put(printing())
     await lab.printer.firmware_restart()

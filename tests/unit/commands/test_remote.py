@@ -623,6 +623,26 @@ async def test_a_stop_that_is_repeated_before_the_first_is_told_has_one_end(lab:
     assert {r["status"] for r in lab.results} == {"done"}
 
 
+async def test_a_stop_that_klippy_does_not_take_is_told_though_the_disk_takes_nothing(
+    lab: Lab,
+) -> None:
+    lab.printer.hung = True
+    run = lab.database.run
+
+    async def full(*_args: Any, **_named: Any) -> Any:
+        raise StoreUnavailable("database or disk is full")
+
+    lab.database.run = full  # type: ignore[method-assign,assignment]
+    await lab.take(one("emergency_stop", 1))
+    await lab.elapse(lambda: lab.told)
+    (told,) = lab.commands.results_due()
+    assert told["status"] == "running" and "the switch on the wall" in told["message"]
+    lab.database.run = run  # type: ignore[method-assign]
+    lab.printer.change(klippy=KlippyState.SHUTDOWN)
+    await lab.elapse(lambda: lab.results)
+    assert [r["status"] for r in lab.commands.results_due()] == ["done"]
+
+
 @pytest.mark.parametrize("by", ["cancel", "emergency_stop"])
 async def test_what_a_cancel_or_a_stop_struck_stays_struck_after_a_crash(lab: Lab, by: str) -> None:
     lab.local.add("x.gcode")
