@@ -261,8 +261,14 @@ class Transfers:
         part = await self._staging.file_for(job.folder, job.name)
         self._progress.begin(job.file, wanted.size)
         resume = self._resumes(job, wanted)
+
+        def heard(done: int, size: Optional[int]) -> None:
+            if job.cancelled or self._stopped:  # Python 3.11 and older lose a cancel that comes
+                raise asyncio.CancelledError  # in the moment in which a `wait_for` has its answer
+            self._progress.update(done, size)
+
         try:
-            sealed = await self._fetching.fetch(wanted, part, resume, self._progress.update)
+            sealed = await self._fetching.fetch(wanted, part, resume, heard)
         except TransferError:
             await self._staging.discard(part)
             raise

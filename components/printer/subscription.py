@@ -77,6 +77,7 @@ class Subscription:
         self._early: Optional[List[Objects]] = None
         self._wanted: Dict[str, Optional[List[str]]] = {}
         self._lost: Set[str] = set()  # objects of which nothing is known: a diff is no whole
+        self._lost_at = 0.0  # Klippy's last message before that, monotonic
         self._heard = 0.0  # monotonic, of Klippy's last message
         self._failures = 0  # in a row
         self.asked = 0.0  # monotonic, when it was made; nothing goes unheard from then on
@@ -201,6 +202,8 @@ class Subscription:
     async def _watch(self, generation: int) -> None:
         """Return when there was silence and is none any more: what was missed is asked for anew."""
         while generation == self._generation:
+            if self._lost and self._heard != self._lost_at:
+                return  # it speaks again, and of these a diff tells nothing
             silent_after = RESTING_AFTER if self._told.at_rest() else SILENT_AFTER
             left = self._heard + silent_after - self._clock.monotonic()
             if left > 0:
@@ -266,6 +269,7 @@ class Subscription:
         self._told.doubt("")
         self._notices.clear("klippy_silent", "Klippy answers again.")
         self._lost = mute = set(self._wanted) - set(answers)
+        self._lost_at = self._heard
         if mute:
             self._told.lost(mute)
             self._say_mute(mute)

@@ -268,7 +268,8 @@ def _concerns(event: Any, names: Tuple[str, ...]) -> bool:
 def _find(folder: Path, own: str, known: Optional[_Signature]) -> Optional[_Found]:
     """What counts in `folder`, or None if nothing has changed since `known`."""
     names = (own,) if own == V4_CONFIG_FILE else (own, V4_CONFIG_FILE)
-    signature = tuple(_signature(folder / name) for name in names)
+    # A list first: a tuple that still grows breaks where a debugger lists all objects meanwhile.
+    signature = tuple([_signature(folder / name) for name in names])
     if signature == known:
         return None
     layers: List[Layer] = []

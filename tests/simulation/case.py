@@ -191,7 +191,8 @@ class Case:
         first time and Klippy's session was another."""
         if any(s.begin <= begin <= s.end - HEARS_WITHIN for s in self.lives):
             return False
-        back = min((s.begin for s in self.lives if s.begin > begin), default=begin)
+        seeing = (s.begin for s in self.lives if s.begin > begin and s.end - s.begin > 2.0)
+        back = min(seeing, default=begin)
         if any(f.what == "power cut" and begin <= f.at <= back for f in self.facts):
             return True
         if end.data.get("state") == "reset" and not any(

@@ -621,7 +621,7 @@ def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
                 continue  # nobody was left who had seen it: what waited runs if it is in time
             if restart is not None and restart.at < at and what == "a crash of Klippy":
                 continue  # it was going to be started anew, and that is what was waited for
-            if command.delivered[0] < at - HEARS_WITHIN and at + HEARS_WITHIN < fact.at:
+            if case.known_since(command) < at - HEARS_WITHIN and at + HEARS_WITHIN < fact.at:
                 yield f"{command} ran at {fact.at:.1f} s, after {what} at {at:.1f} s"
                 break
 
