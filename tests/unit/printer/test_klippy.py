@@ -101,10 +101,10 @@ class FakeMoonraker:
     async def subscribe_from_transport(self, objects: Any, transport: Any) -> dict[str, Any]:
         if self.raises is not None:
             raise self.raises
+        self.subscribed = transport  # from when Klippy is asked
         if not self.nan.isdisjoint(objects):
             await asyncio.get_running_loop().create_future()
         self.subscriptions += 1
-        self.subscribed = transport
         answer = self._asked(objects)
         if self.diff_before_answer:
             self.tell(self.diff_before_answer)
@@ -363,6 +363,22 @@ async def test_of_an_object_that_was_lost_no_part_is_believed() -> None:
     bench.moonraker.nan = set()
     await soon(lambda: bench.printer.snapshot.job.state == "complete", bench)
     assert bench.printer.snapshot.job.filename == "a.gcode"
+
+
+async def test_what_did_not_answer_is_asked_for_anew_though_klippy_never_falls_silent() -> None:
+    bench = watched()
+    bench.moonraker.status["print_stats"] = {"state": "printing", "filename": "a.gcode"}
+    bench.moonraker.nan = {"print_stats"}  # as if it were late, on a busy machine
+    await bench.ready()
+    while not bench.printer.snapshot.objects:
+        await asyncio.sleep(0.005)
+    bench.moonraker.nan = set()
+
+    def spoken() -> bool:
+        bench.moonraker.tell({"extruder": {"temperature": 50.0}})
+        return bench.printer.snapshot.job.filename == "a.gcode"
+
+    await soon(spoken, bench)
 
 
 async def test_a_nan_that_moonraker_cannot_read_is_named_and_the_rest_goes_on() -> None:
