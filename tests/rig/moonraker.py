@@ -61,6 +61,8 @@ dev_mode: True
 """
 
 _installed: dict[str, Path] = {}  # by interpreter: where its Moonraker lies
+# Moonraker's `shell_command` may lose a race with a command that ends at its exit, and then hangs.
+OWN_FAULT = "Error executing 'close()' for component: shell_command"
 _NO_DOCS = re.compile(r"^Supplied path .* for \((config_examples|docs)\) is invalid")
 
 
@@ -280,8 +282,11 @@ class MoonrakerRig:
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
+            tail = self.log_tail()
             self.kill()
-            raise RigError(f"no exit {timeout} s after SIGTERM:\n{self.log_tail()}") from None
+            if OWN_FAULT in tail:
+                return -signal.SIGKILL
+            raise RigError(f"no exit {timeout} s after SIGTERM:\n{tail}") from None
 
     def kill(self) -> None:
         """SIGKILL: no last words."""
