@@ -607,16 +607,16 @@ async def test_a_stop_that_is_refused_is_told_so_though_its_id_has_stopped_befor
     assert (result["status"], lab.printer.sent) == ("refused", ["emergency_stop"])
 
 
+async def refused(*_args: Any, **_named: Any) -> Any:
+    """In place of `Database.run`."""
+    raise StoreUnavailable("database or disk is full")
+
+
 async def test_a_stop_that_is_repeated_before_the_first_is_told_has_one_end(lab: Lab) -> None:
     lab.printer.hung = True
-    run = lab.database.run
-
-    async def full(*_args: Any, **_named: Any) -> Any:
-        raise StoreUnavailable("database or disk is full")
-
-    lab.database.run = full  # type: ignore[method-assign,assignment]
-    await lab.take(one("emergency_stop", 1))
-    lab.database.run = run  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as disk:
+        disk.setattr(lab.database, "run", refused)
+        await lab.take(one("emergency_stop", 1))
     await lab.take(one("emergency_stop", 1))
     lab.printer.change(klippy=KlippyState.SHUTDOWN)
     await lab.elapse(lambda: len(lab.results) == 2)
@@ -627,17 +627,12 @@ async def test_a_stop_that_klippy_does_not_take_is_told_though_the_disk_takes_no
     lab: Lab,
 ) -> None:
     lab.printer.hung = True
-    run = lab.database.run
-
-    async def full(*_args: Any, **_named: Any) -> Any:
-        raise StoreUnavailable("database or disk is full")
-
-    lab.database.run = full  # type: ignore[method-assign,assignment]
-    await lab.take(one("emergency_stop", 1))
-    await lab.elapse(lambda: lab.told)
-    (told,) = lab.commands.results_due()
-    assert told["status"] == "running" and "the switch on the wall" in told["message"]
-    lab.database.run = run  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as disk:
+        disk.setattr(lab.database, "run", refused)
+        await lab.take(one("emergency_stop", 1))
+        await lab.elapse(lambda: lab.told)
+        (told,) = lab.commands.results_due()
+        assert told["status"] == "running" and "the switch on the wall" in told["message"]
     lab.printer.change(klippy=KlippyState.SHUTDOWN)
     await lab.elapse(lambda: lab.results)
     assert [r["status"] for r in lab.commands.results_due()] == ["done"]
