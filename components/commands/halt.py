@@ -8,7 +8,7 @@ firmware.
 from __future__ import annotations
 
 import asyncio
-from typing import List, Set
+from typing import Callable, List, Optional, Set
 
 from ..printer.snapshot import KlippyState, Snapshot
 from ..runtime.messages import say
@@ -21,10 +21,13 @@ class Halts:
     """Knows up to which command each reaches, and wakes whoever waits for Klippy's answer to
     something that can no longer succeed."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: Lanes, note_fall: Callable[[str], None]) -> None:
+        """`note_fall(key)` as `Ledger.note_fall`: Moonraker may end before what a fall strikes is
+        refused."""
         self._lanes = lanes
+        self._note_fall = note_fall
         self._stopped = self._fallen = float("-inf")  # the newest command that it strikes
-        self._restarting: float = 0  # the command that restarts Klippy now
+        self._restarting: Optional[Job] = None  # the command that restarts Klippy now
         self._stop_came = False  # since Klippy was last up
         self._waiting: Set["asyncio.Future[None]"] = set()
         self.falls = 0  # how often Klippy has left
@@ -40,11 +43,11 @@ class Halts:
 
     def expect_restart(self, job: Job) -> None:
         """This command restarts Klippy: what was asked behind it runs after that."""
-        self._restarting = job.number
+        self._restarting = job
 
     def restart_over(self, job: Job) -> None:
-        if self._restarting == job.number:
-            self._restarting = 0
+        if self._restarting is job:
+            self._restarting = None
 
     def note_change(self, old: Snapshot, new: Snapshot) -> None:
         """A listener for `Printer.subscribe`."""
@@ -64,15 +67,19 @@ class Halts:
             else:
                 said = new.message or new.klippy.value
                 self.reason = self._why = say('Klippy stopped: "{said}"', said=said)
-        if gone and self._restarting:
-            self._fallen = max(self._fallen, self._restarting - 1)
+        if gone and self._restarting is not None:
+            self._fallen = max(self._fallen, self._restarting.number - 1)
+            self._note_fall(self._restarting.command.key)
         elif gone or old.klippy not in _DOWN:  # one that was down and is started anew, too
             self._fallen = self._lanes.newest
+            self._note_fall("")
         self._wake()
 
     def note_unseen(self) -> None:
         """Klippy is another than before our start: what a former run left was for that one."""
         self._fallen = max(self._fallen, -1)
+        if self._lanes.last_recovered:
+            self._note_fall(self._lanes.last_recovered)
         self._why = say("Klippy was started anew")
         self._lanes.stir()
 

@@ -66,6 +66,7 @@ class Lanes:
         self._working: Dict[Lane, Job] = {}
         self._waiting: Set["asyncio.Future[None]"] = set()
         self.newest = 0  # number
+        self.last_recovered = ""  # key of the newest that a former run left
         self.last_script = float("-inf")  # monotonic, when G-code of ours was last handed over
         self.last_end = float("-inf")  # monotonic, when what Klippy did for us was last over
 
@@ -76,6 +77,7 @@ class Lanes:
 
     def admit_again(self, commands: Sequence[Command]) -> List[Job]:
         """Those that a former run left, oldest first; all of them are before any new one."""
+        self.last_recovered = commands[-1].key if commands else ""
         return [self._admit(n - len(commands), command) for n, command in enumerate(commands)]
 
     def _admit(self, number: int, command: Command) -> Job:

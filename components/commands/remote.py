@@ -50,7 +50,7 @@ class Commands:
         self._notices = tools.notices
         self._boot_id = boot_id or tools.clock.boot
         self._lanes = Lanes(tools.clock, lambda name: find_action(name, tools.live.now.actions))
-        self._halts = Halts(self._lanes)
+        self._halts = Halts(self._lanes, tools.ledger.note_fall)
         self._targets = Targets()
         self._switch = Switch(tools.flags, tools.notices)
         self._emergency = EmergencyStop(tools, self._halts)
@@ -91,6 +91,8 @@ class Commands:
             refused = _STRUCK if struck else ""
             if job.action.needs_klippy and row.boot != boot:
                 refused = _BOOTED
+            elif job.action.needs_klippy and row.fallen:
+                refused = _FALLEN
             await self._guarded(self._recover(job, refused), row)
         for row in unfinished:
             if row.status is not State.RECEIVED:
@@ -241,6 +243,10 @@ class Commands:
 _BOOTED = say(
     "The computer was started anew before its turn, and Klippy with it: send it again"
     " if it is still wanted."
+)
+_FALLEN = say(
+    "Klippy left before its turn, and Moonraker was started anew: send it again if it is still"
+    " wanted."
 )
 _STRUCK = say(
     "A stop or a cancel came behind it, before its turn, and Moonraker was started anew: send it"

@@ -28,6 +28,8 @@ class Flags:
         self._database = database
         self._clock = clock
         self._values: Dict[str, Any] = {}
+        self._asked = 0  # how many writes
+        self._written: Dict[str, int] = {}  # the newest of each, for the database's thread
         self.loaded = False  # until then, what is not known may yet be so
 
     async def load(self) -> None:
@@ -76,10 +78,16 @@ class Flags:
         return True
 
     def _write(self, name: str) -> Work:
-        now = self._clock.time()
+        """Of the value as it is now: a later one must not be on the disk before what was stored
+        ahead of it."""
+        now, text = self._clock.time(), json.dumps(self._values[name])
+        self._asked += 1
+        number = self._asked
 
         def write(db: sqlite3.Connection) -> None:
-            text = json.dumps(self._values[name])  # as it is by then: the disk may take its time
+            if number < self._written.get(name, 0):
+                return  # the disk refused it once, and has taken a later one meanwhile
             db.execute("INSERT OR REPLACE INTO flags VALUES (?, ?, ?)", (name, text, now))
+            self._written[name] = number
 
         return write

@@ -48,6 +48,7 @@ CREATE INDEX IF NOT EXISTS commands_id ON commands (id);
 UPDATE commands SET status = 'sent' WHERE status = 'executing';  -- the word of version 5.0.0
 -- JSON: the parts of `message`; since 5.2.0
 ALTER TABLE commands ADD COLUMN made_of TEXT NOT NULL DEFAULT '';
+ALTER TABLE commands ADD COLUMN fallen INTEGER NOT NULL DEFAULT 0;  -- as `note_fall`; since 5.2.0
 """
 
 _INSERT_ENDED = """
@@ -57,7 +58,7 @@ VALUES (?, ?, ?, ?, '', ?, ?, ?, ?, ?)
 """
 _COLUMNS = (
     "seq, key, id, action, summary, command, status, message, received_at, finished_at, boot,"
-    " made_of"
+    " fallen, made_of"
 )
 
 
@@ -88,6 +89,7 @@ class Row(NamedTuple):
     received_at: float
     finished_at: Optional[float]
     boot: str
+    fallen: bool
 
     def result(self) -> Dict[str, Any]:
         """As the hub is told."""
@@ -239,6 +241,19 @@ class Ledger:
             return [json.loads(row[0]) for row in found if row is not None]
 
         return await self._database.run(read)
+
+    def note_fall(self, up_to: str = "") -> None:
+        """Klippy has left: what waits on the disk now, up to the command of this key ("": all),
+        was asked of that Klippy. Stored soon, and before anything that is stored later."""
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute(
+                "UPDATE commands SET fallen = 1 WHERE status = ?1 AND"
+                " (?2 = '' OR seq <= (SELECT seq FROM commands WHERE key = ?2))",
+                (State.RECEIVED.value, up_to),
+            )
+
+        self._database.post(write, durable=True)
 
     async def begin(self, key: str, boot: str = "") -> None:
         """It is about to be handed over; on disk when this returns, so that a crash can never run
@@ -415,6 +430,7 @@ def _row(found: Sequence[Any]) -> Row:
     except ValueError:
         values[6] = State.INTERRUPTED
     values[7] = _restored(values[7], made_of)
+    values[11] = bool(values[11])
     return Row(*values)
 
 
@@ -465,7 +481,7 @@ def _repeats(last: Row, entry: Entry) -> bool:
 def _row_of(key: str, entry: Entry) -> Row:
     return Row(
         0, key, entry.id, entry.action, entry.summary, entry.command, entry.status, "",
-        entry.received_at, None, "",
+        entry.received_at, None, "", False,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ stored is told (`StoreUnavailable`). Blocking, and used by one thread only (`dat
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from pathlib import Path
@@ -239,12 +240,13 @@ class SqliteFile:
 
 
 def _make_tables(connection: sqlite3.Connection, schema: str) -> None:
-    """The last statement of a schema may add a column: it fails where an earlier start did so."""
-    try:
-        connection.executescript(schema)
-    except sqlite3.OperationalError as error:
-        if "duplicate column name" not in str(error):
-            raise
+    """What a schema ends with may add columns, each of which an earlier start may have added."""
+    for part in re.split(r"^(?=ALTER TABLE)", schema, flags=re.MULTILINE):
+        try:
+            connection.executescript(part)
+        except sqlite3.OperationalError as error:
+            if "duplicate column name" not in str(error):
+                raise
 
 
 def _write_something(connection: sqlite3.Connection) -> None:

@@ -212,6 +212,16 @@ async def test_klippys_end_interrupts_what_ran_and_drops_what_waited(lab: Lab) -
     assert lab.printer.sent == ["FALLS", "M220 S120"]
 
 
+async def test_what_klippys_end_dropped_does_not_wait_for_the_next_run(lab: Lab) -> None:
+    lab.printer.hold("FALLS")
+    lab.secure(allowed_gcode_patterns=("FALLS",))
+    await lab.begin(one("gcode", 1, gcode="FALLS"), one("set_speed", 2, speed=90))
+    lab.printer.change(klippy=KlippyState.DISCONNECTED, objects={})
+    await lab.restart()  # before it was refused
+    await lab.elapse(lambda: len(lab.results) == 2)
+    assert (lab.result(2)["status"], lab.printer.sent) == ("refused", [])
+
+
 async def test_what_was_asked_of_a_klippy_in_shutdown_is_not_for_the_one_started_anew(
     lab: Lab,
 ) -> None:

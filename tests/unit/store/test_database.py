@@ -17,7 +17,7 @@ import pytest_asyncio
 from components.store import flags, ledger
 from components.store.database import FILE_NAME, RETRY_EVERY, Database, StoreClosed
 from components.store.flags import Flags
-from components.store.sqlite_file import StoreUnavailable
+from components.store.sqlite_file import StoreUnavailable, Work
 from tests.unit.fakes import Board, FakeClock, until
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT);"
@@ -318,3 +318,30 @@ async def test_flags_survive_and_odd_values_do_not_hurt(store: Store) -> None:
     again = Flags(store.database, store.clock)
     await again.load()
     assert (again.get("a"), again.get("c"), again.get("bad")) == ({"b": [1]}, True, None)
+
+
+def stored(name: str) -> Work:
+    query = "SELECT value FROM flags WHERE name = ?"
+    return lambda db: db.execute(query, (name,)).fetchone()[0]
+
+
+async def test_a_flag_is_not_on_the_disk_before_what_was_stored_ahead_of_it(store: Store) -> None:
+    remembered = Flags(store.database, store.clock)
+    go_on = threading.Event()
+    store.database.post(lambda db: go_on.wait(10))
+    remembered.put("a", 1)
+    between = asyncio.ensure_future(store.database.run(stored("a")))
+    await asyncio.sleep(0)
+    remembered.put("a", 2)
+    go_on.set()
+    assert (await between, await store.database.run(stored("a"))) == ("1", "2")
+
+
+async def test_a_flag_that_the_disk_refused_does_not_undo_a_later_one(store: Store) -> None:
+    remembered = Flags(store.database, store.clock)
+    refuse(store, "PRAGMA query_only=1")
+    remembered.put("a", 1)
+    refuse(store, "PRAGMA query_only=0")
+    remembered.put("a", 2)
+    assert await store.database.run(stored("a")) == "2"
+    assert await store.database.lasting(stored("a")) == "2"

@@ -277,9 +277,11 @@ async def test_a_message_is_read_in_any_language_after_a_restart(
     assert "S3CRET" not in str(columns)
 
 
-async def test_a_database_of_an_older_version_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", [0, 1])
+async def test_a_database_of_an_older_version_goes_on(tmp_path: Path, columns: int) -> None:
     """Its rows have no parts, and are shown as they were told."""
-    older = ledger.SCHEMA[: ledger.SCHEMA.index("ALTER TABLE")]
+    schema = ledger.SCHEMA
+    older = schema[: schema.index("ALTER TABLE") if columns == 0 else schema.rindex("ALTER TABLE")]
     with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as file:
         file.executescript(older)
         file.execute(
@@ -287,7 +289,7 @@ async def test_a_database_of_an_older_version_goes_on(tmp_path: Path) -> None:
             " received_at) VALUES ('1:hub:1', '1', 'home', 'home', '', 'refused', 'Not now.', 1.0)"
         )
         file.commit()
-    for _ in range(2):  # the column is made once
+    for _ in range(2):  # each column is made once
         database = Database(tmp_path, Board().notices, FakeClock())
         await database.open([ledger.SCHEMA])
         book = Ledger(database)
