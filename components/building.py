@@ -17,7 +17,7 @@ from .commands.offers import Offers, Parts
 from .files.cleanup import Cleanup
 from .files.deleting import Deleting
 from .files.fetching import Fetching
-from .files.gcode_root import GcodeStore, LoadedFile, StoreFailed
+from .files.gcode_root import GcodeStore
 from .files.hub_files import HubFiles
 from .files.inventory import Inventory
 from .files.local_look import why_unfit
@@ -42,11 +42,10 @@ from .printer.host import Host
 from .printer.job_queue import JobQueue
 from .printer.jobs import Jobs
 from .printer.klippy import Printer
+from .printer.open_file import OpenFile
 from .printer.pauses import Pauses, read_piece
 from .printer.slicer_words import read_words
-from .printer.snapshot import Snapshot
 from .printer.spools import Spools
-from .printer.verbs import PrinterError
 from .runtime.ground import Ground, solid_ground
 from .runtime.logs import Logs, colour_terminal, logs_folder
 from .runtime.loose import as_text
@@ -211,11 +210,12 @@ class Building:
             "supervisor": self.supervisor,
             "clock": self.clock,
         }
+        open_file = OpenFile(self.printer, self.jobs)
         store = GcodeStore(
             server.lookup_component("file_manager"),
             server.lookup_component("job_queue"),
-            self._loaded_last,
-            self._loaded_now,
+            open_file.heard,
+            open_file.asked,
             server.lookup_component("internal_transport").call_method,
             server.send_event,
         )
@@ -529,26 +529,6 @@ class Building:
     def _hub_redelivers(self) -> bool:
         return self.client.features.redeliver > 0
 
-    def _loaded_last(self) -> LoadedFile:
-        """By what was heard last. A Klippy that is away may hang in the midst of a job: one that is
-        not known to be over has its file."""
-        snapshot, job = self.printer.snapshot, self.jobs.open
-        if not snapshot.objects and job is not None:
-            return LoadedFile(path=job.filename, state=job.state)
-        return loaded_file(snapshot)
-
-    async def _loaded_now(self) -> LoadedFile:
-        if not self.printer.snapshot.ready:
-            if not (self.jobs.met or self.printer.snapshot.objects):
-                raise StoreFailed(
-                    say("Klippy, which may have it open, was not met since Moonraker's start")
-                )
-            return self._loaded_last()
-        try:
-            return loaded_file(await self.printer.look())
-        except PrinterError as error:
-            raise StoreFailed(say("Klippy did not answer ({error})", error=str(error))) from None
-
     async def _cancel_download(self, command: Command) -> str:
         if not self.transfers.cancel(_file(command)):
             raise TransferError(say("There is no such download to cancel."))
@@ -597,13 +577,3 @@ def log_as_set(logs: Logs, live: LiveSettings) -> None:
 
 def _file(command: Command) -> str:
     return as_text(command.params.get("file"))
-
-
-def loaded_file(snapshot: Snapshot) -> LoadedFile:
-    """What Klipper has in hand, for the rules about replacing and deleting."""
-    card = snapshot.objects.get("virtual_sdcard", {})
-    return LoadedFile(
-        path=snapshot.job.filename,
-        state=snapshot.job.state,
-        open_path=str(card.get("file_path") or ""),
-    )

@@ -15,6 +15,8 @@ import os
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
+from ..printer.open_file import LoadedFile
+from ..printer.verbs import PrinterError
 from ..runtime.identity import Identity, identity, identity_of
 from ..runtime.loose import as_dict, as_float, as_list, as_text
 from ..runtime.messages import say
@@ -25,21 +27,6 @@ HISTORY_PAGE = 100  # jobs a call: Moonraker looks for each job's file on the ev
 
 class StoreFailed(Exception):
     """Moonraker refused, in its own words."""
-
-
-class LoadedFile(NamedTuple):
-    """What Klipper has in hand: `path` and `state` of print_stats, and whether its virtual_sdcard
-    holds a file open.
-    """
-
-    path: str = ""
-    state: str = ""
-    open_path: str = ""  # absolute, of virtual_sdcard.file_path
-
-    @property
-    def over(self) -> bool:
-        """The job is finished and the file closed: nothing reads it any more."""
-        return self.state in ("standby", "complete", "cancelled") and not self.open_path
 
 
 class OnDisk(NamedTuple):
@@ -64,24 +51,31 @@ class GcodeStore:
         file_manager: Any,
         job_queue: Any,
         loaded: Callable[[], LoadedFile],
-        look: Callable[[], Awaitable[LoadedFile]],
+        ask: Callable[[], Awaitable[LoadedFile]],
         call_method: Callable[..., Awaitable[Any]],
         send_event: Callable[..., Any],
     ) -> None:
-        """`loaded()` is what was heard of Klipper last; `look()` asks it, and raises `StoreFailed`
-        where it does not answer. `call_method(name, arguments)` is Moonraker's internal transport,
+        """`loaded()` is what was heard of Klipper last; `ask()` asks it (`printer.open_file`).
+        `call_method(name, arguments)` is Moonraker's internal transport,
         for history and metadata; `send_event` is the server's.
         """
         self._file_manager = file_manager
         self._job_queue = job_queue
         self._loaded = loaded
-        self.look = look
+        self._ask = ask
         self._call_method = call_method
         self._send_event = send_event
 
     @property
     def root(self) -> Path:
         return Path(self._file_manager.get_directory("gcodes"))
+
+    async def look(self) -> LoadedFile:
+        """What Klipper has in hand now; raises `StoreFailed` where nobody can know."""
+        try:
+            return await self._ask()
+        except PrinterError as error:
+            raise StoreFailed(error.args[0]) from None
 
     def check_writable(self) -> None:
         """Raises `StoreFailed` while Moonraker lets nobody write into its folders."""

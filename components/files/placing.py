@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import Callable, Optional
 
+from ..printer.open_file import LoadedFile
 from ..runtime import moves
 from ..runtime.clock import Clock
 from ..runtime.disk import reason_of
@@ -21,7 +22,7 @@ from ..runtime.messages import say
 from ..runtime.moves import CannotPlace
 from ..runtime.notices import Notices
 from ..runtime.worker import Worker
-from .gcode_root import GcodeStore, LoadedFile, OnDisk, StoreFailed, is_taken, look_up
+from .gcode_root import GcodeStore, OnDisk, StoreFailed, is_taken, look_up
 from .inventory import Inventory
 from .names import Refused, alternatives, show
 from .staging_file import Sealed, Sums, sync_folder

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from components.files.fetching import Fetching
-from components.files.gcode_root import GcodeStore, LoadedFile
+from components.files.gcode_root import GcodeStore
 from components.files.hub_files import HubFiles
 from components.files.inventory import Inventory
 from components.files.placing import Placing
@@ -26,6 +26,7 @@ from components.hub.outcomes import Failure
 from components.hub.protocol import HubFile
 from components.net.connect import Connector
 from components.net.trust import Trust
+from components.printer.open_file import LoadedFile
 from components.runtime.clock import Clock
 from components.runtime.supervisor import Supervisor
 from components.runtime.worker import Worker

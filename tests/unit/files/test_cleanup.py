@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from components.files.cleanup import DAY, Cleanup
-from components.files.gcode_root import LoadedFile
+from components.printer.open_file import LoadedFile
 from tests.unit.fakes import FakeClock, settle, until
 from tests.unit.files.bench import Bench, FileServer, OddDisk, gcode
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from components.files.deleting import Deleting
-from components.files.gcode_root import LoadedFile, StoreFailed
+from components.files.gcode_root import StoreFailed
 from components.files.names import Refused
+from components.printer.open_file import LoadedFile
 from components.runtime import moves
 from components.runtime.worker import aside
 from tests.unit.fakes import settle

@@ -22,13 +22,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.files.cleanup import DAY, Cleanup
-from components.files.gcode_root import GcodeStore, LoadedFile
+from components.files.gcode_root import GcodeStore
 from components.files.inventory import Inventory
 from components.files.names import Refused
 from components.files.placing import Placing
 from components.files.staging_file import StagingFile
 from components.files.staging_folder import StagingFolder
 from components.films.gallery import Gallery
+from components.printer.open_file import LoadedFile
 from components.runtime import moves
 from components.settings.model import LiveSettings, Settings
 from components.store.downloads import DownloadRow, DownloadState

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from components.files.gcode_root import LoadedFile
 from components.files.hub_files import HubFiles
 from components.files.wanted import TransferError
+from components.printer.open_file import LoadedFile
 from components.runtime import moves
 from components.runtime.messages import in_language
 from components.store.downloads import DownloadState
