@@ -257,8 +257,13 @@ class KlippyRig:
 
     def query(self, name: str) -> Dict[str, Any]:
         """The status of one printer object, e.g. ``print_stats``."""
-        answer = self._ask("objects/query", {"objects": {name: None}})
-        result: Dict[str, Any] = answer["status"][name]
+        return self.query_all(name)[name]
+
+    def query_all(self, *names: str) -> Dict[str, Dict[str, Any]]:
+        """The same of several, at one moment: while Moonraker listens, Klippy answers four times a
+        second."""
+        answer = self._ask("objects/query", {"objects": dict.fromkeys(names)})
+        result: Dict[str, Dict[str, Any]] = answer["status"]
         return result
 
     def _ask(self, method: str, params: Dict[str, Any]) -> Any:

@@ -456,21 +456,31 @@ class GCode:
         self._does(run, "lights", value=self.lamp)
 
     async def _set_led(self, line: str, run: Run) -> None:
-        name = _word_of(line, "LED").lower()
+        name = _given(line, "LED")  # as it is spelt in printer.cfg
         if name not in self.colours:
-            raise GcodeError(f"The value '{name.upper()}' is not valid for LED")
-        colours = [float(_word_of(line, c) or 0) for c in ("RED", "GREEN", "BLUE", "WHITE")]
+            raise GcodeError(f"The value '{name}' is not valid for LED")
+        colours = [float(_given(line, c) or 0) for c in ("RED", "GREEN", "BLUE", "WHITE")]
         self._does(run, "glows", led=name, colours=colours)
         if not all(0 <= value <= 1 for value in colours):
             raise GcodeError(f"Error on '{line}': must be between 0 and 1")
         self.colours[name] = colours
 
     async def _define_object(self, line: str, run: Run) -> None:
-        self.objects = sorted([*self.objects, _word_of(line, "NAME")])
+        if _given(line, "RESET"):
+            self.objects, self.left_out = [], []
+        elif name := _given(line, "NAME").upper():
+            self.objects = sorted([*self.objects, name])
 
     async def _leave_out(self, line: str, run: Run) -> None:
         """Any name is taken, as by Klipper's own, whatever the job has."""
-        name = _word_of(line, "NAME")
+        name = _given(line, "NAME").upper()
+        if _given(line, "RESET"):
+            self.left_out = [other for other in self.left_out if name and other != name]
+            return
+        if not name:
+            if _given(line, "CURRENT"):
+                raise GcodeError("There is no current object to cancel")
+            return  # lists them
         self._does(run, "leaves out", object=name, job=self.filename, known=name in self.objects)
         if name not in self.left_out:
             self.left_out = sorted([*self.left_out, name])
@@ -579,10 +589,10 @@ def _number(line: str, letter: str, default: float = 0.0) -> float:
     return float(match.group(1)) if match else default
 
 
-def _word_of(line: str, name: str) -> str:
-    """Of `NAME=value`, in upper case."""
-    match = re.search(rf'\b{name}="?([^"\s]+)', line.upper())
-    return match.group(1) if match else ""
+def _given(line: str, name: str) -> str:
+    """The value of `NAME=value` or `NAME="a value"`; "" if there is none."""
+    match = re.search(rf'(?<!\S){name}=(?:"([^"]*)"|(\S+))', line, re.IGNORECASE)
+    return (match.group(1) or match.group(2) or "") if match else ""
 
 
 _COMMANDS: dict[str, Callable[[GCode, str, Run], Any]] = {

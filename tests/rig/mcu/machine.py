@@ -125,7 +125,7 @@ ZONES = {
     "bed": (160.0, 1.5),
     "chamber": (60.0, 2.0),
 }
-OUTPUTS = ("part_fan", "hotend_fan", "aux_fan", "light")
+OUTPUTS = ("part_fan", "hotend_fan", "aux_fan", "light", "case_red", "case_green", "case_blue")
 SPARE_PINS = 24
 
 
