@@ -14,6 +14,7 @@ from components.store.database import RETRY_EVERY
 from tests.rig.klippy import wait_until
 from tests.stack.fault_matrix.bench import JOB, PATIENCE, FaultyStack
 from tests.stack.fault_matrix.test_printer import job_events, newest, told
+from tests.stack.test_engine_stop import hung
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -61,6 +62,10 @@ def stopped_until_it_writes_again(stack: FaultyStack) -> None:
     stop = stack.hub.queue(stack.token, "emergency_stop")
     stack.klippy.wait_state("shutdown", PATIENCE)
     assert stack.wait_result(stop).status == "done"
+    writes_again(stack)
+
+
+def writes_again(stack: FaultyStack) -> None:
     stack.hazards.clear()
     stack.calm()
     stack.wait_no_warning("cannot be written", BACK_ON_DISK)
@@ -71,6 +76,20 @@ def test_the_stop_on_a_data_folder_that_takes_nothing(stack: FaultyStack, state:
     stack.hazards.disk(state, stack.moonraker.state_folder)
     stopped_until_it_writes_again(stack)
     assert stack.wait_result(stack.count_once(f"stopped_{state[:4]}")).status == "done"
+
+
+def test_a_stop_that_klippy_does_not_take_is_told_from_a_full_disk(stack: FaultyStack) -> None:
+    stack.hazards.disk("full", stack.moonraker.state_folder)
+    with hung(stack):
+        stop = stack.hub.queue(stack.token, "emergency_stop")
+        told = stack.hub.wait_for(
+            lambda: stack.hub.result(stack.token, stop), PATIENCE, "what became of the stop"
+        )
+        assert (told.status, "switch on the wall" in told.message) == ("running", True)
+        stack.wait_warning("switch on the wall")
+    stack.klippy.wait_state("shutdown", PATIENCE)
+    assert stack.wait_result(stop).status == "done"
+    writes_again(stack)
 
 
 def test_a_stalled_card_delays_neither_status_nor_stop(stack: FaultyStack) -> None:
