@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from components.commands.emergency import REPEATED
 from tests.rig.faults import UNKNOWN_HOST, FaultServer
 from tests.rig.hazards import FOUND_HOST, HANGING_HOST
 from tests.rig.klippy import wait_until
@@ -302,6 +303,33 @@ def test_a_command_of_a_lost_reply_comes_again_and_runs_once(stack: FaultyStack)
     assert len(came) >= 2
     words = [r.status for r in stack.hub.results(stack.token) if str(r.id) == str(command)]
     assert words[-1] == "done" and set(words) <= {"received", "done"}
+
+
+def test_a_stop_that_comes_again_until_its_result_is_heard_stops_once(stack: FaultyStack) -> None:
+    """Somebody has restarted the firmware since: each repetition would stop what goes on now."""
+    stack.hub.set(features={**(stack.features or {}), "redeliver": 1})
+    stack.wait_flow()  # the printer has read that
+    stack.hub.fault("status", "html_500")
+    stack.hub.fault("command_results", "html_500")
+    stop = stack.hub.queue(stack.token, "emergency_stop")
+    stack.klippy.wait_state("shutdown", PATIENCE)
+    stack.klippy.firmware_restart()
+    stack.moonraker.wait_klippy()
+
+    def came() -> list[float]:
+        return [d.time for d in stack.hub.delivered(stack.token) if d.command["id"] == stop]
+
+    # Beyond what counts as a repetition at any hub, and the one before the last was looked at.
+    sent = came()[0]
+    stack.hub.wait_for(
+        lambda: sum(at > sent + REPEATED for at in came()) > 2, PATIENCE, "it to come again"
+    )
+    assert stack.hub.result(stack.token, stop) is None
+    assert stack.klippy.state() == "ready"
+    stack.hub.clear_faults()
+    assert stack.wait_result(stop).status == "done"
+    assert stack.klippy.state() == "ready"
+    assert stack.wait_result(stack.count_once("after_the_stop")).status == "done"
 
 
 def test_a_command_cut_off_on_its_way_is_not_run_in_part(stack: FaultyStack) -> None:
