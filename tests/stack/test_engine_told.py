@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.rig.gcode import make_gcode
+from tests.rig.klippy import short_folder
 from tests.rig.stack import Stack
 from tests.stack.test_engine import in_background, klippy_ran, one_reply, put, result, state, told
 
@@ -168,11 +169,34 @@ gcode:
 [gcode_macro MY_PRINT]
 gcode:
     SDCARD_PRINT_FILE FILENAME={params.FILE}
+[gcode_macro SDCARD_PRINT_FILE]
+rename_existing: SDCARD_PRINT_FILE_BASE
+variable_held: False
+gcode:
+    {% if held %}
+    RESPOND MSG="handed over"
+    TEMPERATURE_WAIT SENSOR="temperature_sensor chamber" MINIMUM=40
+    {% endif %}
+    SDCARD_PRINT_FILE_BASE {rawparams}
 """
 
 
-def test_the_hub_cannot_open_the_latch_nor_print_past_it(make_stack: Callable[..., Stack]) -> None:
-    stack = make_stack(options={"security_require_clear_bed": True}, extra_config=BEDS)
+@pytest.fixture(scope="module")
+def _beds() -> Iterator[Stack]:
+    options = {"security_require_clear_bed": True}
+    with short_folder("s") as folder, Stack(folder, options=options, extra_config=BEDS) as stack:
+        yield stack
+
+
+@pytest.fixture
+def beds(_beds: Stack) -> Stack:
+    """`security.require_clear_bed` and BEDS, as new."""
+    _beds.reset()
+    return _beds
+
+
+def test_the_hub_cannot_open_the_latch_nor_print_past_it(beds: Stack) -> None:
+    stack = beds
     put(stack, seconds=3)
     assert stack.do("print_local", file="cube.gcode").status == "done"
     stack.klippy.wait_print("complete", 60)
@@ -193,6 +217,30 @@ def test_the_hub_cannot_open_the_latch_nor_print_past_it(make_stack: Callable[..
     time.sleep(11)
     stack.klippy.gcode("BED_CLEAR")
     assert stack.do("print_local", file="cube.gcode").status == "done"
+
+
+def test_a_print_that_was_handed_over_to_be_seen_by_nobody_closes_the_latch(beds: Stack) -> None:
+    """Moonraker is killed before the job begins; before it is back the job is over, and a person
+    has taken it off the virtual SD card."""
+    put(beds, seconds=1)
+    beds.klippy.gcode("SET_GCODE_VARIABLE MACRO=SDCARD_PRINT_FILE VARIABLE=held VALUE=True")
+    console = beds.klippy.console()
+    printed = beds.hub.queue(beds.token, "print_local", file="cube.gcode")
+    console.wait_for("handed over", 20)
+    beds.moonraker.kill()
+    assert state(beds) == "standby"
+    beds.klippy.mcu.ambient(60, "chamber")
+    beds.klippy.wait_print("complete", 60)
+    beds.klippy.mcu.ambient(25, "chamber")
+    beds.klippy.gcode(
+        "SDCARD_RESET_FILE\nSET_GCODE_VARIABLE MACRO=SDCARD_PRINT_FILE VARIABLE=held VALUE=False"
+    )
+    beds.moonraker.start()
+    beds.moonraker.wait_klippy()
+    assert result(beds, printed).status == "interrupted"
+    refused = beds.do("print_local", file="cube.gcode")
+    assert (refused.status, "bed" in refused.message) == ("refused", True), refused.body
+    assert beds.moonraker.get("/server/history/totals")["job_totals"]["total_jobs"] == 0
 
 
 def test_an_expired_stop_left_over_by_a_crash_ends_no_start(stack: Stack) -> None:
