@@ -76,8 +76,9 @@ class Subscription:
         # Diffs that came before we had the answer which they follow; None while nothing was asked.
         self._early: Optional[List[Objects]] = None
         self._wanted: Dict[str, Optional[List[str]]] = {}
+        self._made = False  # else what Klippy says is of a former one, which knew less
+        self._made_not_at = 0.0  # Klippy's last message before that, monotonic
         self._lost: Set[str] = set()  # objects of which nothing is known: a diff is no whole
-        self._lost_at = 0.0  # Klippy's last message before that, monotonic
         self._heard = 0.0  # monotonic, of Klippy's last message
         self._failures = 0  # in a row
         self.asked = 0.0  # monotonic, when it was made; nothing goes unheard from then on
@@ -163,10 +164,12 @@ class Subscription:
         if generation != self._generation:
             return
         self._early = None
+        self._made = True
         self._lost = set()
         self._failures = 0
         self._heard = self._clock.monotonic()
         self._notices.clear("subscription", "Klipper's status is subscribed to again.")
+        self._take_back()
         self._told.begun(status, machine)
         for diff in early:
             self._told.changed(diff)
@@ -175,7 +178,8 @@ class Subscription:
         """Klippy answers, but not for all that was asked: go on with what there is."""
         self._early = None
         self._failures = 0
-        self._heard = self._clock.monotonic() - RESTING_AFTER
+        self._made = False
+        self._made_not_at = self._heard = self._clock.monotonic() - RESTING_AFTER
         self._told.begun({name: answers.get(name) or {} for name in self._wanted}, machine)
         self._take(answers)
 
@@ -202,8 +206,8 @@ class Subscription:
     async def _watch(self, generation: int) -> None:
         """Return when there was silence and is none any more: what was missed is asked for anew."""
         while generation == self._generation:
-            if self._lost and self._heard != self._lost_at:
-                return  # it speaks again, and of these a diff tells nothing
+            if not self._made and self._heard != self._made_not_at:
+                return  # it speaks again, but not of all that is wanted
             silent_after = RESTING_AFTER if self._told.at_rest() else SILENT_AFTER
             left = self._heard + silent_after - self._clock.monotonic()
             if left > 0:
@@ -269,7 +273,6 @@ class Subscription:
         self._told.doubt("")
         self._notices.clear("klippy_silent", "Klippy answers again.")
         self._lost = mute = set(self._wanted) - set(answers)
-        self._lost_at = self._heard
         if mute:
             self._told.lost(mute)
             self._say_mute(mute)
@@ -277,6 +280,9 @@ class Subscription:
 
     def _said_mended(self) -> None:
         self._told.doubt("")
+        self._take_back()
+
+    def _take_back(self) -> None:
         self._notices.clear("klippy_silent", "Klippy answers again.")
         self._notices.clear("klippy_nan", "Klipper's status comes through again.")
 

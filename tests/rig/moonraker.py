@@ -76,6 +76,12 @@ def interpreters(versions: bool = True) -> dict[str, str]:
     return {name: path for name, path in found.items() if Path(path).exists()}
 
 
+def with_speedups() -> str:
+    """The interpreter whose Moonraker has its speed-ups (msgspec, uvloop), else the main one."""
+    found = interpreters()
+    return next((python for name, python in found.items() if "0.11.0" in name), found["main"])
+
+
 def section(name: str, options: Options | str) -> str:
     """One section of moonraker.conf; lists and multi-line texts become indented lines."""
     if isinstance(options, str):

@@ -107,8 +107,8 @@ class WebSocket:
                     how = "closed" if self._closed else f"silent for {timeout} s"
                     raise RigError(f"no such {method}: the websocket is {how}")
 
-    def call(self, method: str, params: Any = None, timeout: float = 30) -> Any:
-        """One JSON-RPC call; `RpcError` with Moonraker's message where it refused."""
+    def send(self, method: str, params: Any = None) -> int:
+        """Call without waiting for the answer; its number."""
         connection = self._connection
         if connection is None or self._closed:
             raise RigError("the websocket is closed")
@@ -120,6 +120,11 @@ class WebSocket:
             request["params"] = params
         text = json.dumps(request)
         self._loop.call_soon_threadsafe(connection.write_message, text)
+        return number
+
+    def call(self, method: str, params: Any = None, timeout: float = 30) -> Any:
+        """One JSON-RPC call; `RpcError` with Moonraker's message where it refused."""
+        number = self.send(method, params)
         with self._news:
             if not self._news.wait_for(lambda: number in self._answers or self._closed, timeout):
                 raise RigError(f"no answer to {method} within {timeout} s")

@@ -47,6 +47,7 @@ class FakeMoonraker:
         self.questions = 0
         self.silent = False  # Klippy answers nothing any more
         self.nan: set[str] = set()  # objects that hold a NaN
+        self.locked = False  # another client waits for its subscription
         self.raises: Exception | None = None  # in the middle of subscribing
         self.given_up = asyncio.Event()
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
@@ -101,6 +102,8 @@ class FakeMoonraker:
     async def subscribe_from_transport(self, objects: Any, transport: Any) -> dict[str, Any]:
         if self.raises is not None:
             raise self.raises
+        if self.locked:
+            await asyncio.get_running_loop().create_future()
         self.subscribed = transport  # from when Klippy is asked
         if not self.nan.isdisjoint(objects):
             await asyncio.get_running_loop().create_future()
@@ -377,6 +380,24 @@ async def test_what_did_not_answer_is_asked_for_anew_though_klippy_never_falls_s
     def spoken() -> bool:
         bench.moonraker.tell({"extruder": {"temperature": 50.0}})
         return bench.printer.snapshot.job.filename == "a.gcode"
+
+    await soon(spoken, bench)
+    assert bench.board.warnings == {}
+
+
+async def test_who_waited_behind_another_client_in_vain_subscribes_again() -> None:
+    bench = watched()
+    await bench.ready()
+    bench.moonraker.locked = True
+    asked = bench.moonraker.questions
+    bench.moonraker.fire("server:klippy_ready")
+    while bench.moonraker.questions < asked + 4:  # each object by itself
+        await asyncio.sleep(0.005)
+    bench.moonraker.locked = False
+
+    def spoken() -> bool:  # by way of the former subscription
+        bench.moonraker.tell({"extruder": {"temperature": 50.0 + bench.clock.monotonic()}})
+        return bench.moonraker.subscriptions == 2
 
     await soon(spoken, bench)
 
