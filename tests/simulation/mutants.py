@@ -253,8 +253,8 @@ MUTANTS: tuple[Mutant, ...] = (
     one(
         "a job that ran unseen leaves the bed clear",
         "printer/jobs.py",
-        "        if missed:\n",
-        "        if False:\n",
+        "        if missed:  #",
+        "        if False:  #",
     ),
     one(
         "a job of which only the history tells leaves the bed clear",
