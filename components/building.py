@@ -192,7 +192,7 @@ class Building:
         self.connector = Connector(self.clock, trust, lambda: self.live.now.network.proxy)
         given = self.ground.http(self.server)
         self.transport = Transport(
-            client_of(given, self.connector, self.clock, self.logs.logger),
+            client_of(given, self.connector, self.clock, self.notices),
             self.clock,
             f"TecMedHub/{self.version}",
             self.logs.observe,

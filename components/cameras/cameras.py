@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 ASKED_TIMEOUT = 20.0  # seconds that `snapshot` waits for all cameras together
 TOO_LARGE = 1.5  # times what the line is good for, from which a picture is taken anew
-NO_CAMERA = say("There is no camera: add one in the web interface, or set camera.urls.")
+_NO_CAMERA = say("There is no camera: add one in the web interface, or set camera.urls.")
+_NOT_YET = say("The camera is only just being set up: try again in a moment.")
 
 Webcams = Callable[[], Iterable[Mapping[str, Any]]]
 
@@ -180,10 +181,15 @@ class Cameras:
             for watch in self._watches
         ]
 
+    @property
+    def why_none(self) -> str:
+        """Why there is nothing to take a picture with, for people."""
+        return _NOT_YET if self._finale is None and self._wanted() else _NO_CAMERA
+
     async def snapshot(self) -> str:
         """Take a picture with every camera now; one sentence on how it went. Raises nothing."""
         if not self._watches:
-            return NO_CAMERA
+            return self.why_none
         wishes = {watch.camera.name: watch.wish(Reason.ASKED) for watch in self._watches}
         await asyncio.wait(set(wishes.values()), timeout=ASKED_TIMEOUT)
         failed = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional
 
-from ..cameras.cameras import NO_CAMERA, Cameras
+from ..cameras.cameras import Cameras
 from ..printer.snapshot import Snapshot
 from ..runtime.clock import Clock
 from ..runtime.disk import reason_of
@@ -165,7 +165,7 @@ class Filming:
         waiting = self._recorder.waiting
         if not waiting:
             if not self._cameras.names:
-                return NO_CAMERA
+                return self._cameras.why_none
             return say("There are no frames to make a video of.")
         oldest = waiting[0]
         return say(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
-from ..cameras.cameras import NO_CAMERA, Cameras
+from ..cameras.cameras import Cameras
 from ..runtime.disk import reason_of
 from ..runtime.messages import say
 from ..runtime.notices import Notices
@@ -113,7 +113,9 @@ class Timelapse:
 
     async def render_now(self) -> str:
         """Make the videos that wait without further delay; one sentence on what will happen."""
-        return NO_CAMERA if self._filming is None else await self._filming.render_now()
+        if self._filming is None:
+            return self._cameras.why_none
+        return await self._filming.render_now()
 
     def _tell(self, what: str) -> None:
         for listener in self._listeners:

@@ -15,11 +15,12 @@ from ..net.connect import NAME_FRESH, Connector
 from ..net.faults import not_resolved
 from ..net.names import Names
 from ..runtime.clock import Clock
+from ..runtime.notices import Notices
 from .kept import KeptClient
 from .outcomes import host_of
 
 
-def client_of(given: Any, connector: Connector, clock: Clock, log: logging.Logger) -> Any:
+def client_of(given: Any, connector: Connector, clock: Clock, notices: Notices) -> Any:
     """What has Tornado's `fetch`: for `given`, the client of Moonraker's `http_client`."""
     if type(given) is SimpleAsyncHTTPClient:
         return KeptClient(
@@ -33,10 +34,11 @@ def client_of(given: Any, connector: Connector, clock: Clock, log: logging.Logge
             max_body_size=given.max_body_size,
         )
     if isinstance(given, AsyncHTTPClient):
-        log.warning(
-            "Moonraker's HTTP client is a %s: connections to the hub are not kept, and "
-            "network.proxy and network.ca_file do not apply.",
-            type(given).__name__,
+        notices.note(
+            "Moonraker's HTTP client is a {kind}: connections to the hub are not kept, and"
+            " network.proxy and network.ca_file do not apply.",
+            level=logging.WARNING,
+            kind=type(given).__name__,
         )
         return OtherClient(given, clock)
     return given

@@ -160,6 +160,15 @@ async def test_a_hub_with_one_place_shows_the_first_camera(server: OldCameras) -
         assert {shot.camera for shot in room.news} == {"camera 1"}
 
 
+async def test_a_picture_asked_for_while_the_first_camera_is_set_up(server: OldCameras) -> None:
+    async with Room() as room:
+        room.webcams = [webcam("Bed", server[0].snapshot_url)]
+        room.cameras.webcams_changed()
+        assert "try again" in await room.cameras.snapshot()
+        await room.clock.until(lambda: room.cameras.names)
+        assert await room.cameras.snapshot() == "Pictures taken: Bed."
+
+
 async def test_webcams_of_the_web_interface_are_followed(server: OldCameras) -> None:
     first, second = server
     async with Room(webcams=[webcam("Bed", first.snapshot_url)]) as room:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from components.cameras.cameras import NO_CAMERA
 from components.films.timelapse_page import NAME, TimelapsePage
 from tests.unit.cameras.support import OldCameras, Room, cameras, webcam
 from tests.unit.fakes import settle
@@ -63,7 +62,7 @@ async def test_without_a_camera_everything_answers_and_nothing_is_laid_down(
         found.hub_changed(True, 5.0)
         assert (found.image_fields(), found.picture(), found.names) == ({}, None, ())
         assert found.overview() == []
-        assert await found.snapshot() == await videos.render_now() == NO_CAMERA
+        assert await found.snapshot() == await videos.render_now() == found.why_none
         assert videos.status_fields() == {"timelapses": []}
         assert videos.overview()["folder"] == str(tmp_path / "timelapse")
         assert list(tmp_path.iterdir()) == [] and desk.files.roots == {}
@@ -175,7 +174,7 @@ async def test_webcams_that_cannot_be_listed_are_reported_and_stop_nothing(
     desk.room.webcams_trouble = RuntimeError("the database is gone")
     async with desk:
         assert "the database is gone" in caplog.text
-        assert await desk.cameras.snapshot() == NO_CAMERA
+        assert await desk.cameras.snapshot() == desk.cameras.why_none
 
 
 async def test_pillow_that_cannot_be_read_is_told_stops_nothing_and_is_tried_again(
@@ -212,7 +211,7 @@ async def test_the_timelapse_page_is_there_before_a_camera_and_fed_after(
     async with Desk(tmp_path) as desk:
         assert NAME in desk.page.components
         assert await desk.page_says("lastframeinfo") == {"framecount": 0, "lastframefile": ""}
-        assert (await desk.page_says("render"))["msg"] == NO_CAMERA
+        assert (await desk.page_says("render"))["msg"] == desk.cameras.why_none
         desk.room.configure(urls=(server[0].snapshot_url,))
         await desk.clock.until(lambda: "timelapse videos" in desk.room.supervisor.running)
         assert (await desk.page_says("render"))["msg"] == "There are no frames to make a video of."

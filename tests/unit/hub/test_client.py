@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -24,6 +23,7 @@ from components.net.trust import Trust
 from components.runtime.clock import Clock
 from components.settings.model import LiveSettings, Settings, Timeouts
 from tests.rig.faults import UNKNOWN_HOST, FaultServer
+from tests.unit.fakes import Board
 
 
 class Other(SimpleAsyncHTTPClient):
@@ -45,9 +45,8 @@ class Bench:
         clock = Clock()
         self.http = AsyncHTTPClient(force_instance=True)
         self.connector = Connector(clock, Trust(clock, environment={}), environment={})
-        log = logging.getLogger("test.hub")
         given = self.http if Bench.kept else Other(force_instance=True)
-        http = client_of(given, self.connector, clock, log)
+        http = client_of(given, self.connector, clock, Board().notices)
         self.begun = 0  # requests
         fetch = http.fetch
 
