@@ -311,7 +311,9 @@ class Building:
                     "cancel_download": self._cancel_download,
                     "snapshot": lambda command: self.cameras.snapshot(),
                     "timelapse_now": lambda command: self.timelapse.render_now(),
-                    "delete_file": lambda command: self.deleting.delete(_file(command)),
+                    "delete_file": lambda command: self.deleting.delete(
+                        _file(command), lambda: self.commands.check(command)
+                    ),
                     "spool": lambda command: self.spools.select(command.params["spool"]),
                 },
                 looks={
@@ -523,6 +525,7 @@ class Building:
                 "{file} is not among the printer's files: send it with print, which fetches it.",
                 file=name,
             )
+        self.inventory.take_in_hand(name)
         fault = await why_unfit(self.files.root / name, self.worker)
         return say("{file} is {fault}.", file=name, fault=fault) if fault else ""
 

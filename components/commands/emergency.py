@@ -94,12 +94,12 @@ class EmergencyStop:
 
     async def _stop(self, first: "asyncio.Future[Outcome]") -> Outcome:
         clock, device = self._tools.clock, self._tools.live.now.security.emergency_power_device
-        began, power = clock.monotonic(), None
+        began, cut_at, power = clock.monotonic(), POWER_AFTER, None
         while True:
             attempt = asyncio.ensure_future(self._attempt())
             pause = AGAIN_LATER if first.done() else AGAIN_AFTER
-            if device and power is None:
-                pause = min(pause, max(began + POWER_AFTER - clock.monotonic(), 0.05))
+            if device and _still_on(power):
+                pause = min(pause, max(began + cut_at - clock.monotonic(), 0.05))
             taken = await self._taken(attempt, pause)
             error = attempt.result() if attempt.done() else say("it does not answer")
             attempt.cancel()
@@ -111,7 +111,8 @@ class EmergencyStop:
                 ended = (State.FAILED, say("Klippy ended and did not take it."))
                 return first.result() if off else ended
             passed = clock.monotonic() - began
-            if device and power is None and passed >= POWER_AFTER:
+            if device and passed >= cut_at and _still_on(power):
+                cut_at = passed + AGAIN_LATER  # what failed once may work the next time
                 power = self._power = asyncio.ensure_future(self._cut_power(device))
             if off and not first.done():
                 first.set_result((State.DONE, cut))
@@ -162,6 +163,11 @@ class EmergencyStop:
 
     def _show(self, text: str) -> None:
         self._tools.notices.show("emergency_stop", text)
+
+
+def _still_on(power: "Optional[asyncio.Future[str]]") -> bool:
+    """Whether nothing is under way, or done, that switches the power off."""
+    return power is None or (power.done() and bool(power.result()))
 
 
 def _said_of(device: str, power: "Optional[asyncio.Future[str]]") -> Tuple[bool, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from typing import Any, Callable, List, Sequence, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from ..runtime.messages import say
 from ..settings.model import Settings
@@ -72,16 +72,28 @@ class Intake:
         """
         jobs, stops = self._read(raw, int(generation))
         try:
-            return await self._write_down(jobs, stops)
-        except StoreUnavailable:
-            return await self._tell_unwritten(jobs, stops)
+            try:
+                keys = await self._write_down(jobs, stops)
+            except StoreUnavailable:
+                return await self._tell_unwritten(jobs, stops)
+            return await self._let_wait(jobs, stops, keys)
         finally:
             for job in jobs:
                 if not job.queued:
                     self._lanes.leave(job)
 
-    async def go_on(self, job: Job) -> None:
-        """A command of the batch, or of a former run, is on the disk: let it have its turn."""
+    async def go_on(self, jobs: Sequence[Job]) -> None:
+        """Commands of a batch, or of a former run, are on the disk: let them have their turns. All
+        of them wait before anything is awaited, or the next batch would overtake these."""
+        ends = [self._enqueue(job) for job in jobs]
+        for job, end in zip(jobs, ends):
+            if end is not None:
+                await self._answers.finish(job.command, *end)
+
+    # Inside
+
+    def _enqueue(self, job: Job) -> Optional[Tuple[State, str]]:
+        """How it has ended, where it gets no turn."""
         command = job.command
         try:
             policy.check_arrival(command, self._situation())
@@ -90,14 +102,11 @@ class Intake:
                 raise Refused(full)
         except Refused as reason:
             self._lanes.leave(job)
-            await self._answers.finish(command, State.REFUSED, str(reason))
-            return
-        if command.is_stop:  # it was too old, or is one of a former run that was never sent
-            self._lanes.leave(job)
-            late = self._too_old(command) or _STOP_OF_BEFORE
-            await self._answers.finish(command, State.EXPIRED, late)
-
-    # Inside
+            return State.REFUSED, str(reason)
+        if not command.is_stop:
+            return None
+        self._lanes.leave(job)  # it was too old, or is one of a former run that was never sent
+        return State.EXPIRED, self._too_old(command) or _STOP_OF_BEFORE
 
     def _read(self, raw: Any, generation: int) -> Tuple[List[Job], List[Job]]:
         """All of a reply, in one go: its stops are sent, unless they were before, and what is
@@ -147,14 +156,19 @@ class Intake:
             return ""
         return policy.expiry(stop, self._tools.live.now.expiry, self._tools.hub_now())
 
-    async def _write_down(self, jobs: Sequence[Job], stops: Sequence[Job]) -> int:
-        """Commit a batch, then let it wait for its turn. What the disk does not take is not run."""
+    async def _write_down(self, jobs: Sequence[Job], stops: Sequence[Job]) -> List[Optional[str]]:
+        """Commit a batch; as `Ledger.receive`. What the disk does not take is not run."""
         came = self._tools.clock.monotonic()
         async with self._in_order:
             await self._until_started(came)
             written = [_entry(job, self._boot, sent=job in stops) for job in jobs]
             writing = asyncio.ensure_future(self._ledger.receive(written))
-        keys = await writing
+        return await writing
+
+    async def _let_wait(
+        self, jobs: Sequence[Job], stops: Sequence[Job], keys: Sequence[Optional[str]]
+    ) -> int:
+        """What is new of a batch that is on the disk waits for its turn; how many those are."""
         new = []
         for job, key in zip(jobs, keys):
             if key is None:
@@ -165,9 +179,7 @@ class Intake:
         sent = [job.command for job in new if job in stops]
         if sent:
             self._tools.supervisor.spawn("emergency stop", self._report_stop(sent))
-        for job in new:
-            if job not in stops:
-                await self.go_on(job)
+        await self.go_on([job for job in new if job not in stops])
         for id_ in await self._known_ids(new):
             self._notices.note(
                 "The hub sent another command under the known id {id}: it is taken for a new one.",

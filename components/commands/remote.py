@@ -19,9 +19,11 @@ from . import policy
 from .actions import EMERGENCY_STOP, PRINTS, find_action
 from .answers import Answers, Listener
 from .emergency import EmergencyStop
+from .gcode import Refused
 from .halt import Halts
 from .intake import Intake, scope
 from .lanes import Job, Lanes
+from .order import TooOld
 from .outcome import interrupted
 from .runner import Runner
 from .switch import Switch, person
@@ -77,6 +79,9 @@ class Commands:
         """Read the ledger: what was still waiting waits again, what was running is reported and
         never run again. May be called again after it raised."""
         await self._flags.load()
+        if self._flags.forgotten:  # the worst is taken for true until a person says better
+            self._switch.doubt()
+            self._bed.doubt()
         boot = self._boot_id()
         unfinished = await self._ledger.load()
         self._switch.show()
@@ -119,7 +124,7 @@ class Commands:
             self._lanes.leave(job)
             await self._answers.finish(job.command, State.REFUSED, refused)
         else:
-            await self._intake.go_on(job)
+            await self._intake.go_on([job])
 
     async def stop(self) -> None:
         """End the lanes. What was running is found in the ledger by the next start, and reported as
@@ -150,6 +155,16 @@ class Commands:
             self._tools.hub_now,
         )
         return await trials.of(raw, reader, generation)
+
+    def check(self, command: Command) -> None:
+        """Raises the reason, if it must not be done any more: for what takes its time on the way to
+        a deed of which nothing is taken back."""
+        try:
+            self._runner.weigh(command)
+        except policy.NotYet:
+            pass
+        except TooOld as reason:
+            raise Refused(str(reason)) from None
 
     def results_due(self, limit: int = 50) -> List[Dict[str, Any]]:
         """`{id, action, status, message, received_at, finished_at}`, oldest first, until

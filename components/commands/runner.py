@@ -98,7 +98,10 @@ class Runner:
         while True:
             job = await self._lanes.next(lane)
             try:
-                await self._answers.finish(job.command, *await self._live(job))
+                end = await self._live(job)
+                if self._answers.closing and job.handed is None:
+                    return  # it waits for the next start
+                await self._answers.finish(job.command, *end)
             finally:
                 if job.fence is not None:
                     job.fence.cancel()
@@ -140,9 +143,12 @@ class Runner:
         if reason:
             raise Refused(reason)
         try:
-            await self._tools.ledger.begin(job.command.key, self._boot)
+            known = await self._tools.ledger.begin(job.command.key, self._boot)
         except StoreUnavailable:
             raise Refused(UNWRITTEN) from None
+        if not known:  # a damaged database was set aside, and its record with it
+            job.command = job.command._replace(key="")
+            raise Refused(UNWRITTEN)
         while True:
             try:
                 return await self._send_and_see(job)
@@ -309,6 +315,8 @@ class Runner:
         order = self._verdict(job, sights)
         if order.alone:
             self._check_alone(job)
+        if self._answers.closing:  # Python 3.11 and older lose a cancel now and then
+            raise asyncio.CancelledError
         # From here to Klippy nothing is awaited: what was judged is what is sent.
         job.order, job.handed = order, self._clock.monotonic()
         job.falls = self._halts.falls

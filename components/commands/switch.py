@@ -17,6 +17,8 @@ _NOT_STORED = say(
     " would undo it."
 )
 
+_DAMAGED = say("by TecMedHub, whose record of this switch was damaged")
+
 
 class Switch:
     def __init__(self, flags: Flags, notices: Notices) -> None:
@@ -40,14 +42,22 @@ class Switch:
                 if on
                 else say("Remote control is off ({who}).", who=person(by))
             )
-            self._notices.console(told)
-            self._flags.put(REMOTE_OFF_PARTS, parts(name))
-            self._flags.put(REMOTE_OFF, str.__str__(name))
-            self.show()
+            self._put(name, told)
         if await self._flags.stored(REMOTE_OFF, STORED_WITHIN):
             return ""
         self._notices.console(_NOT_STORED)
         return _NOT_STORED
+
+    def doubt(self) -> None:
+        """Nobody can know any more whether it is thrown: so it is."""
+        if not self.off_by:
+            self._put(_DAMAGED, say("Remote control is off ({who}).", who=_DAMAGED))
+
+    def _put(self, name: str, told: str) -> None:
+        self._notices.console(told)
+        self._flags.put(REMOTE_OFF_PARTS, parts(name))
+        self._flags.put(REMOTE_OFF, str.__str__(name))
+        self.show()
 
     def show(self) -> None:
         if not self.off_by:

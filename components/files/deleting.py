@@ -5,7 +5,7 @@ and that nothing uses.
 from __future__ import annotations
 
 import os
-from typing import List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from ..runtime.messages import say
 from ..store.downloads import DownloadRow
@@ -31,11 +31,13 @@ class Deleting:
             return str(reason)
         return ""
 
-    async def delete(self, name: str) -> str:
-        """Delete it; what was deleted, for people. Raises `Refused`."""
+    async def delete(self, name: str, check: Callable[[], None]) -> str:
+        """Delete it; what was deleted, for people. Raises `Refused`, and what `check()` raises at
+        the last moment: Klippy may take its time to tell what it has open.
+        """
         row, disk = await self._find(name)
         try:
-            gone = await self._placing.remove(disk, self._store.why_not_replace)
+            gone = await self._placing.remove(disk, self._store.why_not_replace, check)
         except StoreFailed as error:
             raise Refused(
                 "{file} could not be deleted: {error}", file=show(disk.path), error=str(error)

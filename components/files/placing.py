@@ -116,11 +116,17 @@ class Placing:
         finally:
             await self._staging.discard(part)
 
-    async def remove(self, disk: OnDisk, why_not: Optional[WhyNot] = None) -> bool:
+    async def remove(
+        self,
+        disk: OnDisk,
+        why_not: Optional[WhyNot] = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> bool:
         """Delete a file if it still is what `disk` says and nothing speaks for it; whether it was.
 
         `why_not(path, loaded)` is what may speak for it, in a thread; without, what keeps the
-        clean-up away. Its metadata and thumbnails go with it. Raises `StoreFailed`.
+        clean-up away. Its metadata and thumbnails go with it. Raises `StoreFailed`, and what
+        `check()` raises at the last moment.
         """
         self._store.check_writable()
 
@@ -131,11 +137,16 @@ class Placing:
             return bool(used) or self._inventory.in_hand(disk.path)
 
         try:
-            return await self._take_away(disk, keep)
+            return await self._take_away(disk, keep, check)
         except OSError as error:
             raise StoreFailed(reason_of(error)) from None
 
-    async def _take_away(self, disk: OnDisk, keep: Callable[[LoadedFile], bool]) -> bool:
+    async def _take_away(
+        self,
+        disk: OnDisk,
+        keep: Callable[[LoadedFile], bool],
+        check: Callable[[], None] = lambda: None,
+    ) -> bool:
         """Whoever opened the file before it lost its name is found by the look; nobody can after.
         Raises `StoreFailed` where Klipper does not say what it has open.
         """
@@ -148,6 +159,7 @@ class Placing:
             if away is None:
                 return False
             loaded = await self._store.look()
+            check()
         except BaseException:
             await asyncio.shield(self._put_back(moving, path))
             raise

@@ -220,6 +220,7 @@ class Transfers:
                 file=job.file,
                 path=here,
             )
+            self._inventory.take_in_hand(here)  # the hub may delete its own as it hears of this
             if listed is not None and _is(listed, wanted):
                 await self._hub_files.tell(job.hub_name, None)
             return Arrived(here)
@@ -280,6 +281,7 @@ class Transfers:
         )
         settling.add_done_callback(lambda future: future.cancelled() or future.exception())
         path = await asyncio.shield(settling)  # nothing interrupts it half-way
+        self._inventory.take_in_hand(path)
         seconds = self._clock.monotonic() - started
         self._notices.note(
             "{file}: {size:.1f} MiB in {seconds:.1f} s, verified, stored as {path}.",

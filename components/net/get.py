@@ -61,6 +61,11 @@ class Head(NamedTuple):
         return self.chunked or self.length is not None
 
 
+# What Tornado must not see of what a taker raises. Of a cancel it would make an exception of its
+# own, and whoever waits would take a download that was cancelled for one that has failed.
+_RAISED = (Exception, asyncio.CancelledError)
+
+
 class Taker:
     """What becomes of a reply. Whatever these raise ends the exchange, and is raised by `get`."""
 
@@ -160,7 +165,7 @@ class _Exchange(HTTPMessageDelegate):
         self._waiting_since = None
         try:
             await self._taker.head(self._head)
-        except Exception as error:
+        except _RAISED as error:
             self._end(error)
             return
         finally:
@@ -178,7 +183,7 @@ class _Exchange(HTTPMessageDelegate):
         self._waiting_since = None
         try:
             await self._taker.body(chunk)
-        except Exception as error:
+        except _RAISED as error:
             self._end(error)
         finally:
             self._waiting_since = self._loop.time()

@@ -204,9 +204,9 @@ class Jobs:
         self._session = now
         missed = not self._compared and before is not None and not before.lasts(now)
         self._compared = True
-        if missed:  # told before it is kept: what this strikes is stored first
-            self._tell(News("unseen", Watched("", LOST, self._boot, 0.0, 0.0)))
         self._keep(self._known)
+        if missed:
+            self._tell(News("unseen", Watched("", LOST, self._boot, 0.0, 0.0)))
 
     def _look(self, job: Job, since: float) -> None:
         if job.state in BUSY or job.state in ENDINGS:

@@ -5,7 +5,8 @@ room's table class takes a `Database`, and hands it functions that run as one tr
 
 While the disk refuses, what must be stored before anything is done about it fails at once (`run`);
 records that nobody waits for (`post`), and such as must last before they are told (`lasting`), wait
-in order until the disk takes them.
+in order until the disk takes them. What is posted in one turn of the event loop is one transaction:
+it tells of one moment, and no SIGKILL leaves half of that behind.
 """
 
 import asyncio
@@ -54,11 +55,14 @@ class Database:
         self._worker = worker or Worker("store")
         self._connect = connect
         self._posted = 0
+        self._turn: List[_Posted] = []  # what was posted in this turn of the loop
+        self._to_checkpoint = False  # behind that
         self._waiting: Deque[_Posted] = deque()  # for `open`, or for a disk that refuses
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._file: Optional[SqliteFile] = None
         self.refuses = False  # the disk, at the last attempt; until then it may be slow
         self._retry: Optional[asyncio.TimerHandle] = None
+        self._begun_anew: List[Callable[[], None]] = []
         self._closing: "Optional[asyncio.Future[None]]" = None
 
     @property
@@ -70,6 +74,15 @@ class Database:
     def left_open(self) -> bool:
         """Whether the run before ended without closing it: its last records may be undone."""
         return self._file is not None and self._file.left_open
+
+    @property
+    def begun_anew(self) -> bool:
+        """Whether the file was damaged and set aside: what stood in it is forgotten."""
+        return self._file is not None and self._file.set_aside
+
+    def on_begun_anew(self, listener: Callable[[], None]) -> None:
+        """Call `listener()` when that comes to pass: who knows something better stores it again."""
+        self._begun_anew.append(listener)
 
     async def open(self, schemas: Sequence[str]) -> None:
         """Open the file and make its tables. Never raises: a damaged file is set aside, and a disk
@@ -88,7 +101,9 @@ class Database:
         the disk's platter (synchronous=FULL) before this returns. What `work` raises is raised
         here, after a rollback; StoreUnavailable when the disk refuses. A caller that is cancelled
         does not undo the transaction."""
-        return await asyncio.shield(self._worker.submit(self._open_file.run, work, durable))
+        file = self._open_file
+        self._end_turn()
+        return await asyncio.shield(self._worker.submit(file.run, work, durable))
 
     def post(self, work: Work, *, durable: bool = False) -> None:
         """Run `work` some time soon, in order, and do not wait; a failure becomes a notice.
@@ -108,7 +123,9 @@ class Database:
     def checkpoint(self) -> None:
         """Let what was posted outlive even a write-ahead log of garbage."""
         if self._file is not None and self._closing is None:
-            self._worker.submit(self._file.checkpoint)
+            self._to_checkpoint = True
+            if not self._turn:
+                self._end_turn()
 
     async def lasting(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """As a durable `run`, however long the disk refuses."""
@@ -123,6 +140,7 @@ class Database:
             if self._file is None:
                 return
             self._submit_waiting()
+            self._end_turn()
             self._closing = self._worker.submit(self._file.close)
             if self._retry is not None:
                 self._retry.cancel()
@@ -147,8 +165,41 @@ class Database:
         self._posted += 1
         if self._file is None or self._waiting:
             self._waiting.append(posted)
-        else:
+        elif posted.done is not None:
+            self._end_turn()
             self._submit(posted)
+        else:
+            if not self._turn:
+                asyncio.get_event_loop().call_soon(self._end_turn)
+            self._turn.append(posted)
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, []
+        if len(turn) > 1:
+            self._submit_together(turn)
+        elif turn:
+            self._submit(turn[0])
+        if self._to_checkpoint and self._file is not None:
+            self._to_checkpoint = False
+            self._worker.submit(self._file.checkpoint)
+
+    def _submit_together(self, turn: Sequence[_Posted]) -> None:
+        assert self._file is not None
+
+        def work(db: sqlite3.Connection) -> None:
+            for posted in turn:
+                posted.work(db)
+
+        def ended(future: "asyncio.Future[Any]") -> None:
+            if not future.cancelled() and isinstance(future.exception(), Exception):
+                for posted in turn:  # each for itself: one that cannot be stored takes none along
+                    self._submit(posted)
+                return
+            for posted in turn:
+                self._ended(posted, future)
+
+        durable = any(posted.durable for posted in turn)
+        self._worker.submit(self._file.run, work, durable).add_done_callback(ended)
 
     def _submit_waiting(self) -> None:
         waiting: List[_Posted] = list(self._waiting)
@@ -199,6 +250,9 @@ class Database:
     def _show(self, key: str, text: str) -> None:
         if key == "store":
             self.refuses = bool(text)
+        elif text:
+            for listener in self._begun_anew:
+                listener()
         if text:
             self._notices.show(key, text)
         else:

@@ -31,6 +31,8 @@ class Flags:
         self._asked = 0  # how many writes
         self._written: Dict[str, int] = {}  # the newest of each, for the database's thread
         self.loaded = False  # until then, what is not known may yet be so
+        self.forgotten = False  # what a former run remembered was lost with a damaged database
+        database.on_begun_anew(self._store_again)
 
     async def load(self) -> None:
         """Read them all, once; a value that is no JSON counts as absent."""
@@ -44,7 +46,7 @@ class Flags:
                 self._values.setdefault(name, json.loads(text))
             except (TypeError, ValueError, RecursionError):
                 continue
-        self.loaded = True
+        self.loaded, self.forgotten = True, self._database.begun_anew
 
     def get(self, name: str, default: Any = None) -> Any:
         return self._values.get(name, default)
@@ -70,6 +72,10 @@ class Flags:
         it.
         """
         return (lambda: self.get(name)), (lambda value: self.put(name, value))
+
+    def _store_again(self) -> None:
+        for name in self._values:
+            self._database.post(self._write(name), durable=True)
 
     def _note(self, name: str, value: Any) -> bool:
         if name in self._values and self._values[name] == value:

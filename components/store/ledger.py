@@ -215,7 +215,7 @@ class Ledger:
         self._since_prune += len(new)
         if self._since_prune >= PRUNE_EVERY:
             self._since_prune = 0
-            await self.prune(max(entry.received_at for entry in entries))
+            self.prune(max(entry.received_at for entry in entries))
         return keys
 
     def repeats(self, entry: Entry) -> bool:
@@ -255,12 +255,13 @@ class Ledger:
 
         self._database.post(write, durable=True)
 
-    async def begin(self, key: str, boot: str = "") -> None:
+    async def begin(self, key: str, boot: str = "") -> bool:
         """It is about to be handed over; on disk when this returns, so that a crash can never run
-        it a second time."""
-        await self._database.run(_way(key, State.SENT, "boot = ?", (boot,)), durable=True)
-        if key in self._recent:
+        it a second time. Whether it was found."""
+        row = await self._database.run(_way(key, State.SENT, "boot = ?", (boot,)), durable=True)
+        if key in self._recent and row is not None:
             self._recent[key]["status"] = State.SENT.value
+        return row is not None
 
     async def running(self, key: str, message: str) -> Optional[Dict[str, Any]]:
         """It was handed over and takes its time: the result to tell meanwhile; None if it is over
@@ -358,8 +359,10 @@ class Ledger:
         """The newest commands with their states, newest first, for people."""
         return [dict(row) for row, _ in zip(reversed(list(self._recent.values())), range(limit))]
 
-    async def prune(self, now: float) -> None:
-        """Forget final commands older than 30 days, and the oldest beyond 10,000."""
+    def prune(self, now: float) -> None:
+        """Forget final commands older than 30 days, and the oldest beyond 10,000: soon, since what
+        was just received is on the disk whether this works or not.
+        """
         final = ",".join(f"'{state.value}'" for state in FINAL)
 
         def write(db: sqlite3.Connection) -> None:
@@ -373,7 +376,7 @@ class Ledger:
                 (KEEP_ROWS,),
             )
 
-        await self._database.run(write)
+        self._database.post(write)
 
     def _kept(self, message: str) -> Tuple[str, str]:
         """The columns `message` and `made_of`."""

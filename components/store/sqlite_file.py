@@ -48,6 +48,7 @@ class SqliteFile:
         self._writes = False  # the connection was opened for writing
         self._full = False  # synchronous=FULL is in force
         self.writable = False  # as far as is known
+        self.set_aside = False  # what was there before, since it was damaged
         self.left_open = False  # the run before had no end: SQLite removes its log as it closes
 
     def open(self, schemas: Sequence[str]) -> None:
@@ -216,6 +217,7 @@ class SqliteFile:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime())
         aside = self._path.with_name(f"{self._path.name}.broken-{stamp}")
         self._path.replace(aside)
+        self.set_aside = True
         for suffix in ("-wal", "-shm"):
             extra = self._with(suffix)
             if extra.exists():

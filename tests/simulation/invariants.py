@@ -626,6 +626,22 @@ def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
                 break
 
 
+def each_in_its_turn(case: Case) -> Iterator[str]:
+    """I9: what is asked first reaches Klippy first."""
+    scripts = [
+        (case.place[command.n], command, case.sent[command.n][0])
+        for command in case.asked
+        if command.action == "gcode" and len(command.delivered) == 1 and case.sent[command.n]
+    ]
+    for (_, first, its), (_, other, sent) in itertools.combinations(sorted(scripts, key=_place), 2):
+        if other.delivered[0] >= first.delivered[0] and sent.at < its.at:
+            yield f"{other} reached Klippy at {sent.at:.1f} s, {first} at {its.at:.1f} s"
+
+
+def _place(script: tuple[int, Asked, Fact]) -> int:
+    return script[0]
+
+
 def _behind_a_restart(command: Asked, case: Case) -> Fact | None:
     """The script of a `firmware_restart` that was asked before this, and for it, perhaps."""
     for fact in case.ours:
@@ -731,6 +747,7 @@ INVARIANTS: dict[str, Callable[[Case], Iterator[str]]] = {
     "I6": no_print_on_an_uncleared_bed,
     "I7": it_comes_back,
     "I8": nothing_forbidden_happens,
+    "I9": each_in_its_turn,
 }
 
 

@@ -78,8 +78,9 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             (
                 RUNNER,
-                "        if order.alone:\n            self._check_alone(job)\n        # From",
-                "        # From",
+                "        if order.alone:\n            self._check_alone(job)\n"
+                "        if self._answers",
+                "        if self._answers",
             ),
         ),
     ),
@@ -155,8 +156,8 @@ MUTANTS: tuple[Mutant, ...] = (
     one(
         "what is about to be sent is not written down",
         RUNNER,
-        "            await self._tools.ledger.begin(job.command.key, self._boot)\n",
-        "            pass\n",
+        "            known = await self._tools.ledger.begin(job.command.key, self._boot)\n",
+        "            known = True\n",
     ),
     one(
         "a reply is not synced, nor what is about to be sent",
@@ -218,6 +219,13 @@ MUTANTS: tuple[Mutant, ...] = (
         INTAKE,
         "        if fresh:\n            self._emergency.send(",
         "        if False:\n            self._emergency.send(",
+    ),
+    one(
+        "a reply is overtaken while something in it is refused",
+        INTAKE,
+        "        ends = [self._enqueue(job) for job in jobs]\n"
+        "        for job, end in zip(jobs, ends):\n",
+        "        for job in jobs:\n            end = self._enqueue(job)\n",
     ),
     one(
         "what a cancel struck goes on after a crash",
@@ -402,8 +410,8 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             (
                 "files/deleting.py",
-                "self._placing.remove(disk, self._store.why_not_replace)",
-                'self._placing.remove(disk, lambda path, loaded: "")',
+                "self._placing.remove(disk, self._store.why_not_replace, check)",
+                'self._placing.remove(disk, lambda path, loaded: "", check)',
             ),
         ),
     ),

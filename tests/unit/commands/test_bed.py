@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from components.printer.snapshot import Job
+from components.store.database import Database
 from tests.unit.commands.support import Lab, one, printing, ready, until
 
 
@@ -72,7 +73,7 @@ async def test_klippy_went_in_its_midst(lab: Lab) -> None:
 
 async def test_nothing_is_known_before_the_flags_are(tmp_path: Path) -> None:
     lab = Lab(tmp_path, require_clear_bed=True)
-    lab.database = None  # type: ignore[assignment]
+    lab.database = Database(tmp_path, lab.board.notices, lab.clock)
     lab.make()
     assert lab.bed.needs_clearing
     assert not lab.bed.left_uncleared

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -528,3 +530,143 @@ async def test_a_cancel_strikes_prints_and_no_deletion(lab: Lab) -> None:
     await lab.elapse(lambda: len(lab.results) == 3)
     assert lab.result(1)["status"] == "refused"
     assert (lab.result(2)["status"], lab.result(3)["status"]) == ("done", "done")
+
+
+async def test_a_reply_is_not_overtaken_while_what_came_in_it_is_refused(lab: Lab) -> None:
+    go_on = threading.Event()
+    lab.database.post(lambda db: go_on.wait(10))
+    await settle()
+    first = asyncio.ensure_future(
+        lab.take(one("set_speed", 1, speed=999), one("heat", 2, hotend_temp=210))
+    )
+    await settle()
+    second = asyncio.ensure_future(lab.take(one("cool_down", 3)))
+    await settle()
+    go_on.set()
+    await asyncio.gather(first, second)
+    await lab.elapse(lambda: len(lab.results) == 3)
+    assert [result["id"] for result in lab.results if result["status"] == "done"] == [2, 3]
+    assert lab.printer.sent[-1] == "TURN_OFF_HEATERS"
+
+
+async def test_what_is_stored_runs_though_old_records_cannot_be_deleted(lab: Lab) -> None:
+    def stubborn(db: sqlite3.Connection) -> None:
+        db.execute(
+            "INSERT INTO commands (key, id, action, summary, command, status, received_at)"
+            " VALUES ('old', '0', 'home', 'home', '', 'done', 1.0)"
+        )
+        db.execute(
+            "CREATE TRIGGER stubborn BEFORE DELETE ON commands"
+            " BEGIN SELECT RAISE(ABORT, 'database is locked'); END"
+        )
+
+    await lab.database.run(stubborn)
+    (result,) = await lab.run(one("home", 1))
+    assert (result["status"], lab.printer.sent) == ("done", ["G28"])
+
+
+async def test_nothing_begins_while_moonraker_ends_though_a_cancel_is_lost(lab: Lab) -> None:
+    """As `wait_for` of Python 3.11 and older loses one."""
+    lab.local.add("b.gcode")
+    begun = asyncio.Event()
+
+    async def fetch(_request: Any) -> Any:
+        begun.set()
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            raise RuntimeError("lost") from None
+
+    lab.fetch = fetch
+    await lab.restart()
+    await lab.take(one("print", 1, file="a.gcode"), one("print_local", 2, file="b.gcode"))
+    await begun.wait()
+    await lab.commands.stop()
+    await settle(100)
+    assert (lab.printer.sent, lab.results) == ([], [])
+    lab.fetch = None
+    lab.local.add("a.gcode")
+    await lab.restart()
+    await lab.elapse(lambda: lab.printer.sent)
+    assert lab.printer.sent == ["start a.gcode"], "it waited for the next start"
+
+
+def damage(lab: Lab, what: str) -> None:
+    """The next transaction of this kind finds a malformed file."""
+    file = lab.database._file
+    assert file is not None
+    transact = file._transact
+
+    def broken(work: Any, durable: bool) -> Any:
+        if what in work.__qualname__:
+            file._transact = transact  # type: ignore[method-assign]
+            raise sqlite3.DatabaseError("database disk image is malformed")
+        return transact(work, durable)
+
+    file._transact = broken  # type: ignore[method-assign]
+
+
+async def test_a_command_whose_record_was_lost_is_not_run_and_told_once(lab: Lab) -> None:
+    lab.hub_redelivers = True
+    damage(lab, "_way")
+    (result,) = await lab.run(one("home", 1))
+    assert (result["status"], lab.printer.sent) == ("refused", [])
+    await lab.take(one("home", 1))
+    await lab.run(one("set_speed", 2, speed=90))
+    assert lab.printer.sent == ["M220 S90"]
+    assert [r["id"] for r in lab.commands.results_due()] == [1, 2]
+
+
+async def test_what_was_switched_off_stays_so_when_the_database_is_damaged(lab: Lab) -> None:
+    await lab.commands.set_remote(False, "Ana")
+    damage(lab, "<lambda>")
+    await lab.database.run(lambda db: None)
+    await settle()
+    await lab.restart()
+    assert not lab.commands.remote_on
+
+
+async def test_where_nobody_knows_any_more_remote_control_is_off_and_the_bed_is_full(
+    lab: Lab,
+) -> None:
+    await lab.kill()
+    lab.database.path.write_bytes(b"no database " * 5000)
+    await lab.start()
+    assert (lab.commands.remote_on, lab.bed.needs_clearing) == (False, True)
+    assert "damaged" in (await lab.run(one("home", 1)))[0]["message"]
+    await lab.commands.set_remote(True, "Ana")
+    assert (await lab.run(one("home", 2)))[0]["status"] == "done"
+    await lab.restart()
+    assert lab.commands.remote_on
+
+
+async def test_a_power_device_that_failed_once_is_tried_again(lab: Lab) -> None:
+    lab.secure(emergency_power_device="printer")
+    lab.printer.hung, lab.printer.power_error = True, "unreachable"
+    await lab.take(one("emergency_stop", 1))
+    await lab.elapse(lambda: lab.told)
+    lab.printer.power_error = ""
+    await lab.elapse(lambda: lab.printer.off)
+    assert lab.printer.off == ["printer"]
+
+
+async def test_what_takes_its_time_on_the_way_is_judged_anew(lab: Lab) -> None:
+    asked = asyncio.Event()
+    go_on = asyncio.Event()
+
+    async def delete(command: Command) -> str:
+        asked.set()
+        await go_on.wait()
+        lab.commands.check(command)
+        return "deleted"
+
+    lab.hooks["delete_file"] = delete
+    for n, on in enumerate((True, False)):
+        asked.clear()
+        go_on.clear()
+        await lab.take(one("delete_file", n, file="a.gcode"))
+        await asked.wait()
+        await lab.commands.set_remote(on, "Ana")
+        go_on.set()
+        await lab.elapse(lambda n=n: len(lab.results) > n)  # type: ignore[misc]
+    assert [result["status"] for result in lab.results] == ["done", "refused"]

@@ -674,9 +674,10 @@ async def test_a_print_is_not_handed_over_on_an_old_answer(lab: Lab) -> None:
     begin, fences = Ledger.begin, []
     fence = lab.printer.fence
 
-    async def slow(self: Ledger, key: str, boot: str = "") -> None:
-        await begin(self, key, boot)
+    async def slow(self: Ledger, key: str, boot: str = "") -> bool:
+        known = await begin(self, key, boot)
         lab.clock.advance(1.0)  # a slow card
+        return known
 
     async def counted() -> None:
         fences.append(1)

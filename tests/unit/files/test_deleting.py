@@ -24,6 +24,10 @@ def deleting(bench: Bench) -> Deleting:
     return Deleting(store=bench.store, inventory=bench.inventory, placing=bench.placing)
 
 
+def allowed() -> None:
+    """Nothing has been said against it."""
+
+
 async def fetched(bench: Bench, name: str) -> str:
     bench.hub.offer(name, gcode(1000, 1))
     return await bench.fetch(name)
@@ -39,18 +43,18 @@ async def test_a_file_of_the_hub_goes_and_is_forgotten(bench: Bench) -> None:
     room = deleting(bench)
     assert await room.why_not(path) == ""
     assert gcodes(bench) == {path, "mine.gcode"}, "a look deletes nothing"
-    assert await room.delete(path) == 'deleted "piñón.gcode" (1000 bytes)'
+    assert await room.delete(path, allowed) == 'deleted "piñón.gcode" (1000 bytes)'
     assert gcodes(bench) == {"mine.gcode"}
     assert await bench.downloads.owned() == []
     with pytest.raises(Refused, match="among the files that came from the hub"):
-        await room.delete(path)
+        await room.delete(path, allowed)
 
 
 @pytest.mark.parametrize("state", ["complete", "cancelled", "standby"])
 async def test_one_whose_job_is_over_goes(bench: Bench, state: str) -> None:
     path = await fetched(bench, "a.gcode")
     bench.loaded = LoadedFile(path, state)
-    assert "deleted" in await deleting(bench).delete(path)
+    assert "deleted" in await deleting(bench).delete(path, allowed)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ async def test_what_stays(bench: Bench, what: str, reason: str) -> None:
     before = gcodes(bench)
     assert reason in await deleting(bench).why_not(path)
     with pytest.raises(Refused, match=reason):
-        await deleting(bench).delete(path)
+        await deleting(bench).delete(path, allowed)
     assert gcodes(bench) == before
 
 
@@ -103,7 +107,7 @@ async def test_what_is_put_to_use_between_the_look_and_the_deed_stays(bench: Ben
 
     bench.inventory.unchanged = and_somebody_prints  # type: ignore[assignment,method-assign]
     with pytest.raises(Refused, match="it is loaded"):
-        await deleting(bench).delete(path)
+        await deleting(bench).delete(path, allowed)
     assert gcodes(bench) == {path}
 
 
@@ -118,9 +122,29 @@ async def test_a_job_that_nobody_has_heard_of_yet_keeps_its_file(bench: Bench) -
 
     bench.look = look  # type: ignore[method-assign]
     with pytest.raises(Refused, match="just put to use"):
-        await deleting(bench).delete(path)
+        await deleting(bench).delete(path, allowed)
     assert gcodes(bench) == {path}
     assert seen[-1] is False, "what is asked last is asked when nobody can open it any more"
+
+
+async def test_what_is_said_against_it_while_klipper_is_asked_still_counts(bench: Bench) -> None:
+    """A Klippy that hangs leaves time to throw the switch at the printer."""
+    path = await fetched(bench, "a.gcode")
+    thrown: list[bool] = []
+
+    async def look() -> LoadedFile:
+        if not (bench.root / path).exists():
+            thrown.append(True)
+        return LoadedFile()
+
+    def check() -> None:
+        if thrown:
+            raise Refused("Remote control was switched off.")
+
+    bench.look = look  # type: ignore[method-assign]
+    with pytest.raises(Refused, match="switched off"):
+        await deleting(bench).delete(path, check)
+    assert gcodes(bench) == {path}
 
 
 @pytest.mark.parametrize("answers", [0, 1])
@@ -137,7 +161,7 @@ async def test_a_file_stays_where_klipper_does_not_say_what_it_has_open(
 
     bench.look = look  # type: ignore[method-assign]
     with pytest.raises(Refused, match="could not be deleted: Klippy did not answer"):
-        await deleting(bench).delete(path)
+        await deleting(bench).delete(path, allowed)
     assert gcodes(bench) == {path}
 
 
@@ -146,7 +170,7 @@ async def test_a_file_that_a_crash_left_aside_gets_its_folder_back(bench: Bench)
     path = await in_a_folder(bench)
     asked = asyncio.Event()
     bench.look = klipper_that_hangs(asked)  # type: ignore[method-assign]
-    killed = asyncio.ensure_future(deleting(bench).delete(path))
+    killed = asyncio.ensure_future(deleting(bench).delete(path, allowed))
     await asked.wait()
     assert gcodes(bench) == set()
     (bench.root / "aula 100%" / "a%2Fb").rmdir()
@@ -183,7 +207,7 @@ async def test_whoever_is_cancelled_leaves_no_file_aside(
             return await look()
 
         bench.look = then_something_else  # type: ignore[method-assign]
-    work = asyncio.ensure_future(deleting(bench).delete(path))
+    work = asyncio.ensure_future(deleting(bench).delete(path, allowed))
     await (asked.wait() if in_the_middle_of == "look" else aside(reached.wait))
     await settle()
     work.cancel()
@@ -224,7 +248,7 @@ async def test_nothing_else_is_touched(bench: Bench, name: str) -> None:
     (bench.root / "mine.gcode").write_bytes(b"G28\n")
     (bench.folder / "outside.gcode").write_bytes(b"G28\n")
     with pytest.raises(Refused):
-        await deleting(bench).delete(name)
+        await deleting(bench).delete(name, allowed)
     assert gcodes(bench) == {"a.gcode", "mine.gcode"}
     assert (bench.folder / "outside.gcode").exists()
 
@@ -233,7 +257,7 @@ async def test_a_locked_moonraker_is_told(bench: Bench) -> None:
     path = await fetched(bench, "a.gcode")
     bench.file_manager.locked = True
     with pytest.raises(Refused, match="Write access is currently disabled"):
-        await deleting(bench).delete(path)
+        await deleting(bench).delete(path, allowed)
     assert gcodes(bench) == {path}
 
 

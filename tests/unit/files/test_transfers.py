@@ -22,7 +22,7 @@ from components.runtime import moves
 from components.runtime.messages import in_language
 from components.store.downloads import DownloadState
 from tests.rig.certificates import make_certificate
-from tests.unit.fakes import until
+from tests.unit.fakes import settle, until
 from tests.unit.files.bench import (
     REFUSED,
     TOKEN,
@@ -713,6 +713,57 @@ async def test_cancelled_in_the_middle(bench: Bench) -> None:
     gate.set()
     await until(lambda: bench.server.open_connections == 0)
     assert await bench.fetch("a.gcode") == "a.gcode", "and nothing of it is left over"
+
+
+@pytest.mark.parametrize("how", ["cancel_download", "Moonraker's exit", "the caller"])
+async def test_cancelled_while_the_card_takes_its_time(
+    tmp_path: Path, server: FileServer, how: str
+) -> None:
+    gate, writes = threading.Event(), threading.Event()
+
+    class SlowFile:
+        def __init__(self, path: Path, mode: str) -> None:
+            self.file = open(path, mode, buffering=0)  # noqa: SIM115
+
+        def write(self, data: Any) -> int:
+            writes.set()
+            gate.wait(30)
+            return self.file.write(data)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+    async with Bench(tmp_path, server, opener=SlowFile) as bench:
+        bench.hub.offer("a.gcode", BODY)
+        task = asyncio.ensure_future(bench.fetch("a.gcode"))
+        await until(writes.is_set)
+        stopping = asyncio.ensure_future(asyncio.sleep(0))
+        if how == "cancel_download":
+            assert bench.transfers.cancel()
+        elif how == "the caller":
+            task.cancel()
+        else:
+            stopping = asyncio.ensure_future(bench.transfers.stop())
+        await settle()
+        gate.set()
+        told = TransferError if how == "cancel_download" else asyncio.CancelledError
+        with pytest.raises(told):
+            await task
+        await stopping
+        state = {row.state for row in await bench.downloads.recent()}
+        cancelled = how == "cancel_download"
+        assert state == {DownloadState.FAILED if cancelled else DownloadState.RUNNING}
+
+
+async def test_what_is_vouched_for_is_in_hand_before_the_hub_hears_of_it(bench: Bench) -> None:
+    """A hub of generation 1 deletes its own copy as it hears that the printer has one."""
+    held = []
+    bench.hub.offer("a.gcode", BODY)
+    bench.hub.on_mark = lambda name: held.append(bench.inventory.in_hand("a.gcode"))
+    await bench.fetch("a.gcode")
+    bench.inventory._in_hand.clear()  # an hour has passed
+    await bench.fetch("a.gcode")
+    assert held == [True, True]
 
 
 async def test_too_late_to_cancel(bench: Bench) -> None:

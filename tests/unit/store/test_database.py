@@ -329,6 +329,7 @@ async def test_a_flag_is_not_on_the_disk_before_what_was_stored_ahead_of_it(stor
     remembered = Flags(store.database, store.clock)
     go_on = threading.Event()
     store.database.post(lambda db: go_on.wait(10))
+    await asyncio.sleep(0)
     remembered.put("a", 1)
     between = asyncio.ensure_future(store.database.run(stored("a")))
     await asyncio.sleep(0)
@@ -339,9 +340,49 @@ async def test_a_flag_is_not_on_the_disk_before_what_was_stored_ahead_of_it(stor
 
 async def test_a_flag_that_the_disk_refused_does_not_undo_a_later_one(store: Store) -> None:
     remembered = Flags(store.database, store.clock)
-    refuse(store, "PRAGMA query_only=1")
-    remembered.put("a", 1)
-    refuse(store, "PRAGMA query_only=0")
-    remembered.put("a", 2)
-    assert await store.database.run(stored("a")) == "2"
+    go_on = threading.Event()
+    for step in (
+        lambda: store.database.post(lambda db: go_on.wait(10)),
+        lambda: store.database.post(lambda db: db.execute("PRAGMA query_only=1")),
+        lambda: remembered.put("a", 1),
+        lambda: store.database.post(lambda db: db.execute("PRAGMA query_only=0")),
+        lambda: remembered.put("a", 2),
+    ):
+        step()
+        await asyncio.sleep(0)  # each in a transaction of its own
+    at_once = asyncio.ensure_future(store.database.run(stored("a")))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await at_once == "2"
+    await until(lambda: store.notice("store"))
+    store.clock.advance(RETRY_EVERY)
     assert await store.database.lasting(stored("a")) == "2"
+
+
+async def test_what_is_posted_in_one_turn_is_there_whole_or_not_at_all(store: Store) -> None:
+    """SIGKILL comes between two transactions, never within one."""
+    seen: list[list[str]] = []
+    other = sqlite3.connect(store.database.path, check_same_thread=False)
+
+    def look(_db: sqlite3.Connection) -> None:
+        seen.append([text for (text,) in other.execute("SELECT text FROM notes")])
+
+    def add(text: str) -> Work:
+        return lambda db: db.execute("INSERT INTO notes (text) VALUES (?)", (text,))
+
+    for work in (add("one"), look, add("two"), look):
+        store.database.post(work)
+    await store.database.run(look)
+    other.close()
+    assert seen == [[], [], ["one", "two"]]
+
+
+async def test_what_cannot_be_stored_takes_nothing_along(store: Store) -> None:
+    for text in (
+        "notes (text) VALUES ('one')",
+        "nowhere VALUES (1)",
+        "notes (text) VALUES ('two')",
+    ):
+        store.database.post(lambda db, text=text: db.execute(f"INSERT INTO {text}"))  # type: ignore[misc]
+    await store.all()
+    assert await store.all() == ["one", "two"]

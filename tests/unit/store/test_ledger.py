@@ -57,13 +57,13 @@ async def test_old_and_surplus_rows_go_and_waiting_ones_stay(database: Database)
     await book.receive([entry(n, NOW - KEEP_SECONDS - 1) for n in range(3)])
     await book.finish("1:hub:0", State.REFUSED, "", NOW)
     await book.receive([entry(n) for n in range(3, 6)])
-    await book.prune(NOW)
+    book.prune(NOW)
     assert await count(database) == 5
     many = [entry(n) for n in range(100, 10_200)]
     await book.receive(many)
     for item in many[:200]:
         await book.finish(item.identity, State.REFUSED, "", NOW)
-    await book.prune(NOW)
+    book.prune(NOW)
     assert await count(database) <= 10_005
 
 
