@@ -416,6 +416,12 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     one(
+        "a file is deleted though the switch was thrown meanwhile",
+        "files/placing.py",
+        "            check()\n",
+        "",
+    ),
+    one(
         "Klippy is not asked what it has open before a file is deleted",
         "files/placing.py",
         "lambda: keep(loaded)",

@@ -547,6 +547,22 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
             ask(79.4, simply(9, "delete_file", file="heats_p4.gcode")),
         ],
     ),
+    "the switch is thrown while a Klippy that hangs is asked what it has open": (
+        {"fetched": ["long_p8.gcode"]},
+        [
+            Happening(30.0, "hang", {"seconds": 4.0, "dead_mcu": False}),
+            ask(29.0, simply(1, "delete_file", file="long_p8.gcode")),
+            Happening(32.0, "remote off", {}),
+        ],
+    ),
+    "the next reply comes while something in the first is refused, on a slow card": (
+        {},
+        [
+            Happening(19.0, "slow disk", {"write": 9.0, "seconds": 60}),
+            ask(20.0, simply(1, "set_speed", speed=999), gcode(2, "M105")),
+            ask(23.5, gcode(3, "M105")),
+        ],
+    ),
     "buttons at the printer, while a slow card writes": (
         {"home": 20.0, "pause": 9.0},
         [
