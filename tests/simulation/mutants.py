@@ -261,8 +261,8 @@ MUTANTS: tuple[Mutant, ...] = (
     one(
         "a job that ran unseen leaves the bed clear",
         "printer/jobs.py",
-        "        if missed:  #",
-        "        if False:  #",
+        "        if missed:\n",
+        "        if False:\n",
     ),
     one(
         "a job of which only the history tells leaves the bed clear",
