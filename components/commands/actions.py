@@ -103,6 +103,8 @@ def find_action(name: str, own: Own) -> Optional[Action]:
 
 EMERGENCY_STOP = "emergency_stop"
 PRINTS = ("print", "print_local")
+# What may have a job begin, beside the operator's own actions: what a script calls, nobody knows.
+MAY_PRINT = (*PRINTS, "queue_start", "macro", "gcode")
 # What needs no Klippy, and could end a job: where there is one, it is asked before.
 MAY_END_A_JOB = ("firmware_restart", "power", "reboot", "shutdown")
 # What is judged by whether there is a job at all: it waits until that is known.

@@ -57,6 +57,11 @@ class Bed:
         """For people: whether a job is over and its bed not yet cleared."""
         return self._jobs.open is None and bool(self._flags.get(NEEDS_CLEARING, False))
 
+    @property
+    def job_of_hub(self) -> bool:
+        """Whether the job that is not over was begun by a command of the hub's."""
+        return self._jobs.open is not None and bool(self._jobs.open.command_id)
+
     def look_back(self, history: History) -> None:
         """A job may have run before anybody watched, or while nobody did."""
         cleared = as_float(self._flags.get(CLEARED_AT), 0.0)

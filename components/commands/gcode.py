@@ -7,6 +7,7 @@ Klipper cannot disagree about it.
 """
 
 import fnmatch
+import math
 import re
 import shlex
 import unicodedata
@@ -134,6 +135,7 @@ def check_script(
         line = read_line(content)
         if line.word:
             _check_word(line, number, patterns, allowed)
+            _check_numbers(line)
             kept.append(line)
     if not kept:
         raise Refused(say("The script holds no command: send at least one line of G-code."))
@@ -290,6 +292,7 @@ def _macro_parameter(key: Any, value: Any) -> Tuple[str, str]:
                     character=_named(character),
                 )
             )
+    _check_finite(key, text)
     return key.upper(), text
 
 
@@ -333,6 +336,33 @@ def _check_word(
                 number=number,
                 word=line.word[:SHOWN],
                 allowed=allowed,
+            )
+        )
+
+
+def _check_numbers(line: Line) -> None:
+    """Klipper takes `nan` for a number within any bounds, and heats at full power for it."""
+    if "=" not in line.text or not _NAMED.fullmatch(line.word):
+        return
+    try:
+        given = line.named()
+    except Refused:
+        return  # Klipper will not read it either
+    for key, value in given.items():
+        _check_finite(key, value)
+
+
+def _check_finite(key: str, text: str) -> None:
+    try:
+        finite = math.isfinite(float(text))
+    except ValueError:
+        return
+    if not finite:
+        raise Refused(
+            say(
+                "{key} is {value}, which no printer can be given: send a number.",
+                key=key,
+                value=_shown(text),
             )
         )
 

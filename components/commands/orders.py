@@ -425,7 +425,7 @@ def queued(path: str, start: bool) -> Order:
             why=why,
         )
 
-    return Order("queue_print", (path, start), told=told)
+    return Order("queue_print", (path, start), told=told, prints=start, alone=start)
 
 
 # Klippy and the computer

@@ -22,6 +22,7 @@ from .order import RESTARTS, Failed, Order
 
 EXACT_WITHIN = 5.0  # seconds after Klippy's answer until a nearly right state counts
 CONSOLE_TURNS = 6  # of the event loop, until Moonraker has handed on a line that came before
+SHOWN_WITHIN = 1.0  # seconds after a complaint in which it may show that it happened all the same
 LAST_WORDS = 2.0  # seconds Klippy has after a halt to say itself why it gave up
 LONG = 1.0  # seconds: a script that ran longer may have been ended by a shutdown without an error
 SETTLE = 0.5  # seconds until such a shutdown has shown in the state
@@ -82,6 +83,8 @@ class Outcome:
         said = complaint(lines)
         known = {line.word for line in map(read_line, order.script.split("\n"))}
         unknown = sorted(known.intersection(unknown_words(lines)))
+        if said and not unknown:  # Klippy's state comes up to a quarter of a second later
+            await self._printer.wait_for(order.reached, SHOWN_WITHIN)
         if unknown or (said and not order.reached(self._printer.snapshot)):
             raise Failed(say('Klippy: "{said}"', said=said))
         return said

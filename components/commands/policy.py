@@ -19,7 +19,7 @@ from ..settings.model import Expiry, OperatorAction, RemoteControl, Security
 from . import orders
 from .actions import ACTIONS, PRINTS, Action, Lane, Own, find_action
 from .danger import effect_of
-from .gcode import Refused
+from .gcode import Refused, read_line
 from .order import Order, read_number
 from .own import own_order
 from .wire import Command, print_request
@@ -30,8 +30,16 @@ MAX_NAME = (
     255  # bytes of a file name; for files that are fetched, the files room has rules of its own
 )
 NEWS_WITHIN = 1.0  # seconds until all that Klipper tells of a job is of that job
+JOBS_APART = (
+    5.0  # seconds that the hub's clock and ours may differ where a job is told from another
+)
 CLOCKS_APART = 60.0  # seconds by which a clock may be wrong before an age says nothing
 
+_JOB_WORDS = {
+    "PAUSE": (("printing",), say("being printed")),
+    "RESUME": (("paused",), say("paused")),
+    "CANCEL_PRINT": (("printing", "paused"), say("not over")),
+}
 _CARD_AT_WORK = ("virtual_sdcard", "is_active")  # it is, a moment before print_stats says so
 
 NONE_OWN: Own = {}
@@ -66,6 +74,7 @@ class Situation(NamedTuple):
     own: Mapping[str, OperatorAction] = {}  # the operator's own actions
     before: Mapping[str, float] = {}  # °C of heaters before the hub set them in this job
     age: float = 0.0  # seconds since the command was asked for
+    job_of_hub: bool = False  # the job that runs was begun by a command
 
     def disturbed_by(self, what: str) -> str:
         """What a dangerous command would do harm to, as the beginning of a sentence; "" while the
@@ -103,7 +112,8 @@ def judge(command: Command, situation: Situation, path: str = "") -> Order:
     if action.name == "cancel" and situation.coming and not snapshot.busy:
         return _before_it_begins(situation.coming)
     if action.name in PRINTS and _is_queued(command, situation):
-        return orders.queued(path, start=not snapshot.busy and situation.queue.state == "ready")
+        order = orders.queued(path, start=not snapshot.busy and situation.queue.state == "ready")
+        return _weigh(command, order, situation)
     if action.name == "heat" and not command.params:
         command = command._replace(params=_preset(situation))
     mine = situation.own.get(action.name) if action.name not in ACTIONS else None
@@ -112,6 +122,7 @@ def judge(command: Command, situation: Situation, path: str = "") -> Order:
     else:
         order = orders.order_for(command, snapshot, security, path)
     if order.script and (action.lane is Lane.GCODE or mine is not None):
+        _check_job_words(order.script, snapshot)
         effect = effect_of(order.script, snapshot, situation.before)
         if effect.for_people:
             raise Refused(
@@ -121,6 +132,21 @@ def judge(command: Command, situation: Situation, path: str = "") -> Order:
             raise Refused(_BED)
         order = order._replace(dangers=(*order.dangers, *effect.dangers))
     return _weigh(command, order, situation)
+
+
+def _check_job_words(script: str, snapshot: Snapshot) -> None:
+    """By name these pass where the action would send them, and nowhere else: a PAUSE without a job
+    stays in Klipper, so that the RESUME of the next job drives to where the head stood then."""
+    for line in map(read_line, script.split("\n")):
+        states, means = _JOB_WORDS.get(line.word, ((snapshot.job.state,), ""))
+        if snapshot.job.state not in states:
+            raise Refused(
+                say(
+                    "{word} means a job that is {state}, and there is none: nothing was sent.",
+                    word=line.word,
+                    state=means,
+                )
+            )
 
 
 def _preset(situation: Situation) -> Mapping[str, Any]:
@@ -155,12 +181,22 @@ def _before_it_begins(coming: Tuple[Coming, ...]) -> Order:
 
 def _weigh(command: Command, order: Order, situation: Situation) -> Order:
     """Whether it may be handed over now, in view of what it could disturb."""
-    asks = situation.security.validate_dangerous_commands and not command.confirm
+    late = command.confirm and _asked_before_its_job(situation)
+    asks = situation.security.validate_dangerous_commands and (late or not command.confirm)
     dangers = order.dangers
     if order.prints and situation.snapshot.adjusting:
         dangers = ((command.action, say("moves the head")),)
     disturbed = situation.disturbed_by(", ".join(sorted({name for name, _ in dangers})[:5]))
     if dangers and asks and disturbed:
+        if late:
+            raise Refused(
+                say(
+                    "{disturbed} (it {danger}), and began after this was asked: send it again if it"
+                    " is meant for this job.",
+                    disturbed=disturbed,
+                    danger=dangers[0][1],
+                )
+            )
         raise Refused(
             say(
                 "{disturbed} (it {danger}): wait for the end, or send it with confirm: true.",
@@ -383,16 +419,26 @@ def _power_stays(command: Command, action: Action, now: Situation) -> str:
 
 
 def _of_this_job(command: Command, action: Action, now: Situation) -> str:
-    """Objects are called alike in many jobs: what was asked before one began is not about it, and
-    its own are known a moment later."""
+    """Whoever asks sees a job, and means that one. Objects are called alike in many jobs, and those
+    of this one are known a moment later."""
     job = now.snapshot.job
-    known_for = job.total_duration - NEWS_WITHIN
-    if action.name != "exclude_object" or not now.snapshot.busy or now.age <= known_for:
+    if action.name == "exclude_object":
+        late = now.snapshot.busy and now.age > job.total_duration - NEWS_WITHIN
+    else:
+        late = action.name in ("cancel", "resume") and _asked_before_its_job(now)
+    if not late:
         return ""
     return say(
-        "exclude_object was asked before {file} began: send it again if it is meant for this job.",
+        "{action} was asked before {file} began: send it again if it is meant for this job.",
+        action=action.name,
         file=job.filename or say("a job"),
     )
+
+
+def _asked_before_its_job(now: Situation) -> bool:
+    """Whether a person has begun a job since; one of the hub's may have been asked for first."""
+    total = now.snapshot.job.total_duration
+    return now.snapshot.busy and not now.job_of_hub and now.age > total + JOBS_APART
 
 
 def _queue_can_start(command: Command, action: Action, now: Situation) -> str:

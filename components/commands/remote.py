@@ -16,7 +16,7 @@ from ..store.ledger import Row
 from ..store.life import State
 from ..store.sqlite_file import StoreUnavailable
 from . import policy
-from .actions import EMERGENCY_STOP, PRINTS, find_action
+from .actions import ACTIONS, EMERGENCY_STOP, MAY_PRINT, PRINTS, find_action
 from .answers import Answers, Listener
 from .emergency import EmergencyStop
 from .gcode import Refused
@@ -101,7 +101,7 @@ class Commands:
             await self._guarded(self._recover(job, refused), row)
         for row in unfinished:
             if row.status is not State.RECEIVED:
-                if row.action in PRINTS:
+                if row.action in MAY_PRINT or row.action not in ACTIONS:
                     self._bed.doubt()
                 end = _end_of(row, boot)
                 await self._guarded(self._answers.finish(_command_of(row), *end), row)
@@ -252,6 +252,7 @@ class Commands:
             power=self._printer.power_feeds,
             own=self._live.now.actions,
             before=self._targets.before,
+            job_of_hub=self._bed.job_of_hub,
         )
 
 

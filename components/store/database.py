@@ -13,7 +13,7 @@ import asyncio
 import sqlite3
 from collections import deque
 from pathlib import Path
-from typing import Any, Callable, Deque, List, NamedTuple, Optional, Sequence, TypeVar
+from typing import Any, Callable, Deque, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from ..runtime.clock import Clock
 from ..runtime.notices import Notices
@@ -36,6 +36,7 @@ class _Posted(NamedTuple):
     work: Work
     durable: bool
     done: "Optional[asyncio.Future[Any]]"  # somebody waits for its end, however long it takes
+    parts: Tuple[Any, ...] = ()  # what of one turn this is
 
 
 class Database:
@@ -108,9 +109,11 @@ class Database:
     def post(self, work: Work, *, durable: bool = False) -> None:
         """Run `work` some time soon, in order, and do not wait; a failure becomes a notice.
 
-        Before `open`, and while the disk refuses, it waits; after `close` it is dropped.
+        Before `open`, and while the disk refuses, it waits; after `close` it is dropped. So is what
+        comes on top of very much, unless it is `durable`: of that there is little, and what it
+        tells would not be told again.
         """
-        if self._posted >= MAX_POSTED:
+        if self._posted >= MAX_POSTED and not durable:
             self._notices.show(
                 "store_busy",
                 "The disk under {folder} is so slow that records are being left out: check the"
@@ -174,32 +177,15 @@ class Database:
             self._turn.append(posted)
 
     def _end_turn(self) -> None:
-        turn, self._turn = self._turn, []
-        if len(turn) > 1:
-            self._submit_together(turn)
-        elif turn:
+        turn, self._turn = tuple(self._turn), []
+        if len(turn) == 1:
             self._submit(turn[0])
+        elif turn:
+            durable = any(posted.durable for posted in turn)
+            self._submit(_Posted(_all_of(turn), durable, None, turn))
         if self._to_checkpoint and self._file is not None:
             self._to_checkpoint = False
             self._worker.submit(self._file.checkpoint)
-
-    def _submit_together(self, turn: Sequence[_Posted]) -> None:
-        assert self._file is not None
-
-        def work(db: sqlite3.Connection) -> None:
-            for posted in turn:
-                posted.work(db)
-
-        def ended(future: "asyncio.Future[Any]") -> None:
-            if not future.cancelled() and isinstance(future.exception(), Exception):
-                for posted in turn:  # each for itself: one that cannot be stored takes none along
-                    self._submit(posted)
-                return
-            for posted in turn:
-                self._ended(posted, future)
-
-        durable = any(posted.durable for posted in turn)
-        self._worker.submit(self._file.run, work, durable).add_done_callback(ended)
 
     def _submit_waiting(self) -> None:
         waiting: List[_Posted] = list(self._waiting)
@@ -216,11 +202,14 @@ class Database:
         error = StoreClosed("The store is closed.") if ended.cancelled() else ended.exception()
         if isinstance(error, StoreUnavailable) and self._closing is None:
             self._waiting.append(posted)
+        elif error is not None and posted.parts and self._closing is None:
+            for part in posted.parts:  # what cannot be stored takes none along
+                self._submit(part)
         else:
             self._end(posted, None if error is not None else ended.result(), error)
 
     def _end(self, posted: _Posted, result: Any, error: Optional[BaseException]) -> None:
-        self._posted -= 1
+        self._posted -= max(len(posted.parts), 1)
         if self._posted == 0:
             self._notices.clear("store_busy", "The disk keeps up again.")
         if posted.done is not None:
@@ -266,3 +255,11 @@ class Database:
         self._retry = None
         if self._closing is None:
             self._worker.submit(self._open_file.probe)
+
+
+def _all_of(turn: Sequence[_Posted]) -> Work:
+    def work(connection: sqlite3.Connection) -> None:
+        for posted in turn:
+            posted.work(connection)
+
+    return work

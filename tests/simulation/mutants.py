@@ -375,8 +375,8 @@ MUTANTS: tuple[Mutant, ...] = (
     one(
         "an object is left out of the job after the one that was meant",
         POLICY,
-        "    known_for = job.total_duration - NEWS_WITHIN\n",
-        '    known_for = float("inf")\n',
+        " and now.age > job.total_duration - NEWS_WITHIN\n",
+        " and False\n",
     ),
     one(
         "all entries of a name are taken out of the queue",

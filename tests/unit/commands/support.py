@@ -373,6 +373,7 @@ class Lab:
             Deeds(
                 fetch=self.fetch,
                 find_local=self.find_local,
+                starting=self.jobs.announce,
                 hooks=self.hooks,
                 looks=self.looks,
                 told_errors=(TransferError,),

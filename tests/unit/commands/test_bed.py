@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -52,15 +53,25 @@ async def test_a_job_that_ended_while_moonraker_was_down_left_its_part_too(lab: 
     assert lab.commands.bed_needs_clearing
 
 
-async def test_a_print_of_which_nobody_saw_what_became_needs_clearing(lab: Lab) -> None:
-    lab.printer.hold("start")
-    await lab.begin(one("print_local", 1, file="x.gcode"))
+@pytest.mark.parametrize(
+    ("command", "held", "may_print_unseen"),
+    [
+        (one("print_local", 1, file="x.gcode"), "start", True),
+        (one("gcode", 1, gcode="M105"), "M105", True),  # who knows what its macros call
+        (one("set_speed", 1, speed=90), "M220", False),
+    ],
+)
+async def test_a_print_of_which_nobody_saw_what_became_needs_clearing(
+    lab: Lab, command: dict[str, Any], held: str, may_print_unseen: bool
+) -> None:
+    lab.printer.hold(held)
+    await lab.begin(command)
     assert not lab.commands.bed_needs_clearing
     await lab.restart()
     await until(lambda: lab.results)
     assert lab.result(1)["status"] == "interrupted"
-    assert lab.commands.bed_needs_clearing
-    assert not await may_print(lab, 2)
+    assert lab.commands.bed_needs_clearing is may_print_unseen
+    assert await may_print(lab, 2) is not may_print_unseen
 
 
 async def test_klippy_went_in_its_midst(lab: Lab) -> None:

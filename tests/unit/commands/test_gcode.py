@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import shlex
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -288,3 +289,14 @@ def test_macro_calls_in_gcode_form() -> None:
 @given(scripts)
 def test_reading_a_line_never_fails(text: str) -> None:
     assert isinstance(read_line(text).word, str)
+
+
+@pytest.mark.parametrize("value", ["nan", "NaN", "-inf", "Infinity", "1e999", float("nan")])
+def test_no_number_without_bounds_reaches_klipper(value: Any) -> None:
+    """Klipper takes nan for a target within its bounds, and heats at full power for it."""
+    with pytest.raises(Refused, match="send a number"):
+        build_macro_call("HEAT_UP", {"TEMP": value})
+    with pytest.raises(Refused, match="send a number"):
+        check_script(f"M105\nSET_PIN PIN=a VALUE={value}", ("*",))
+    assert check_script("SET_PIN PIN=nan_1 VALUE=1e3", ("*",)).lines
+    assert check_script(f"M117 T={value}", ("*",)).lines

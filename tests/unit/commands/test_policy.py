@@ -12,8 +12,9 @@ from components.commands.gcode import Refused
 from components.commands.policy import NotYet, Situation
 from components.commands.wire import Command, Reader
 from components.printer.snapshot import KlippyState, Snapshot
+from components.printer.verbs import JobQueue
 from components.settings.model import Expiry, RemoteControl, Security
-from tests.unit.commands.support import printing, ready
+from tests.unit.commands.support import objects, printing, ready
 
 NOW = 1_700_000_000.0
 
@@ -326,3 +327,59 @@ def test_every_refusal_names_a_remedy_or_a_setting() -> None:
         assert reason.endswith(".")
         assert "None" not in reason
         assert "\n" not in reason
+
+
+@pytest.mark.parametrize(
+    ("word", "states"),
+    [
+        ("PAUSE", {"printing"}),
+        ("RESUME", {"paused"}),
+        ("CANCEL_PRINT", {"printing", "paused"}),
+    ],
+)
+def test_the_words_of_a_job_pass_where_the_actions_would_send_them(
+    word: str, states: set[str]
+) -> None:
+    """A PAUSE without a job stays in Klipper: the RESUME of the next job drives to that place."""
+    security = Security(allowed_gcode_patterns=("*",))
+    for state in ("printing", "paused"):
+        said = judge("gcode", printing(state), security, gcode=f"M117 x\n{word}", confirm=True)
+        assert (said == "") is (state in states)
+    for idle in (ready(), adjusting()):
+        for asked in ({"gcode": word}, {"gcode": f"{word.lower()} X=1"}):
+            assert "means a job that is" in judge("gcode", idle, security, confirm=True, **asked)
+    known = ready(macros=frozenset((word,)))
+    assert "means a job that is" in judge("macro", known, security, macro_name=word)
+
+
+def adjusting() -> Snapshot:
+    return ready(objects=objects(manual_probe={"is_active": True}))
+
+
+def test_a_queue_is_not_started_under_the_hands_of_a_person() -> None:
+    asked = command("print", file="x.gcode", queue=True)
+    waits = JobQueue("ready", 1, True)
+    for snapshot, refused in ((ready(), False), (adjusting(), True)):
+        situation = Situation(Security(), snapshot, queue=waits)
+        assert ("adjusts the printer by hand" in refusal(asked, situation)) is refused
+    order = policy.judge(asked, Situation(Security(), ready(), queue=waits), "x.gcode")
+    assert order.alone, "it waits for nobody's script in Klippy's queue"
+
+
+@pytest.mark.parametrize(
+    ("action", "params"),
+    [("cancel", {}), ("resume", {}), ("home", {"confirm": True}), ("pause", {})],
+)
+def test_what_was_asked_of_one_job_is_not_done_to_the_next(
+    action: str, params: dict[str, Any]
+) -> None:
+    state = "paused" if action == "resume" else "printing"
+    snapshot = printing(state)
+    job = snapshot.job._replace(total_duration=10.0)
+    snapshot = snapshot._replace(job=job)
+    for age, of_hub, harmless in ((12.0, False, True), (20.0, False, False), (20.0, True, True)):
+        situation = Situation(Security(), snapshot, age=age, job_of_hub=of_hub)
+        said = refusal(command(action, **params), situation)
+        wanted = harmless or action == "pause"
+        assert ("meant for this job" not in said) is wanted
+        assert (said == "") is wanted

@@ -31,6 +31,7 @@ from tests.unit.commands.support import (
     two,
     until,
 )
+from tests.unit.fakes import settle
 
 # What each action sends
 
@@ -114,6 +115,21 @@ async def test_what_klippy_takes_and_does_not_do_has_failed(lab: Lab) -> None:
     await lab.elapse(lambda: lab.results)
     assert lab.results[0]["status"] == "failed"
     assert "100 %" in lab.results[0]["message"]
+
+
+async def test_a_complaint_is_no_end_of_what_happens_a_moment_later(lab: Lab) -> None:
+    """Mainsail's PAUSE complains of a cold nozzle, and Klippy tells of the pause 0.25 s later."""
+    lab.printer.put(printing())
+    lab.printer.deaf = {"pause"}
+    end = lab.printer.hold("pause")
+    await lab.begin(one("pause", 1))
+    lab.printer.console.hear("!! Extruder not hot enough")
+    end.set()
+    await settle(50)
+    assert lab.results == []
+    lab.printer.put(printing("paused"))
+    await lab.elapse(lambda: lab.results)
+    assert lab.results[0]["status"] == "done"
 
 
 async def test_klippys_own_words_come_back(lab: Lab) -> None:

@@ -300,8 +300,11 @@ async def test_a_stalled_disk_drops_posts_and_says_so(store: Store) -> None:
     for _ in range(1100):
         store.database.post(lambda db: None)
     assert "slow" in store.notice("store_busy")
+    store.database.post(lambda db: db.execute("INSERT INTO notes (text) VALUES ('no')"))
+    last = "INSERT INTO notes (text) VALUES ('the switch was thrown')"
+    store.database.post(lambda db: db.execute(last), durable=True)
     go_on.set()
-    await store.all()
+    assert await store.all() == ["the switch was thrown"]
     await asyncio.sleep(0)
     assert store.notice("store_busy") == ""
 
