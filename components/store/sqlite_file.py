@@ -64,11 +64,14 @@ class SqliteFile:
         """One transaction; StoreUnavailable when the disk refuses it. What `work` itself raises is
         raised again after a rollback."""
         try:
-            return self._transact(work, durable)
-        except sqlite3.DatabaseError as error:
-            if _is_broken(error):
+            try:
+                return self._transact(work, durable)
+            except sqlite3.DatabaseError as error:
+                if not _is_broken(error):
+                    raise
                 self._replace_broken(error)
                 return self._transact(work, durable)
+        except sqlite3.DatabaseError as error:
             if not _is_disk_fault(error):
                 raise
             self._tell_fault(error)

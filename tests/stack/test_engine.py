@@ -181,3 +181,23 @@ def test_nothing_moves_a_head_that_a_person_adjusts_by_hand(stack: Stack) -> Non
     assert stack.klippy.query("manual_probe")["is_active"]
     stack.klippy.gcode("ABORT")
     assert stack.do("home").status == "done"
+
+
+def test_what_was_meant_for_one_job_does_not_reach_the_next(stack: Stack) -> None:
+    put(stack)
+    before = stack.hub.now() - 20  # somebody at the page, who saw another job
+    stack.print("cube.gcode")
+    stack.moonraker.wait(lambda: state(stack) == "printing", 20, "a person's job")
+    for action, more in (("cancel", {}), ("home", {"confirm": True})):
+        refused = stack.do(action, timestamp=before, **more)
+        found = (refused.status, "meant for this job" in refused.message)
+        assert found == ("refused", True), refused.body
+    assert state(stack) == "printing"
+    assert stack.do("macro", macro_name="CANCEL_PRINT").status == "done"
+    assert state(stack) == "cancelled"
+    for macro, params, why in (
+        ("CANCEL_PRINT", {}, "means a job that is"),
+        ("LOAD_FILAMENT", {"TEMP": "nan"}, "send a number"),
+    ):
+        refused = stack.do("macro", macro_name=macro, params=params)
+        assert (refused.status, why in refused.message) == ("refused", True), refused.body

@@ -389,3 +389,20 @@ async def test_what_cannot_be_stored_takes_nothing_along(store: Store) -> None:
         store.database.post(lambda db, text=text: db.execute(f"INSERT INTO {text}"))  # type: ignore[misc]
     await store.all()
     assert await store.all() == ["one", "two"]
+
+
+async def test_a_disk_that_refuses_the_new_file_too_is_told_as_one(store: Store) -> None:
+    errors = [
+        sqlite3.DatabaseError("database disk image is malformed"),
+        sqlite3.OperationalError("database or disk is full"),
+    ]
+
+    def work(_db: sqlite3.Connection) -> str:
+        if errors:
+            raise errors.pop(0)
+        return "stored"
+
+    kept = asyncio.ensure_future(store.database.lasting(work))
+    await until(lambda: store.notice("store"))
+    store.clock.advance(RETRY_EVERY)
+    assert await kept == "stored"
