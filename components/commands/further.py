@@ -14,6 +14,7 @@ from ..runtime.messages import say
 from ..settings.model import Security
 from . import gcode
 from .actions import Parameter
+from .danger import OUR_STATE
 from .gcode import Refused
 from .order import (
     ENDS_KLIPPY,
@@ -33,7 +34,6 @@ Z_SPEED = 5.0  # mm/s
 FEED_SPEED = 5.0  # mm/s, of the filament
 Z_STEP = 0.1  # mm: what a nozzle may come closer by at once
 ONLY_FILAMENT = 50.0  # mm, Klipper's max_extrude_only_distance by default
-OURS = "tecmedhub"  # of a saved G-code state
 
 Builder = Callable[[Command, Snapshot, Security], Order]
 
@@ -203,9 +203,10 @@ def _save_offset(command: Command, snapshot: Snapshot) -> Order:
         raise Refused(say("Klipper is restarted to keep the offset: send it after the job."))
     if not _offset(snapshot):
         raise Refused(say("There is no offset to keep: adjust it with step first."))
-    by_probe = _homes_by_probe(snapshot)
+    sections = _homes_z(snapshot)
+    by_probe = "z_virtual_endstop" in as_text(_options(snapshot, sections[0]).get("endstop_pin"))
     if not by_probe:
-        _check_endstop(snapshot)
+        _check_endstops(snapshot, sections)
     word = "Z_OFFSET_APPLY_PROBE" if by_probe else "Z_OFFSET_APPLY_ENDSTOP"
     before = _heights(snapshot)
 
@@ -227,21 +228,56 @@ def _save_offset(command: Command, snapshot: Snapshot) -> Order:
     )
 
 
-def _homes_by_probe(snapshot: Snapshot) -> bool:
-    pin = as_text(_options(snapshot, "stepper_z").get("endstop_pin"))
-    if pin:
-        return "virtual_endstop" in pin
-    return any(name.startswith(("probe", "bltouch", "beacon")) for name in snapshot.machine.objects)
+def _homes_z(snapshot: Snapshot) -> Tuple[str, ...]:
+    """The sections of printer.cfg by whose end stops Z is homed, as Klipper's manual_probe.py looks
+    for them: [stepper_z], the [carriage …] of Z, or a delta's three towers."""
+    settings = snapshot.machine.settings
+    carriages = (n for n in settings if n.startswith("carriage ") and _axis(n, settings[n]) == "z")
+    z = next((name for name in ("stepper_z", *carriages) if _known(snapshot, name)), "")
+    if z:
+        return (z,)
+    delta = _options(snapshot, "printer").get("kinematics", "delta") == "delta"
+    if delta and _known(snapshot, "stepper_a"):
+        return ("stepper_a", "stepper_b", "stepper_c")
+    raise Refused(
+        say(
+            "printer.cfg does not tell by what Z is homed (an endstop_pin of [stepper_z], or of"
+            " [stepper_a] on a delta), so the offset cannot be kept from here: keep it at the"
+            " printer."
+        )
+    )
 
 
-def _check_endstop(snapshot: Snapshot) -> None:
+def _axis(section: str, options: Mapping[str, Any]) -> str:
+    return as_text(options.get("axis")) or section.rpartition(" ")[2]
+
+
+def _known(snapshot: Snapshot, section: str) -> bool:
+    options = _options(snapshot, section)
+    return "endstop_pin" in options or "position_endstop" in options
+
+
+def _check_endstops(snapshot: Snapshot, sections: Tuple[str, ...]) -> None:
     """With an end stop beyond its axis, Klipper would not start any more: printer.cfg is a
-    person's to mend then.
+    person's to mend then. A delta's second and third tower stand at the first's where printer.cfg
+    has nothing of theirs, and Z_OFFSET_APPLY_ENDSTOP shuts Klippy down on that.
     """
-    options = _options(snapshot, "stepper_z")
-    place = as_float(options.get("position_endstop"))
-    if place is None:
-        return
+    places = [as_float(_options(snapshot, one).get("position_endstop")) for one in sections]
+    if any(place in (None, places[0]) for place in places[1:]):
+        raise Refused(
+            say(
+                "Klipper keeps an offset only where each tower has a position_endstop of its own"
+                " in printer.cfg: run DELTA_CALIBRATE and SAVE_CONFIG at the printer first, which"
+                " write them."
+            )
+        )
+    for section, place in zip(sections, places):
+        if place is not None:
+            _check_endstop(snapshot, section, place)
+
+
+def _check_endstop(snapshot: Snapshot, section: str, place: float) -> None:
+    options = _options(snapshot, section)
     low = as_float(options.get("position_min"), 0.0) or 0.0
     high = as_float(options.get("position_max"))
     new = place - _offset(snapshot)
@@ -250,10 +286,11 @@ def _check_endstop(snapshot: Snapshot) -> None:
             say(
                 "With this offset the end stop of Z would be at {place} mm, beyond the axis"
                 " ({low} to {high} mm), and Klipper would not start: change position_min or"
-                " position_max of [stepper_z] in printer.cfg first.",
+                " position_max of [{section}] in printer.cfg first.",
                 place=number(new),
                 low=number(low),
                 high="–" if high is None else number(high),
+                section=section,
             )
         )
 
@@ -385,7 +422,7 @@ BUILDERS: Dict[str, Builder] = {
 
 def _kept(script: str) -> str:
     """A script that leaves the ways of moving as they were."""
-    return f"SAVE_GCODE_STATE NAME={OURS}\n{script}\nRESTORE_GCODE_STATE NAME={OURS}"
+    return f"SAVE_GCODE_STATE NAME={OUR_STATE}\n{script}\nRESTORE_GCODE_STATE NAME={OUR_STATE}"
 
 
 def _place(snapshot: Snapshot) -> Tuple[float, ...]:

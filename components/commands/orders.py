@@ -6,7 +6,7 @@ written: a value out of range is refused, never clamped.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from ..printer.snapshot import Heater, Job, Snapshot
 from ..printer.verbs import JobQueue
@@ -15,7 +15,7 @@ from ..runtime.messages import say
 from ..settings.model import Security
 from . import gcode
 from .actions import ACTIONS, FAN, FLOW, PRINTS, SPEED, Parameter
-from .danger import target_of
+from .danger import builtin, target_of
 from .further import BUILDERS, set_named_fan
 from .gcode import Refused
 from .order import (
@@ -222,6 +222,7 @@ def _may_be_called(line: gcode.Line, snapshot: Snapshot, security: Security) -> 
 
 
 _BOUNDED = {"M220": SPEED, "M221": FLOW, "M106": FAN}
+LEAST_ACCEL = 100.0  # mm/s²: a job at less hardly gets on, and none of the slicers sets less
 
 
 def _check_bounds(line: gcode.Line, snapshot: Snapshot) -> None:
@@ -233,9 +234,35 @@ def _check_bounds(line: gcode.Line, snapshot: Snapshot) -> None:
         )
     if target is not None and target.heater is not None:
         _temperature(target.heater, line.word, target.value)
-    bounds = _BOUNDED.get(line.word)
+    word = builtin(line.word, snapshot)
+    bounds = _BOUNDED.get(word)
     if bounds is not None and "S" in line.letters():
         read_number({line.word: line.letters()["S"]}, bounds._replace(name=line.word))
+    if word == "M204":
+        _check_accel(line, line.letters(), "SPT", snapshot)
+    elif word == "SET_VELOCITY_LIMIT":
+        _check_accel(line, line.named(), ("ACCEL",), snapshot)
+
+
+def _check_accel(
+    line: gcode.Line, given: Mapping[str, str], names: Iterable[str], snapshot: Snapshot
+) -> None:
+    """Klipper takes any acceleration above 0: no more than printer.cfg grants the printer."""
+    values = [given[name] for name in names if name in given]
+    if not values:
+        return
+    most = as_float(snapshot.machine.settings.get("printer", {}).get("max_accel"))
+    if most is None:
+        raise Refused(
+            say(
+                "max_accel of printer.cfg, the most that {word} may set, is not known yet: try"
+                " again in a moment.",
+                word=line.word,
+            )
+        )
+    bounds = Parameter(line.word, min(LEAST_ACCEL, most), most, "mm/s²")
+    for value in values:
+        read_number({line.word: value}, bounds)
 
 
 def _temperature(heater: Heater, name: str, given: Any) -> float:

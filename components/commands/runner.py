@@ -329,7 +329,7 @@ class Runner:
             self._halts.expect_restart(job)
         if job.action.lane is Lane.GCODE:
             self._lanes.last_script = job.handed
-            self._targets.note_script(order.script, self._printer.snapshot)
+        self._targets.note_script(order.script, self._printer.snapshot)
         self._tools.notices.console(f"Hub: {job.command.summary()}")
         if order.verb == "start_print":
             self._deeds.starting(order.arguments[0], as_text(job.command.id))

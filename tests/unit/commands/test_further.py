@@ -26,6 +26,7 @@ MACHINE = Machine(
     part_fan=PartFan(("fan",)),
     settings={
         "printer": {"max_velocity": 300.0},
+        "stepper_z": {"endstop_pin": "probe:z_virtual_endstop"},
         "extruder": {"max_extrude_only_distance": 60.0, "min_extrude_temp": 170.0},
         "output_pin light": {"pwm": True, "scale": 10.0},
     },
@@ -219,7 +220,8 @@ def test_the_queue_is_started_where_that_leads_to_something(
 
 
 def test_an_offset_is_kept_by_a_restart_that_is_seen_in_printer_cfg() -> None:
-    heights = {"probe": {"z_offset": 1.0}, "stepper_x": {"position_endstop": 0.0}}
+    z = {"endstop_pin": "probe:z_virtual_endstop"}
+    heights = {"probe": {"z_offset": 1.0}, "stepper_z": z, "stepper_x": {"position_endstop": 0.0}}
     at_rest = READY._replace(machine=MACHINE._replace(settings=heights))
     order = judge("z_offset", at_rest, save=True)
     assert (order.verb, order.arguments) == ("save_config", ("Z_OFFSET_APPLY_PROBE",))
@@ -281,6 +283,52 @@ def test_no_offset_is_kept_with_which_klipper_would_not_start(
             judge("z_offset", at, save=True)
     else:
         assert judge("z_offset", at, save=True).arguments == ("Z_OFFSET_APPLY_ENDSTOP",)
+
+
+def towers(*places: float | None, pin: str = "^PE4", **printer: str) -> dict[str, dict[str, Any]]:
+    """printer.cfg of a delta with a probe; `places`: the position_endstop of its towers."""
+    known = {
+        f"stepper_{tower}": {"endstop_pin": pin, "position_endstop": place}
+        for tower, place in zip("abc", places, strict=True)
+    }
+    return {"printer": {"kinematics": "delta", **printer}, "probe": {"z_offset": 1.0}, **known}
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        (towers(250.1, 250.2, 249.9), "ENDSTOP"),
+        (towers(250.1, 250.2, 249.9, pin="tmc2209_stepper_a:virtual_endstop"), "ENDSTOP"),
+        (towers(250.1, 250.2, 249.9, pin="probe:z_virtual_endstop"), "PROBE"),
+        ({"carriage up": {"axis": "z", "endstop_pin": "PA1"}, "probe": {}}, "ENDSTOP"),
+        ({"carriage z": {"endstop_pin": "probe:z_virtual_endstop"}}, "PROBE"),
+        (
+            {"stepper_z": {"endstop_pin": "tmc2209_stepper_z:virtual_endstop"}, "probe": {}},
+            "ENDSTOP",
+        ),
+    ],
+)
+def test_an_offset_is_kept_by_what_homes_z(settings: Any, word: str) -> None:
+    at_rest = READY._replace(machine=MACHINE._replace(settings=settings))
+    assert judge("z_offset", at_rest, save=True).arguments == (f"Z_OFFSET_APPLY_{word}",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({}, "does not tell by what Z is homed"),
+        ({"probe": {"z_offset": 1.0}}, "does not tell by what Z is homed"),
+        (towers(1.0, 2.0, 3.0, kinematics="rotary_delta"), "does not tell by what Z is homed"),
+        # Klipper tells the first's for those that have none, and falls when it is to change them.
+        (towers(250.0, 250.0, 250.0), "run DELTA_CALIBRATE"),
+        (towers(250.0, 250.1, None), "run DELTA_CALIBRATE"),
+        (towers(0.3, 0.1, 0.3001), r"of \[stepper_b\]"),
+    ],
+)
+def test_an_offset_that_klipper_would_not_keep_is_refused(settings: Any, reason: str) -> None:
+    at_rest = READY._replace(machine=MACHINE._replace(settings=settings))
+    with pytest.raises(Refused, match=reason):
+        judge("z_offset", at_rest, save=True)
 
 
 def test_pins_and_lights_are_only_set_where_the_operator_allows_it() -> None:

@@ -65,6 +65,44 @@ def test_bounds_on_both_sides_of_both_edges(
         assert "missing" in judge(action)
 
 
+@pytest.mark.parametrize(
+    ("line", "low", "high"),
+    [
+        ("M220 S{}", 50, 200),
+        ("M220.1 S{}", 50, 200),
+        ("M106.1 S{}", 0, 255),
+        ("M104.1 S{}", 0, 250),
+        ("M204 S{}", 100, 3000),
+        ("M204 P500 T{}", 100, 3000),
+        ("M204.1 P{} T500", 100, 3000),
+        ("SET_VELOCITY_LIMIT VELOCITY=100 ACCEL={}", 100, 3000),
+    ],
+)
+def test_gcode_meets_the_bounds_of_what_it_asks_for(line: str, low: int, high: int) -> None:
+    machine = ready().machine
+    renamed = {f"{word}.1": word for word in ("M220", "M106", "M104", "M204")}
+    printer = ready(
+        machine=machine._replace(
+            settings={"printer": {"max_accel": 3000.0}},
+            templates=machine.templates._replace(renamed=renamed),
+        )
+    )
+    security = Security(allowed_gcode_patterns=("M*", "SET_*"))
+    for value in (low, high):
+        assert judge("gcode", printer, security, gcode=line.format(value)) == ""
+    for value in (low - 1, high + 1, 900_000):
+        assert "out of range" in judge("gcode", printer, security, gcode=line.format(value))
+
+
+def test_an_acceleration_waits_for_printer_cfg_and_in_a_job_for_a_confirmation() -> None:
+    assert "max_accel" in judge("gcode", gcode="M204 S1000")
+    known = ready().machine._replace(settings={"printer": {"max_accel": 50.0}})
+    assert judge("gcode", ready(machine=known), gcode="M204 S50") == ""
+    job = printing()._replace(machine=known)
+    assert "how fast the head may go" in judge("gcode", job, gcode="M204 S50")
+    assert judge("gcode", job, gcode="M204 S50", confirm=True) == ""
+
+
 def preset(text: str, snapshot: Snapshot | None = None, **params: Any) -> str:
     """The script that a heat comes to, or why it is refused."""
     situation = Situation(Security(), snapshot or ready(), heat_preset=text)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from components.commands import intake
 from components.printer.snapshot import Heater, Job, KlippyState
-from components.settings.model import RemoteControl
+from components.settings.model import OperatorAction, RemoteControl
 from components.store import flags, ledger
 from components.store.database import Database
 from components.store.ledger import Ledger
@@ -603,6 +603,31 @@ async def test_small_steps_do_not_take_the_heat_from_a_job(lab: Lab) -> None:
     lab.printer.change(heaters={"extruder": hot._replace(target=195.0)})  # the file itself does
     (result,) = await lab.run(one("heat", 9, hotend_temp=176))
     assert result["status"] == "done"
+
+
+async def test_nor_do_those_of_macros_or_of_the_operators_own_actions(lab: Lab) -> None:
+    heat = "SET_HEATER_TEMPERATURE HEATER=extruder TARGET="
+    lab.live.replace(
+        lab.live.now._replace(
+            actions={
+                "low": OperatorAction("low", gcode=f"{heat}192", danger=False, lane="control"),
+                "cold": OperatorAction("cold", gcode=f"{heat}173", danger=False, lane="control"),
+            }
+        )
+    )
+    hot = Heater("extruder", 210.0, 210.0, 0.5, 0.0, 250.0)
+    job = printing()._replace(heaters={"extruder": hot})
+    templates = job.machine.templates._replace(macros={"EASE": f"{heat}191"})
+    lab.printer.put(
+        job._replace(macros=frozenset({"EASE"}), machine=job.machine._replace(templates=templates))
+    )
+    told = [(await lab.run(one(n, n)))[0]["status"] for n in ("low", "cold")]
+    assert told == ["done", "refused"]
+    lab.printer.change(heaters={"extruder": hot})  # as before, by a person
+    (first,) = await lab.run(one("macro", 3, macro_name="EASE"))
+    lab.printer.change(heaters={"extruder": hot._replace(target=191.0)})  # what it comes to
+    (second,) = await lab.run(one("cold", 4))
+    assert (first["status"], second["status"]) == ("done", "refused")
 
 
 async def test_a_klippy_that_only_starts_has_not_taken_a_stop(lab: Lab) -> None:
