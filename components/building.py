@@ -135,8 +135,10 @@ class Building:
             supervisor=self.supervisor,
             clock=self.clock,
         )
+        store_worker = self.ground.worker("store")
+        self.workers = [self.worker, store_worker]  # to be closed
         self.database = Database(
-            self.folder, self.notices, self.clock, self.ground.worker("store"), self.ground.connect
+            self.folder, self.notices, self.clock, store_worker, self.ground.connect
         )
         self.flags = flags.Flags(self.database, self.clock)
         self.journal = journal.Journal(
@@ -290,7 +292,7 @@ class Building:
             worker=self.worker,
             make=partial(self._filming, worker=pictures, **common),
         )
-        self.workers = (self.worker, pictures)
+        self.workers.append(pictures)
         self.bed = Bed(self.live, self.flags, self.notices, self.clock, self.jobs)
         self.commands = Commands(
             Tools(

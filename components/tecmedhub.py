@@ -65,9 +65,9 @@ class TecMedHub(Building):
         itself, so that one that cannot start keeps no other away.
         """
         start = self.supervisor.start
-        await self.worker.run(load_catalogue, self.language)
-        self._tell_missing(await self.worker.run(_missing))
-        await start(say("the settings"), self._start_settings)
+        # Nothing is asked of the hub, told to it or run before it is known what the operator
+        # allows: a card that stalls at boot must not widen that. The price: no stop either.
+        await start(say("the settings"), self._start_settings, needed=True)
         await self.database.open(SCHEMAS)
         await start(say("the job history"), self._start_history)
         await asyncio.gather(
@@ -98,6 +98,8 @@ class TecMedHub(Building):
             )
 
     async def _start_settings(self) -> None:
+        await self.worker.run(load_catalogue, self.language)
+        self._tell_missing(await self.worker.run(_missing))
         await self.override.start()
         self._on_settings()
 
@@ -136,9 +138,12 @@ class TecMedHub(Building):
         if self._starting is not None:
             self._starting.cancel()
         self.supervisor.stop_starting()
-        await _within(GOODBYE_WITHIN, self._say_goodbye())
-        await _within(STOP_WITHIN, self._stop_rooms())
-        await _within(FLUSH_WITHIN, self._flush())
+        await self._within(GOODBYE_WITHIN, self._say_goodbye())
+        for name in ("status", "results", "commands"):
+            await self.supervisor.finish(name, 0.0)  # whatever became of the last words
+        await self._within(STOP_WITHIN, self._stop_rooms())
+        self.printer.leave()
+        await self._within(FLUSH_WITHIN, self._flush())
 
     async def _say_goodbye(self) -> None:
         self.poller.stop()
@@ -166,9 +171,26 @@ class TecMedHub(Building):
         )
 
     async def _flush(self) -> None:
-        await self.statistics.save()
-        self.jobs.save()
-        await self.database.close()
+        """The database takes nothing more from here on: Moonraker, which lets go of Klippy next,
+        is not to be taken for an end of Klippy's.
+        """
+        saved = asyncio.ensure_future(self.statistics.save())
+        try:
+            self.jobs.save()
+        finally:
+            await self.database.close()
+        await saved
+
+    async def _within(self, seconds: float, work: Awaitable[None]) -> None:
+        """Whatever becomes of `work`, the rest of the exit follows."""
+        try:
+            await asyncio.wait_for(work, seconds)
+        except asyncio.TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self.notices.log_fault("exit", "A part of the exit failed", error)
 
     async def close(self) -> None:
         await self.supervisor.stop()
@@ -190,13 +212,6 @@ class TecMedHub(Building):
 
 def _missing() -> List[str]:
     return [name for name in READ_LATE if importlib.util.find_spec(f".{name}", __package__) is None]
-
-
-async def _within(seconds: float, work: Awaitable[None]) -> None:
-    try:
-        await asyncio.wait_for(work, seconds)
-    except asyncio.TimeoutError:
-        pass
 
 
 def load_component(config: Any) -> TecMedHub:

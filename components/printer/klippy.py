@@ -81,6 +81,7 @@ class Printer(Verbs):
         self.session: Optional[Session] = None  # Klippy's, while it is subscribed to
         self._cached: Optional[Snapshot] = None
         self._announced = Snapshot()
+        self._leaving = False
         self._watchers: List[Watcher] = []
         self._listeners: List[Listener] = []
         self._waiters: List[Tuple[Callable[[Snapshot], bool], "asyncio.Future[bool]"]] = []
@@ -128,7 +129,13 @@ class Printer(Verbs):
         self._on_klippy_state()
         self._subscription.begin()
 
+    def leave(self) -> None:
+        """We end, and Moonraker will let go of Klippy: that is no end of Klippy's."""
+        self._leaving = True
+
     def _on_klippy_disconnect(self) -> None:
+        if self._leaving:
+            return
         self._subscription.end()
         self._measure.forget()
         self._objects, self._news = {}, {}

@@ -11,7 +11,7 @@ import asyncio
 from typing import Awaitable, Callable, Dict, Set
 
 from .clock import Clock
-from .messages import Message, sentence
+from .messages import Message, say, sentence
 from .notices import Notices
 
 RESTART_DELAYS = (1.0, 2.0, 5.0, 15.0, 60.0)  # a loop that fails at once must not burn a Pi's core
@@ -19,6 +19,15 @@ START_WITHIN = 5.0  # seconds that the others wait for a room that starts
 HEALTHY_AFTER = 300.0  # a task that ran this long starts again at the first delay
 
 
+_NOT_UP = sentence(
+    "TecMedHub could not start {room} ({error}): it is tried again by itself, and the rest goes on"
+    " without. If this stays, look into tecmedhub.log."
+)
+_NOT_UP_AND_NEEDED = sentence(
+    "TecMedHub could not start {room} ({error}): it is tried again by itself, and until then"
+    " nothing is told to the hub or taken from it, no emergency stop either: stop the printer at"
+    " the printer. If this stays, look into tecmedhub.log and check the SD card."
+)
 _FAILED = sentence("The task '{name}' failed")
 _FAILED_AND_AGAIN = sentence("The task '{name}' failed and starts again")
 
@@ -35,37 +44,47 @@ class Supervisor:
         """Run `body` until it returns or `stop`, anew after each failure."""
         self._tasks[name] = asyncio.ensure_future(self._keep(name, body))
 
-    async def start(self, room: Message, work: Callable[[], Awaitable[None]]) -> None:
+    async def start(
+        self, room: Message, work: Callable[[], Awaitable[None]], *, needed: bool = False
+    ) -> None:
         """Bring a room up. What fails is told, and tried again until it works; this returns after
-        the first attempt, or some seconds of it, since nobody else may be kept away by it.
+        the first attempt, or some seconds of it, since nobody else may be kept away by it. What
+        all others go by is `needed`: this returns when it is up, however long that takes.
 
         `work` may be called again after it has failed at any point.
         """
-        tried = asyncio.Event()
+        tried, up = asyncio.Event(), asyncio.Event()
         key = f"start_{room}"
+
+        def tell(error: str) -> None:
+            text = _NOT_UP_AND_NEEDED if needed else _NOT_UP
+            self._notices.show(key, text, room=room, error=error)
 
         async def attempt() -> None:
             try:
                 await work()
+            except asyncio.CancelledError:
+                raise
             except Exception as error:
-                self._notices.show(
-                    key,
-                    "TecMedHub could not start {room} ({error}): it is tried again by itself,"
-                    " and the rest goes on without. If this stays, look into tecmedhub.log.",
-                    room=room,
-                    error=str(error) or type(error).__name__,
-                )
+                tell(str(error) or type(error).__name__)
                 raise
             else:
                 self._notices.clear(key, "{room}: started after all.", room=room)
                 self._tasks.pop(f"start {room}", None)
+                up.set()
             finally:
                 tried.set()
 
         self.keep(f"start {room}", attempt)
-        task = asyncio.ensure_future(tried.wait())
-        await asyncio.wait([task], timeout=START_WITHIN)
-        task.cancel()
+        waiting = asyncio.ensure_future((up if needed else tried).wait())
+        try:
+            await asyncio.wait([waiting], timeout=START_WITHIN)
+            if needed:
+                if not tried.is_set():
+                    tell(say("no answer within {seconds} s", seconds=round(START_WITHIN)))
+                await waiting
+        finally:
+            waiting.cancel()
 
     def stop_starting(self) -> None:
         """We are leaving: what is not up yet need not come up, and would fail at what closes."""
@@ -86,12 +105,15 @@ class Supervisor:
         return {name: not task.done() for name, task in self._tasks.items()}
 
     async def finish(self, name: str, timeout: float) -> None:
-        """Give a kept task `timeout` seconds to return by itself, then cancel it."""
+        """Give a kept task `timeout` seconds to return by itself, then cancel it: also if whoever
+        waits for that has no time any more.
+        """
         task = self._tasks.pop(name, None)
         if task is None or task.done():
             return
-        done, _pending = await asyncio.wait([task], timeout=timeout)
-        if not done:
+        try:
+            await asyncio.wait([task], timeout=timeout)
+        finally:
             task.cancel()
 
     async def stop(self) -> None:

@@ -80,6 +80,7 @@ class Override:
         self._signature: Optional[_Signature] = None
         self._shown: Set[str] = set()
         self._looking = asyncio.Lock()
+        self._saving = asyncio.Lock()
         self._stopped = False
 
     async def start(self) -> None:
@@ -109,11 +110,15 @@ class Override:
 
     async def save(self, wanted: Mapping[str, Any], *, dry_run: bool = False) -> Saved:
         """Set options in our own file (None: no longer set there), through the same checks as one
-        that is edited by hand; with `dry_run` only tell what it would be. Raises `SaveRefused`.
+        that is edited by hand; with `dry_run` only tell what it would be. Raises `SaveRefused`,
+        also where somebody else has written the file meanwhile.
         """
         if self._folder is None:
             raise SaveRefused("Moonraker has no folder for settings: edit moonraker.conf.")
-        path = self._folder / self._own_name
+        async with self._saving:
+            return await self._save(self._folder / self._own_name, wanted, dry_run)
+
+    async def _save(self, path: Path, wanted: Mapping[str, Any], dry_run: bool) -> Saved:
         saved = await self._worker.run(prepare, path, dict(wanted))
         layer = Layer(self._own_name, saved.document)
         loaded = await self._worker.run(merge, self._conf, (layer,), self._memory or NOTHING)
@@ -122,7 +127,7 @@ class Override:
             raise SaveRefused(joined(". ", wrong))
         if not dry_run:
             try:
-                await self._worker.run(replace, path, saved.after)
+                await self._worker.run(replace, path, saved)
             except OSError as error:
                 raise SaveRefused(
                     "{file} could not be written ({reason}).",
@@ -155,8 +160,8 @@ class Override:
             return
         if self._signature is not None:  # not at the start, when nobody is editing
             found = await self._when_still(folder, found)
-        self._signature = found.signature
         await self._apply(found, self._memory)
+        self._signature = found.signature  # what could not be applied is new at the next look, too
 
     async def _when_still(self, folder: Path, found: _Found) -> _Found:
         for _ in range(MAX_SETTLES):
@@ -173,7 +178,6 @@ class Override:
         if self._stopped:
             return
         self.loaded = loaded
-        self._memory = loaded.memory
         names = [layer.name for layer in found.layers]
         self.file_name = names[-1] if names else self._own_name
         self._tell_errors(found.errors, memory)
@@ -187,6 +191,7 @@ class Override:
         self._live.replace(self.loaded.settings)
         if loaded.memory != memory:
             await self._remember(loaded.memory)
+        self._memory = loaded.memory
 
     async def _remember(self, memory: Memory) -> None:
         try:

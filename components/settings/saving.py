@@ -36,7 +36,7 @@ def prepare(path: Path, wanted: Mapping[str, Any]) -> Saved:
     if unknown:
         raise SaveRefused("There is no option {name}.", name=unknown[0])
     try:
-        before = decode(path.read_bytes())[0] if path.exists() else json_template()
+        before = _text_of(path)
         after = edited(before, wanted)
         return Saved(before, after, parse(after))
     except JsoncError as error:
@@ -52,10 +52,27 @@ def prepare(path: Path, wanted: Mapping[str, Any]) -> Saved:
         ) from None
 
 
-def replace(path: Path, text: str) -> None:
-    """Whole or not at all; Moonraker tells all of it as a file that was moved in."""
+def replace(path: Path, saved: Saved) -> None:
+    """Whole or not at all, and only what it was prepared from; raises `SaveRefused`, OSError.
+    Moonraker tells all of it as a file that was moved in.
+    """
+    now: Optional[str] = None
+    try:
+        now = _text_of(path)
+    except JsoncError:
+        pass  # it could be read before
+    if now != saved.before:
+        raise SaveRefused(
+            "{file} was changed by somebody else meanwhile, so nothing was saved: load it again,"
+            " then make your change.",
+            file=path.name,
+        )
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
-    write_whole(path, text.encode("utf-8"), durable=True, mode=mode)
+    write_whole(path, saved.after.encode("utf-8"), durable=True, mode=mode)
+
+
+def _text_of(path: Path) -> str:
+    return decode(path.read_bytes())[0] if path.exists() else json_template()
 
 
 # The text

@@ -236,6 +236,18 @@ async def test_nothing_is_read_after_klippy_has_gone() -> None:
     assert bench.printer.snapshot.heaters == {}
 
 
+async def test_that_moonraker_lets_go_of_klippy_as_we_leave_is_no_end_of_klippys() -> None:
+    bench = Bench()
+    await bench.ready()
+    seen = []
+    bench.printer.watch(lambda klippy, message, job, since: seen.append(klippy))
+    bench.printer.subscribe(lambda old, new: seen.append(new.klippy))
+    bench.printer.leave()
+    bench.moonraker.fire("server:klippy_disconnect")
+    assert seen == []
+    assert bench.printer.snapshot.ready
+
+
 async def test_a_diff_that_overtakes_the_answer_is_not_lost() -> None:
     """Moonraker sends the first ones before the task that subscribed runs again."""
     bench = Bench()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.settings.jsonc import JsoncError, parse
-from components.settings.saving import edited, replace
+from components.settings.saving import Saved, edited, replace
 from components.settings.template import json_template
 
 V4 = """{
@@ -95,19 +95,23 @@ def test_whatever_else_the_file_says_it_goes_on_saying(
     assert {k: after[k] for k in others} == others
 
 
+def saved(before: str, after: str) -> Saved:
+    return Saved(before, after, parse(after))
+
+
 def test_a_file_that_is_written_keeps_its_rights_where_there_are_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "tecmedhub.json"
     file.write_text("{}")
     file.chmod(0o664)
-    replace(file, "{ }")
+    replace(file, saved("{}", "{ }"))
     assert (file.read_text(), file.stat().st_mode & 0o777) == ("{ }", 0o664)
 
     def no_rights(*_: object) -> None:
         raise PermissionError
 
     monkeypatch.setattr(os, "fchmod", no_rights)  # as on a FAT disk
-    replace(file, "{  }")
+    replace(file, saved("{ }", "{  }"))
     assert file.read_text() == "{  }"
     assert list(tmp_path.iterdir()) == [file]

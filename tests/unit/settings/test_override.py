@@ -21,6 +21,7 @@ from components.settings.conf import ConfValues
 from components.settings.loader import merge
 from components.settings.model import LiveSettings, Origin, RemoteControl
 from components.settings.override import POLL, SETTLE, Override
+from components.settings.saving import Saved, SaveRefused
 from tests.unit.fakes import Board, FakeClock
 
 TOKEN = "TECMED_s3cr3t_1"
@@ -395,6 +396,71 @@ async def test_what_v4_needed_is_explained_in_the_log_without_a_warning(bench, c
     assert bench.board.warnings == {}
     assert "moonraker_url is no longer needed" in caplog.text
     assert "auto_update is no longer needed" in caplog.text
+
+
+async def test_what_two_people_save_at_once_is_saved_both(bench) -> None:
+    await bench.override.start()
+    await asyncio.gather(
+        bench.override.save({"security.remote_control": "off"}),
+        bench.override.save({"printer_name": "Ana"}),
+    )
+    now = bench.live.now
+    assert (now.security.remote_control, now.printer_name) == (RemoteControl.OFF, "Ana")
+
+
+@pytest.mark.parametrize("edit", ['{"security": {"remote_control": "off"}}', "{", None])
+async def test_an_edit_in_the_midst_of_a_save_is_not_overwritten(bench, monkeypatch, edit) -> None:
+    await bench.override.start()
+    file = bench.folder / "tecmedhub.json"
+    await bench.save({"intervals": {"status_update": 9}})
+    real = override.replace
+
+    def edited_just_before(path: Path, saved: Saved) -> None:
+        if edit is None:
+            file.unlink()
+        else:
+            file.write_text(edit)
+        real(path, saved)
+
+    monkeypatch.setattr(override, "replace", edited_just_before)
+    with pytest.raises(SaveRefused, match="changed by somebody else meanwhile"):
+        await bench.override.save({"printer_name": "Ana"})
+    assert (file.read_text() if file.exists() else None) == edit
+
+
+async def test_what_is_in_force_is_remembered_also_where_a_listener_failed(bench, tmp_path) -> None:
+    bench.write({"security": {"remote_control": "off"}})
+    faults = [RuntimeError("no memory left")]
+
+    def listener(_old: Any, _new: Any) -> None:
+        if faults:
+            raise faults.pop()
+
+    bench.live.subscribe(listener)
+    with pytest.raises(RuntimeError):
+        await bench.override.start()
+    await bench.override.start()
+    bench.write("{")
+    again = Bench(tmp_path, Hasty(), CONF)
+    await again.override.start()
+    assert again.override.loaded.settings.security.remote_control is RemoteControl.OFF
+    assert again.override.loaded.origins["security.remote_control"] is not Origin.CAUTIOUS
+    await again.close()
+
+
+async def test_what_could_not_be_applied_is_applied_at_the_next_attempt(bench, monkeypatch) -> None:
+    bench.write({"security": {"remote_control": "off"}})
+    real = override.merge
+
+    def fails_once(*args: Any) -> Any:
+        monkeypatch.setattr(override, "merge", real)
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr(override, "merge", fails_once)
+    with pytest.raises(RuntimeError):
+        await bench.override.start()
+    await bench.override.start()
+    assert bench.live.now.security.remote_control is RemoteControl.OFF
 
 
 @hypothesis_settings(
