@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.rig.gcode import make_gcode
+from tests.rig.printers import PRINTERS
 from tests.rig.stack import Stack
 from tests.stack.watching import seen, state
 
@@ -27,6 +28,10 @@ red_pin: spare3
 [gcode_macro PURGE]
 gcode:
     RESPOND MSG="purged {params.LENGTH}"
+[gcode_macro M104]
+rename_existing: M104.1
+gcode:
+    M104.1 S{params.S|default(0)}
 """
 OWN = {
     "dim": {
@@ -136,8 +141,15 @@ def test_in_a_job_what_moves_wants_a_confirmation(bench: Stack) -> None:
         ("exclude_object", {"object": "part_1"}),
         ("purge", {"LENGTH": 5}),
         ("nudge", {"axis": "X", "way": 1}),
+        ("gcode", {"gcode": "M104.1 S0"}),
+        ("gcode", {"gcode": "M204 S1000"}),
     ):
         assert "confirm" in refused(bench, action, **params)
+    assert "out of range" in refused(bench, "gcode", gcode="M204 S900000", confirm=True)
+    done(bench, "gcode", gcode="M104 S40")  # a macro that hands on what it is called with
+    assert bench.klippy.query("extruder")["target"] == 40
+    done(bench, "gcode", gcode="M104.1 S50")
+    assert bench.klippy.query("extruder")["target"] == 50
     done(bench, "z_offset", step=0.02, confirm=True)
     done(bench, "exclude_object", object="part_1", confirm=True)
     assert bench.klippy.query("exclude_object")["excluded_objects"] == ["PART_1"]
@@ -167,6 +179,30 @@ def test_an_offset_is_kept_in_printer_cfg_and_klippy_comes_back(bench: Stack) ->
     state(bench, "idle")
     assert "no offset to keep" in refused(bench, "z_offset", save=True)
     done(bench, "home")  # what was asked behind it, runs
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_an_offset_of_a_delta_is_kept_where_its_towers_are_homed(
+    calibrated: bool, make_stack: Callable[..., Stack]
+) -> None:
+    config = PRINTERS["delta"].config()
+    for tower, place in (("b", 250.2), ("c", 249.9)) if calibrated else ():
+        section = f"[stepper_{tower}]\n"
+        assert section in config
+        config = config.replace(section, f"{section}position_endstop: {place}\n")
+    stack = make_stack(template=config)
+    done(stack, "home")
+    done(stack, "move", z=100)
+    done(stack, "z_offset", step=-0.1)
+    if not calibrated:  # Klippy would shut down with an internal error
+        assert "DELTA_CALIBRATE" in refused(stack, "z_offset", save=True)
+        assert stack.klippy.query("webhooks")["state"] == "ready"
+        return
+    assert done(stack, "z_offset", save=True) == "the offset is kept"
+    stack.klippy.wait_ready()
+    known = stack.klippy.query("configfile")["settings"]
+    kept = [known[f"stepper_{tower}"]["position_endstop"] for tower in "abc"]
+    assert kept == pytest.approx([250.1, 250.3, 250.0])
 
 
 def test_klippers_own_words_belong_to_the_result(bench: Stack) -> None:
