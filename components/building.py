@@ -29,6 +29,7 @@ from .files.wanted import Arrived, TransferError, Wanted
 from .films.timelapse import Tell, Timelapse
 from .hub.any_client import client_of
 from .hub.client import HubClient, Reply
+from .hub.identity import scope
 from .hub.link import Link
 from .hub.poller import CommandPoller
 from .hub.tongue import is_spanish
@@ -329,11 +330,16 @@ class Building:
             results_due=self.commands.results_due,
             results_delivered=self.commands.results_delivered,
             wanted=self._hub_redelivers,
+            hub=self._hub,
             hub_now=self.client.now,
             on_new=lambda: self.reporter.new_result(),  # noqa: PLW0108 - it is not there yet
         )
         self.inbox = Inbox(
-            self.commands.take, self.supervisor, self.poller.stir, arrived=self.receipts.arrived
+            self.commands.take,
+            self.supervisor,
+            self.poller.stir,
+            arrived=self.receipts.arrived,
+            hub=self._hub,
         )
 
     def _build_status(self) -> None:
@@ -533,6 +539,9 @@ class Building:
 
     def _hub_redelivers(self) -> bool:
         return self.client.features.redeliver > 0
+
+    def _hub(self) -> str:
+        return scope(self.live.now)
 
     async def _cancel_download(self, command: Command) -> str:
         if not self.transfers.cancel(_file(command)):

@@ -6,12 +6,11 @@ runs, since the hub has forgotten it by then.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
+from ..hub.identity import scope
 from ..runtime.messages import say
-from ..settings.model import Settings
 from ..store.ledger import Entry
 from ..store.life import State
 from ..store.sqlite_file import StoreUnavailable
@@ -64,11 +63,12 @@ class Intake:
         self._boot = boot
         self._started.set()
 
-    async def take(self, raw: Any, generation: int) -> int:
+    async def take(self, raw: Any, generation: int) -> Optional[int]:
         """The `commands` of one reply, in whatever shape; how many of them were new. Never raises
         for what they hold.
 
-        When it returns, each is on disk, refused, or (an emergency stop) sent to Klippy.
+        When it returns, each is on disk, refused, or (an emergency stop) sent to Klippy; or we are
+        closing, and nothing was stored: then it is None.
         """
         jobs, stops = self._read(raw, int(generation))
         try:
@@ -207,10 +207,10 @@ class Intake:
         except StoreUnavailable:
             return []
 
-    async def _tell_unwritten(self, jobs: Sequence[Job], stops: Sequence[Job]) -> int:
+    async def _tell_unwritten(self, jobs: Sequence[Job], stops: Sequence[Job]) -> Optional[int]:
         """Told from memory; a stop was sent all the same, and is told when it has ended."""
         if self._answers.closing:
-            return 0  # the next start is asked again, or never knew of it
+            return None  # the next start is asked again, or never knew of it
         if stops:
             sent = [job.command for job in stops]
             self._tools.supervisor.spawn("emergency stop", self._report_stop(sent))
@@ -234,12 +234,6 @@ class Intake:
     def _make_id(self) -> str:
         self._made_ids += 1
         return f"no-id-{self._tools.hub_now():.0f}-{self._made_ids}"
-
-
-def scope(settings: Settings) -> str:
-    """Tells hubs apart: ids are unique within one hub only, and small integers on generation 2."""
-    text = f"{settings.server_url}\n{settings.printer_token}"
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def _entry(job: Job, boot: str, sent: bool) -> Entry:

@@ -18,8 +18,8 @@ MOST = 500  # receipts that wait; beyond, the oldest are left to be asked for ag
 
 class Receipts:
     """Stands between the results and whoever tells them. `wanted()`: whether the hub hands out
-    again; `hub_now()`: unix seconds by its clock; `on_new()` is called when there is something to
-    tell.
+    again; `hub()`: which one it is; `hub_now()`: unix seconds by its clock; `on_new()` is called
+    when there is something to tell.
     """
 
     def __init__(
@@ -28,19 +28,23 @@ class Receipts:
         results_due: Callable[[int], List[Dict[str, Any]]],
         results_delivered: Callable[[Iterable[Any]], Awaitable[None]],
         wanted: Callable[[], bool],
+        hub: Callable[[], str],
         hub_now: Callable[[], float],
         on_new: Callable[[], None],
     ) -> None:
         self._results_due = results_due
         self._results_delivered = results_delivered
         self._wanted = wanted
+        self._hub = hub
         self._hub_now = hub_now
         self._on_new = on_new
         self._waiting: Dict[str, Dict[str, Any]] = {}  # by the id as a text, oldest first
+        self._of = ""  # the hub whose commands these are
 
-    def arrived(self, raw: Any) -> None:
-        """The `commands` of one reply are on the disk, new ones and repetitions alike."""
-        if not self._wanted():
+    def arrived(self, raw: Any, hub: str) -> None:
+        """The `commands` of one reply of `hub` are on the disk, new ones and repetitions alike."""
+        self._forget_others()
+        if hub != self._of or not self._wanted():
             return
         found = False
         for item in entries(raw):
@@ -66,6 +70,7 @@ class Receipts:
         receipt as well.
         """
         results = self._results_due(limit)
+        self._forget_others()
         if not self._waiting:
             return results
         told = {as_text(result.get("id")) for result in results}
@@ -84,3 +89,10 @@ class Receipts:
                 del self._waiting[name]
         if results:
             await self._results_delivered(results)
+
+    def _forget_others(self) -> None:
+        """Ids mean other commands at another hub; one that comes back hands out again."""
+        hub = self._hub()
+        if hub != self._of:
+            self._of = hub
+            self._waiting.clear()

@@ -4,14 +4,12 @@ left, and owns what the operator can switch.
 
 from __future__ import annotations
 
-import hashlib
-import urllib.parse
 from typing import Any, Awaitable, Callable, Dict, Iterable, List, Optional, Tuple
 
+from ..hub.identity import scope, scopes
 from ..printer.jobs import News
 from ..runtime.messages import say
 from ..runtime.worker import aside
-from ..settings.model import Settings
 from ..store.ledger import Row
 from ..store.life import State
 from ..store.sqlite_file import StoreUnavailable
@@ -21,7 +19,7 @@ from .answers import Answers, Listener
 from .emergency import EmergencyStop
 from .gcode import Refused
 from .halt import Halts
-from .intake import Intake, scope
+from .intake import Intake
 from .lanes import Job, Lanes
 from .order import TooOld
 from .outcome import interrupted
@@ -135,7 +133,7 @@ class Commands:
 
     # The hub
 
-    async def take(self, raw: Any, generation: int) -> int:
+    async def take(self, raw: Any, generation: int) -> Optional[int]:
         """The `commands` of one reply, as `Intake.take`."""
         return await self._intake.take(raw, generation)
 
@@ -169,8 +167,7 @@ class Commands:
     def results_due(self, limit: int = 50) -> List[Dict[str, Any]]:
         """`{id, action, status, message, received_at, finished_at}`, oldest first, until
         `results_delivered`; of this hub's commands only: an id means another one elsewhere."""
-        settings = self._live.now
-        return self._ledger.due(limit, (scope(settings), _scope_before_5_1(settings)))
+        return self._ledger.due(limit, scopes(self._live.now))
 
     async def results_delivered(self, results: Iterable[Any]) -> None:
         """The hub has acknowledged these: results as `results_due` gave them, or their ids."""
@@ -282,13 +279,6 @@ def _end_of(row: Row, boot: str) -> Tuple[State, str]:
 
 def _command_of(row: Row) -> Command:
     return from_json(row.key, row.id, row.action, row.received_at, row.command)
-
-
-def _scope_before_5_1(settings: Settings) -> str:
-    """What told hubs apart in the keys of an older version, whose results may still be due."""
-    host = urllib.parse.urlsplit(settings.server_url).hostname or ""
-    text = f"{host}\n{settings.printer_token}"
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def _read_trial() -> None:

@@ -13,10 +13,12 @@ import asyncio
 import functools
 from typing import Any, Awaitable, Callable, List, Tuple, Type
 
+from ..hub.identity import scopes
 from ..printer.snapshot import KlippyState, Snapshot
 from ..printer.verbs import KlippyEnded, PrinterError
 from ..runtime.loose import as_text
 from ..runtime.messages import say
+from ..store.ledger import hub_of
 from ..store.life import State
 from ..store.sqlite_file import StoreUnavailable
 from . import policy
@@ -40,6 +42,10 @@ LOOK_EVERY = 0.5  # seconds between looks whether a command that waits may go
 UNWRITTEN = say(
     "The printer's computer cannot store this command (see its warning about the"
     " disk), so it was not run. Send it again when that is mended."
+)
+_OF_ANOTHER_HUB = say(
+    "It was asked before the hub's address or the token was changed, so it was not run: send it"
+    " again from the hub of now if it is still wanted."
 )
 
 
@@ -193,6 +199,7 @@ class Runner:
                 raise Refused(reason)
             job.path = request.file
             return
+        self._check_hub(job)
         self._check_age(job)
         began = self._clock.monotonic()
         job.fetching = asyncio.ensure_future(_as_coroutine(self._deeds.fetch(request)))
@@ -280,6 +287,7 @@ class Runner:
         struck = job.struck or self._halts.objection(job)
         if struck:
             raise Refused(struck)
+        self._check_hub(job)
         self._check_age(job)
         self._wait_for_others(job)
         age = job.command.age(self._tools.hub_now())
@@ -295,6 +303,11 @@ class Runner:
         patient = self._clock.monotonic() - job.came < BARRIER
         if job.action.lane is Lane.MACHINE and patient and self._lanes.ahead(job, (Lane.GCODE,)):
             raise NotYet(say("G-code that was asked before it was not over"))
+
+    def _check_hub(self, job: Job) -> None:
+        """The next hub knows nothing of it, and has files of its own under the same names."""
+        if hub_of(job.command.key) not in ("", *scopes(self._tools.live.now)):
+            raise Refused(_OF_ANOTHER_HUB)
 
     def _check_age(self, job: Job) -> None:
         now = self._tools.hub_now() - job.fetched_for

@@ -9,11 +9,13 @@ from enum import Enum
 from typing import Any, Callable, Optional, Sequence, Set, Tuple
 
 from ..hub.backoff import Backoff
+from ..hub.client import same_hub
+from ..hub.identity import scope
 from ..hub.outcomes import Failure
 from ..hub.protocol import MAX_FILES_LISTED, HubFile
 from ..runtime.clock import Clock
 from ..runtime.loose import as_list
-from ..settings.model import LiveSettings
+from ..settings.model import LiveSettings, Settings
 from .inventory import Inventory
 from .names import Refused, composed, show
 from .wanted import Wanted
@@ -126,23 +128,29 @@ class HubFiles:
             asked.sha256 if asked.has_checksum else listed.sha256,
         )
 
-    async def tell(self, hub_name: str, ident: Optional[int]) -> None:
-        """The verified file is safely on disk; generation 1 deletes its copy now."""
+    async def tell(self, hub_name: str, ident: Optional[int], listed_by: Settings) -> None:
+        """The verified file is safely on disk; generation 1 deletes its copy now. Another hub than
+        the one that listed it may have other bytes of that name: it is told nothing.
+        """
+        if not same_hub(listed_by, self._live.now):
+            return
         reply = await self._hub.mark_downloaded(hub_name)
         if reply.ok or reply.failure is Failure.REFUSED:
             await self._inventory.marked(ident)
 
     async def tell_late(self, busy: Callable[[], bool]) -> None:
         """For ever: tell the hub what it could not hear at the time, if what it has is still the
-        file that was fetched. Waits while `busy()`.
+        file that was fetched. Waits while `busy()`. What another hub has yet to hear waits for it.
         """
         while True:
             await self._clock.sleep(MARK_EVERY)
-            rows = await self._inventory.to_mark()
+            asked = self._live.now
+            known = ("", scope(asked))
+            rows = [row for row in await self._inventory.to_mark() if row.hub in known]
             if not rows or busy():
                 continue
             reply, files = await self._hub.list_files()
-            if not reply.ok:
+            if not reply.ok or not same_hub(asked, self._live.now):
                 continue
             offered = {entry.name: entry for entry in files}
             for row in rows:
@@ -150,4 +158,4 @@ class HubFiles:
                 if entry is None or entry.size != row.size or entry.md5 not in ("", row.md5):
                     await self._inventory.marked(row.id)
                 else:
-                    await self.tell(row.hub_name, row.id)
+                    await self.tell(row.hub_name, row.id, asked)

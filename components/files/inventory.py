@@ -53,11 +53,11 @@ class Inventory:
 
     # Records
 
-    async def begin(self, wanted: Wanted, hub_name: str, source: str) -> Optional[int]:
-        """Record that a download starts."""
+    async def begin(self, wanted: Wanted, hub_name: str, source: str, hub: str) -> Optional[int]:
+        """Record that a download starts, of which `hub` (as `hub.identity.scope`)."""
         ident = await self._try(
             self._downloads.begin(
-                wanted.name, hub_name, source, wanted.size, wanted.md5, wanted.sha256
+                wanted.name, hub_name, source, wanted.size, wanted.md5, wanted.sha256, hub
             )
         )
         if ident is not None:

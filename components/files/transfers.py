@@ -15,13 +15,15 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Deque, Dict, List, Optional
 
+from ..hub.client import same_hub
+from ..hub.identity import scope
 from ..hub.outcomes import redact_query
 from ..hub.protocol import HubFile
 from ..runtime.clock import Clock
 from ..runtime.messages import say
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
-from ..settings.model import LiveSettings
+from ..settings.model import LiveSettings, Settings
 from ..store.downloads import DownloadRow
 from .addresses import check_url
 from .fetching import Fetching
@@ -43,6 +45,7 @@ class _Job:
     asked: Wanted  # by the name that the hub uses
     name: str  # as it is stored, unless the hub knows a better one
     folder: str
+    settings: Settings  # when it was asked for: of which hub
     hub_name: str = ""  # as the hub's list calls it; "" when there is an address
     cancelled: bool = False
     placing: bool = False
@@ -187,7 +190,7 @@ class Transfers:
             md5=_checksum(asked.md5, 32, "md5"), sha256=_checksum(asked.sha256, 64, "sha256")
         )
         folder = plain_folder(settings.file_management.folder)
-        return _Job(asked, plain_gcode_name(asked.name), folder)
+        return _Job(asked, plain_gcode_name(asked.name), folder, settings)
 
     async def _in_turn(self, job: _Job) -> Arrived:
         if self._turn is None:
@@ -205,6 +208,12 @@ class Transfers:
         listed = None
         if not wanted.url:
             listing, listed = await self._hub_files.find(wanted)
+            if not same_hub(job.settings, self._live.now):
+                raise Refused(
+                    "{file} is not fetched: the hub's address or the token was changed since it "
+                    "was asked for.",
+                    file=show(job.file),
+                )
             if listing is Listing.GONE:
                 kept = await self._inventory.kept(wanted, HUB)
                 if kept is not None:
@@ -222,9 +231,10 @@ class Transfers:
             )
             self._inventory.take_in_hand(here)  # the hub may delete its own as it hears of this
             if listed is not None and _is(listed, wanted):
-                await self._hub_files.tell(job.hub_name, None)
+                await self._hub_files.tell(job.hub_name, None, job.settings)
             return Arrived(here)
-        ident = await self._inventory.begin(wanted, job.hub_name, job.source)
+        hub = scope(job.settings)
+        ident = await self._inventory.begin(wanted, job.hub_name, job.source, hub)
         try:
             return await self._fetch(job, name, wanted, ident)
         except (TransferError, Refused) as error:
@@ -298,7 +308,7 @@ class Transfers:
                 path=path,
             )
         if job.hub_name:
-            await self._hub_files.tell(job.hub_name, ident)
+            await self._hub_files.tell(job.hub_name, ident, job.settings)
         arrived = Arrived(path, mended(sealed.mends))
         return self._told(arrived) if arrived.note else arrived
 

@@ -89,8 +89,8 @@ class Reporter:
         """Send one status now; `changes` replace fields of the body (the last words before
         leaving).
         """
-        storing = self._client.features.events  # as known before the answer
         events = await self._events()
+        storing = self._client.features.events  # as known before the answer
         results = self._results.due(RESULTS_AT_ONCE)
         self._cadence.taken()
         body = self._make_body()
@@ -156,10 +156,15 @@ class Reporter:
         while True:
             await self._new_results.wait()
             self._new_results.clear()
+            if not self._results.due(1):
+                continue
+            await self._link.ready("results")
+            if not self._client.features.command_results:  # another hub by now
+                self._cadence.news("command result")
+                continue
             results = self._results.due(RESULTS_AT_ONCE)
             if not results:
                 continue
-            await self._link.ready("results")
             told = all_in_language(results, self._language())
             reply = await self._client.post_results(told)
             self._link.ended("results", reply)

@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS downloads (
     finished REAL
 );
 CREATE INDEX IF NOT EXISTS downloads_state ON downloads (state);
+-- As `hub.identity.scope`: of the hub that asked for it; since 5.2.0
+ALTER TABLE downloads ADD COLUMN hub TEXT NOT NULL DEFAULT '';
 """
 
 KEPT_ROWS = 500  # of those that own no file any more
@@ -67,6 +69,7 @@ class DownloadRow(NamedTuple):
     to_mark: bool  # the hub has yet to hear that it is here
     started: float  # unix seconds
     finished: Optional[float]
+    hub: str = ""  # that asked for it, as `hub.identity.scope`; "" before 5.2.0
 
 
 class Downloads:
@@ -82,6 +85,7 @@ class Downloads:
         size: Optional[int],
         md5: str,
         sha256: str,
+        hub: str = "",
     ) -> int:
         """A download starts; sums as announced, empty where they were not. Returns its id."""
         row = (
@@ -93,13 +97,14 @@ class Downloads:
             md5,
             sha256,
             self._clock.time(),
+            hub,
         )
 
         def work(connection: sqlite3.Connection) -> int:
             cursor = connection.execute(
                 "INSERT INTO downloads (name, hub_name, source, command_id, state, size, md5, "
-                "sha256, started)"
-                " VALUES (?, ?, ?, '', ?, ?, ?, ?, ?)",
+                "sha256, started, hub)"
+                " VALUES (?, ?, ?, '', ?, ?, ?, ?, ?, ?)",
                 row,
             )
             return int(cursor.lastrowid or 0)
@@ -220,7 +225,7 @@ class Downloads:
 
 _COLUMNS = (
     "id, name, hub_name, source, state, reason, path, size, md5, sha256, disk_size, "
-    "disk_mtime_ns, to_mark, started, finished"
+    "disk_mtime_ns, to_mark, started, finished, hub"
 )
 
 
@@ -246,4 +251,5 @@ def _read(row: Any) -> DownloadRow:
         to_mark=bool(row[12]),
         started=as_float(row[13], 0.0),
         finished=as_float(row[14]),
+        hub=as_text(row[15]),
     )

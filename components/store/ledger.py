@@ -323,7 +323,7 @@ class Ledger:
         second part of their keys), or of all.
         """
         mine = (
-            result for key, result in self._due.items() if not hubs or _hub_of(key) in ("", *hubs)
+            result for key, result in self._due.items() if not hubs or hub_of(key) in ("", *hubs)
         )
         return [dict(result) for result in itertools.islice(mine, limit)]
 
@@ -416,7 +416,7 @@ class Ledger:
             self._recent.popitem(last=False)
 
 
-def _hub_of(key: str) -> str:
+def hub_of(key: str) -> str:
     """Which hub's command it is, by its key; "" where that does not say."""
     found = re.match(r"\d+:([0-9a-f]{12}):", key)
     return found.group(1) if found else ""

@@ -588,7 +588,9 @@ def nothing_runs_late(case: Case) -> Iterator[str]:
 
 def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
     """I5: after a `cancel` told done (or told that nothing is there to cancel), and after a stop,
-    a shutdown or a crash, nothing asked before begins."""
+    a shutdown or a crash, nothing asked before begins; nor, once the settings name another hub,
+    what the one before asked for."""
+    yield from _of_the_hub_before(case)
     for cancel in case.asked:
         end = case.end_of(cancel) if cancel.action == "cancel" and cancel.delivered else None
         if end is None or end[1] not in ("done", "refused"):
@@ -624,6 +626,22 @@ def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
             if case.known_since(command) < at - HEARS_WITHIN and at + HEARS_WITHIN < fact.at:
                 yield f"{command} ran at {fact.at:.1f} s, after {what} at {at:.1f} s"
                 break
+
+
+def _of_the_hub_before(case: Case) -> Iterator[str]:
+    moves = [f.at for f in case.facts if f.what == "moves"]
+    for fact in case.ours:
+        command = case.who(fact)
+        if command is None or not known_again(command) or case.lost_address(fact.at):
+            continue
+        since = [at for at in moves if command.delivered[-1] < at < fact.at]
+        if len(since) != 1:  # at a second move it may have gone back
+            continue
+        if case.same_life(since[0], fact.at) and since[0] + 5.0 < fact.at:
+            yield (
+                f"{command} ran at {fact.at:.1f} s, and its hub was left for another one at"
+                f" {since[0]:.1f} s"
+            )
 
 
 def each_in_its_turn(case: Case) -> Iterator[str]:

@@ -172,6 +172,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "        for row in ():\n            if row.status is not State.RECEIVED:",
     ),
     one(
+        "what another hub asked for runs",
+        RUNNER,
+        "        self._check_hub(job)\n        self._check_age(job)\n        self._wait_for",
+        "        self._check_age(job)\n        self._wait_for",
+    ),
+    one(
         "a known id is a repetition, whatever its content",
         "commands/wire.py",
         'return f"{command.generation}:{self._scope}:{text}|{digest}"',

@@ -563,6 +563,15 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
             ask(23.5, gcode(3, "M105")),
         ],
     ),
+    "a print waits for Klippy, and its hub is left for another one meanwhile": (
+        {},
+        [
+            person(19.0, "G4 P30000"),
+            ask(20.0, prints(1)),
+            Happening(25.0, "move"),
+            ask(70.0, simply(2, "home")),
+        ],
+    ),
     "buttons at the printer, while a slow card writes": (
         {"home": 20.0, "pause": 9.0},
         [

@@ -401,13 +401,13 @@ class Lab:
         self.printer = FakePrinter(self.clock)
         return await self.start()
 
-    async def take(self, *commands: Any, generation: int = 1) -> int:
+    async def take(self, *commands: Any, generation: int = 1) -> int | None:
         return await self.commands.take(list(commands), generation)
 
     async def run(self, *commands: Any, generation: int = 1) -> list[dict[str, Any]]:
         """Hand them over and wait until each has its result."""
         before = len(self.results)
-        new = await self.take(*commands, generation=generation)
+        new = await self.take(*commands, generation=generation) or 0
         await self.elapse(lambda: len(self.results) >= before + new)
         return self.results[before:]
 

@@ -23,14 +23,25 @@ class Stalled:
         self.news = 0
         self.board = Board()
         self.supervisor = Supervisor(self.board.notices, FakeClock())
-        self.inbox = Inbox(self.take, self.supervisor, self.new, SOON)
+        self.hub = "a"
+        self.arrived: list[tuple[Any, str]] = []
+        self.inbox = Inbox(
+            self.take,
+            self.supervisor,
+            self.new,
+            SOON,
+            arrived=lambda raw, hub: self.arrived.append((raw, hub)),
+            hub=lambda: self.hub,
+        )
 
-    async def take(self, raw: Any, generation: Any) -> int:
+    async def take(self, raw: Any, generation: Any) -> int | None:
         self.begun.append(raw)
         if raw == "broken":
             raise ValueError("no command")
         await self.disk.wait()
         self.taken.append(raw)
+        if raw == "too late":
+            return None
         return int(raw != "known")
 
     def new(self) -> None:
@@ -84,3 +95,15 @@ async def test_a_fault_of_ours_is_reported_and_the_next_reply_is_taken() -> None
     await stalled.inbox.deliver("heat", 1)
     assert stalled.taken == ["heat"]
     assert stalled.supervisor.failures == {"commands received": 1}
+
+
+async def test_what_was_stored_has_arrived_of_the_hub_that_sent_it() -> None:
+    stalled = Stalled()
+    for raw in ("heat", "known", "too late"):
+        await stalled.inbox.deliver(raw, 1)
+    assert stalled.arrived == []
+    stalled.hub = "b"
+    stalled.disk.set()
+    await settle()
+    assert stalled.taken == ["heat", "known", "too late"]
+    assert stalled.arrived == [("heat", "a"), ("known", "a")]

@@ -977,7 +977,7 @@ def test_any_reply_is_taken_and_each_new_command_answered(
 ) -> None:
     async def scenario() -> None:
         lab = await Lab(tmp_path_factory.mktemp("any")).start()
-        new = await lab.commands.take(raw, generation)
+        new = await lab.commands.take(raw, generation) or 0
         await until(lambda: len(lab.results) >= new)
         assert len(lab.results) == new
         for result in lab.results:

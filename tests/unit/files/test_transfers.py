@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import random
+import sqlite3
 import ssl
 import threading
 from pathlib import Path
@@ -20,7 +22,8 @@ from components.files.wanted import TransferError
 from components.printer.open_file import LoadedFile
 from components.runtime import moves
 from components.runtime.messages import in_language
-from components.store.downloads import DownloadState
+from components.store.database import FILE_NAME
+from components.store.downloads import SCHEMA, DownloadState
 from tests.rig.certificates import make_certificate
 from tests.unit.fakes import settle, until
 from tests.unit.files.bench import (
@@ -915,6 +918,86 @@ async def test_hub_is_told_later_if_it_still_has_the_same_file(
         await asyncio.sleep(0.01)
     assert bench.hub.marked == ([] if other else ["a.gcode"]), "generation 1 deletes what is marked"
     assert [row.to_mark for row in await bench.downloads.owned()] == [False]
+
+
+def change_hub(bench: Bench, url: str = "http://other.example/api.php") -> None:
+    bench.live.replace(bench.live.now._replace(server_url=url))
+
+
+async def test_a_file_that_the_hub_of_before_named_is_not_fetched_from_the_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.hub.offer("a.gcode", BODY)  # the next one's, of that name
+    ask = bench.hub.list_files
+
+    async def list_files() -> Any:
+        change_hub(bench)
+        return await ask()
+
+    monkeypatch.setattr(bench.hub, "list_files", list_files)
+    with pytest.raises(TransferError, match="address or the token was changed"):
+        await bench.fetch("a.gcode")
+    assert bench.server.requests == [] and bench.nothing_arrived()
+
+
+@pytest.mark.parametrize("there", [False, True])
+async def test_only_the_hub_that_listed_a_file_hears_that_it_is_here(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    bench.hub.offer("a.gcode", BODY)
+    if there:
+        (bench.root / "a.gcode").write_bytes(BODY)
+    first = bench.live.now.server_url
+    look = bench.inventory.already_here
+
+    async def already_here(*args: Any) -> Any:
+        change_hub(bench)
+        return await look(*args)
+
+    monkeypatch.setattr(bench.inventory, "already_here", already_here)
+    assert await bench.fetch("a.gcode") == "a.gcode"
+    assert bench.hub.marked == [], "the next hub may have the only copy of other bytes"
+    if there:
+        return
+    monkeypatch.setattr("components.files.hub_files.MARK_EVERY", 0.01)
+    looks: list[int] = []
+    to_mark = bench.inventory.to_mark
+
+    async def counted() -> Any:
+        looks.append(1)
+        return await to_mark()
+
+    monkeypatch.setattr(bench.inventory, "to_mark", counted)
+    bench.supervisor.keep("later", lambda: bench.hub_files.tell_late(lambda: False))
+    await until(lambda: len(looks) > 3)
+    assert bench.hub.marked == []
+    assert [row.to_mark for row in await bench.downloads.owned()] == [True]
+    change_hub(bench, first)
+    await until(lambda: bench.hub.marked)
+    assert bench.hub.marked == ["a.gcode"]
+
+
+async def test_records_of_an_older_version_go_on(
+    tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They do not say of which hub they are: a file of that name, size and checksum is it."""
+    (tmp_path / "tecmedhub").mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "tecmedhub" / FILE_NAME)) as file:
+        file.executescript(SCHEMA[: SCHEMA.index("ALTER TABLE")])
+        file.execute(
+            "INSERT INTO downloads (name, hub_name, source, command_id, state, path, size, md5,"
+            " to_mark, started) VALUES ('a.gcode', 'a.gcode', 'hub', '', 'done', 'a.gcode', ?, ?,"
+            " 1, 1.0)",
+            (len(BODY), md5(BODY)),
+        )
+        file.commit()
+    async with Bench(tmp_path, server) as bench:
+        bench.hub.offer("a.gcode", BODY)
+        monkeypatch.setattr("components.files.hub_files.MARK_EVERY", 0.01)
+        bench.supervisor.keep("later", lambda: bench.hub_files.tell_late(lambda: False))
+        await until(lambda: bench.hub.marked)
+    async with Bench(tmp_path, server) as bench:  # the column is made once
+        assert [row.path for row in await bench.downloads.owned()] == ["a.gcode"]
 
 
 async def test_works_without_a_usable_database(tmp_path: Path, server: FileServer) -> None:

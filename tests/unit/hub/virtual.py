@@ -206,6 +206,7 @@ class Plugin:
             results_due=lambda limit: [],
             results_delivered=self._never,
             wanted=lambda: self.client.features.redeliver > 0,
+            hub=lambda: "",
             hub_now=clock.time,
             on_new=lambda: self.reporter.new_result(),  # noqa: PLW0108 - it is not there yet
         )
@@ -231,7 +232,7 @@ class Plugin:
         for command in raw:
             self.arrived.append(command["id"])
             self.when.setdefault(command["id"], self.clock.monotonic())
-        self.receipts.arrived(raw)
+        self.receipts.arrived(raw, "")
 
     async def close(self) -> None:
         for task in self._tasks:

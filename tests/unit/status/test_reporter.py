@@ -7,6 +7,8 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 from components.hub.client import Reply
 from components.hub.link import Link
 from components.hub.outcomes import Failure
@@ -170,6 +172,30 @@ async def test_a_result_that_cannot_be_posted_travels_with_a_status_at_once() ->
     bench.stop()
 
 
+@pytest.mark.parametrize("takes_results", [False, True])
+async def test_a_result_that_waited_for_the_line_is_not_posted_to_the_next_hub(
+    takes_results: bool,
+) -> None:
+    bench = Bench()
+    bench.features = bench.announced = Features(command_results=True)
+    bench.replies = [DOWN]
+    await bench.after()
+    bench.results = [{"id": 7, "status": "done"}]
+    bench.reporter.new_result()
+    await settle()
+    assert bench.posted == []  # nothing gets through
+    theirs = {"id": 7, "status": "refused"}
+    bench.results = [theirs]  # of the next hub's own command
+    bench.features = bench.announced = Features(command_results=takes_results)
+    bench.live.replace(bench.live.now._replace(server_url="http://other/api.php"))
+    await bench.after(1.0)
+    assert bench.posted == ([[theirs]] if takes_results else [])
+    told = [result for body in bench.sent[1:] for result in body["command_results"]]
+    assert told == ([] if takes_results else [theirs])
+    assert bench.results == []
+    bench.stop()
+
+
 async def test_events_wait_for_the_first_word_with_the_hub_and_follow_it_at_once() -> None:
     bench = Bench()
     bench.journal.record(1, 2)
@@ -212,6 +238,20 @@ async def test_only_a_hub_that_was_known_to_store_events_has_them_afterwards() -
     bench.journal.record(2)
     await bench.after(5.0)
     assert bench.journal.stored == {1: False, 2: True}
+    bench.stop()
+
+
+async def test_what_the_next_hub_does_with_events_is_not_what_the_one_before_did() -> None:
+    bench = Bench()
+    bench.features = bench.announced = Features(events=True)
+    await bench.after()
+    bench.journal.record(1)
+    bench.journal.stalled = asyncio.Event()
+    await bench.after(5.0)  # the next status waits for the disk
+    bench.features = bench.announced = Features()
+    bench.journal.stalled.set()
+    assert [event["seq"] for event in (await bench.after())["events"]] == [1]
+    assert bench.journal.stored == {1: False}
     bench.stop()
 
 
