@@ -18,7 +18,7 @@ from ..runtime.messages import say
 from ..settings.model import Expiry, OperatorAction, RemoteControl, Security
 from . import orders
 from .actions import ACTIONS, PRINTS, Action, Lane, Own, find_action
-from .danger import effect_of
+from .danger import builtin, effect_of
 from .gcode import Refused, read_line
 from .order import Order, read_number
 from .own import own_order
@@ -138,7 +138,8 @@ def _check_job_words(script: str, snapshot: Snapshot) -> None:
     """By name these pass where the action would send them, and nowhere else: a PAUSE without a job
     stays in Klipper, so that the RESUME of the next job drives to where the head stood then."""
     for line in map(read_line, script.split("\n")):
-        states, means = _JOB_WORDS.get(line.word, ((snapshot.job.state,), ""))
+        word = builtin(line.word, snapshot)
+        states, means = _JOB_WORDS.get(word, ((snapshot.job.state,), ""))
         if snapshot.job.state not in states:
             raise Refused(
                 say(

@@ -388,6 +388,10 @@ def test_the_words_of_a_job_pass_where_the_actions_would_send_them(
             assert "means a job that is" in judge("gcode", idle, security, confirm=True, **asked)
     known = ready(macros=frozenset((word,)))
     assert "means a job that is" in judge("macro", known, security, macro_name=word)
+    machine = ready().machine
+    templates = machine.templates._replace(renamed={f"{word}_BASE": word})
+    known = ready(machine=machine._replace(templates=templates))
+    assert "means a job that is" in judge("gcode", known, security, gcode=f"{word}_BASE")
 
 
 def adjusting() -> Snapshot:
