@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -101,6 +102,34 @@ def test_one_room_that_cannot_start_is_told_and_the_rest_works(stack: FaultyStac
     finally:
         staging.write_text(text)
         stack.moonraker.stop()
+        stack.moonraker.start()
+        stack.moonraker.wait_klippy()
+    works(stack)
+
+
+def test_a_card_that_stalls_at_boot_allows_nothing(stack: FaultyStack) -> None:
+    """To read a pipe takes until somebody writes into it, as a stalled card does until it wakes."""
+    stack.moonraker.stop()
+    stack.override.write_text('{"security": {"remote_control": "off"}}')
+    memory = stack.moonraker.state_folder / "last_good_settings.json"
+    memory.unlink(missing_ok=True)
+    os.mkfifo(memory)
+    told = stack.hub.count(stack.token)
+    command = stack.hub.queue(stack.token, "set_speed", speed=90)
+    try:
+        stack.moonraker.start()
+        stack.moonraker.wait_klippy()
+        stack.wait_warning("until then nothing is told to the hub")
+        time.sleep(3.0)  # more than one round of statuses and commands: none may come
+        assert stack.hub.count(stack.token) == told
+        assert [waiting["id"] for waiting in stack.hub.waiting(stack.token)] == [command]
+        memory.write_bytes(b"")
+        assert stack.wait_result(command).status == "refused"
+        stack.wait_no_warning("until then nothing")
+    finally:
+        stack.moonraker.stop()
+        stack.override.write_text("{}")
+        memory.unlink(missing_ok=True)
         stack.moonraker.start()
         stack.moonraker.wait_klippy()
     works(stack)
