@@ -155,6 +155,7 @@ declare -A SPANISH=(
     ["the checkout %s has no remote named origin"]='el repositorio %s no tiene un remoto llamado origin'
     ["Moonraker's update manager cannot work in a folder with blanks or quotes in its path, such as %s"]='el gestor de actualizaciones de Moonraker no puede trabajar en una carpeta con espacios o comillas en su ruta, como %s'
     ["the address of its remote holds a password or a token, which does not belong in moonraker.conf"]='la dirección de su remoto lleva una contraseña o un token, que no debe estar en moonraker.conf'
+    ["[update_manager tecmedhub] updates another copy of the plugin, in %s: set its path to %s."]='[update_manager tecmedhub] actualiza otra copia del plugin, en %s: pon en su path %s.'
     ["The sections in %s are there."]='Las secciones de %s ya están.'
     ["%s to %s"]='%s a %s'
     ["this switches on Moonraker's update manager, which %s did not use; --no-update-manager leaves it off."]='esto activa el gestor de actualizaciones de Moonraker, que %s no usaba; con --no-update-manager queda apagado.'
@@ -425,7 +426,7 @@ scan() {
         elif [[ $kind == section ]]; then
             printf 'section\t%s\t%s\n' "$first" "$file"
         else
-            printf 'server\t%s\t%s\n' "$first" "$second"
+            printf '%s\t%s\t%s\n' "$kind" "$first" "$second"
         fi
     done < <(LC_ALL=C awk '
         BEGIN { option_indent = -1 }
@@ -444,17 +445,18 @@ scan() {
                 next
             }
             option_indent = indent
-            if (section == "server" && match($0, /[:=]/)) {
+            if ((section == "server" || section == "update_manager tecmedhub") && match($0, /[:=]/)) {
                 name = substr($0, 1, RSTART - 1); value = substr($0, RSTART + 1)
                 gsub(/^ +| +$/, "", name); gsub(/^ +| +$/, "", value)
-                print "server\t" name "\t" value
+                print (section == "server" ? section : "update") "\t" name "\t" value
             }
         }' "$file")
 }
 
 # CONF SECTION: the file that has the section, or nothing.
 section_file() { scan "$1" | LC_ALL=C awk -F '\t' -v name="$2" '$1 == "section" && $2 == name && !done { print $3; done = 1 }'; }
-server_option() { scan "$1" | LC_ALL=C awk -F '\t' -v name="$2" '$1 == "server" && $2 == name { last = $3 } END { print last }'; }
+server_option() { option server "$1" "$2"; }
+option() { scan "$2" | LC_ALL=C awk -F '\t' -v kind="$1" -v name="$3" '$1 == kind && $2 == name { last = $3 } END { print last }'; }
 
 # --- Changing files ----------------------------------------------------------------------------------------------
 
@@ -699,8 +701,12 @@ is_system_service: False"
 }
 
 add_sections() {  # CONF
-    local conf=$1 text names before
+    local conf=$1 text names before updated
     text=$(missing_sections "$conf")
+    updated=$(option update "$conf" path)
+    if $updates && [[ -n $updated && $(realpath -m -- "${updated/#\~\//$HOME/}") != "$(realpath -m -- "$repo")" ]]; then
+        note "[update_manager tecmedhub] updates another copy of the plugin, in %s: set its path to %s." "$updated" "$repo"
+    fi
     if [[ -z $text ]]; then
         say "The sections in %s are there." "$conf"
         return

@@ -14,6 +14,7 @@ from .cameras.cameras import Cameras
 from .commands import Command, Commands, Deeds, Inbox, PrintRequest, Receipts, Tools
 from .commands.bed import Bed
 from .commands.offers import Offers, Parts
+from .files.calendar import Calendar
 from .files.cleanup import Cleanup
 from .files.deleting import Deleting
 from .files.fetching import Fetching
@@ -254,7 +255,7 @@ class Building:
             worker=self.worker,
             notices=self.notices,
             clock=self.clock,
-            hub_time=self.client.now,
+            calendar=Calendar(self.clock, self._hub_time, *self.flags.kept("clock_was_wrong")),
             offered=hub_files.offered,
         )
         fetching = Fetching(
@@ -536,6 +537,11 @@ class Building:
         self.inventory.take_in_hand(name)
         fault = await why_unfit(self.files.root / name, self.worker)
         return say("{file} is {fault}.", file=name, fault=fault) if fault else ""
+
+    def _hub_time(self) -> Optional[float]:
+        """By the hub's clock, where there is one to go by."""
+        known = self.client.clock_skew is not None or not self.live.now.complete
+        return self.client.now() if known else None
 
     def _hub_redelivers(self) -> bool:
         return self.client.features.redeliver > 0

@@ -14,7 +14,8 @@ from ..runtime.notices import Notices
 from ..runtime.worker import Worker
 from ..settings.model import LiveSettings
 from ..store.downloads import DownloadRow
-from .gcode_root import GcodeStore, OnDisk, StoreFailed, look_up_all, walk
+from .calendar import Calendar
+from .gcode_root import GcodeStore, OnDisk, StoreFailed, is_gone, look_up_all, walk
 from .inventory import Inventory
 from .placing import Placing
 from .staging_file import DISK, RESERVE, Disk
@@ -25,7 +26,6 @@ ENOUGH_SPACE = LOW_SPACE + 50 * 2**20  # bytes free at which the warning is take
 YOUNGEST = 600.0  # seconds; somebody may be about to print it
 SPACE_EVERY = 600.0  # seconds between looks at the free space; the first comes after as long
 AGE_EVERY = 36  # looks at the free space between two looks at the age: six hours
-MAX_CLOCK_ERROR = DAY  # seconds between our clock and the hub's beyond which ages mean nothing
 
 
 Offered = Callable[[], Awaitable[Set[Tuple[str, str]]]]
@@ -47,9 +47,7 @@ class Removal(NamedTuple):
 
 
 class Cleanup:
-    """`hub_time()` is unix seconds by the hub's clock: a Raspberry Pi's own may be wrong by
-    decades; `offered()` gives name and MD5 of what the hub can give again.
-    """
+    """`offered()` gives name and MD5 of what the hub can give again."""
 
     def __init__(
         self,
@@ -61,7 +59,7 @@ class Cleanup:
         worker: Worker,
         notices: Notices,
         clock: Clock,
-        hub_time: Callable[[], float],
+        calendar: Calendar,
         offered: Offered,
         disk: Disk = DISK,
     ) -> None:
@@ -72,7 +70,7 @@ class Cleanup:
         self._worker = worker
         self._notices = notices
         self._clock = clock
-        self._hub_time = hub_time
+        self._calendar = calendar
         self._offered = offered
         self._disk = disk
         self._looks = 0
@@ -91,14 +89,17 @@ class Cleanup:
 
         Nothing is touched. Empty also while our clock or the history cannot be trusted.
         """
+        return await self._plan(to_close=False)
+
+    async def _plan(self, to_close: bool) -> List[Removal]:
         settings = self._live.now.file_management
         now = self._clock.time()
-        if abs(self._hub_time() - now) > MAX_CLOCK_ERROR:
+        if not self._calendar.is_right():
             return []
         limit = max(settings.max_age_days * DAY, YOUNGEST)
         reason = say("not printed or touched for {days:g} days", days=settings.max_age_days)
         everything = settings.cleanup_scope == "all"
-        found = await (self._all() if everything else self._own())
+        found = await (self._all() if everything else self._own(to_close))
         old = [file for file in found if now - file.last_used > limit]
         if old:
             try:
@@ -119,7 +120,7 @@ class Cleanup:
         """Delete what is old, if `auto_cleanup` is on or somebody asked; what was deleted."""
         if not asked and not self._live.now.file_management.auto_cleanup:
             return []
-        removed = await self._delete(await self.plan())
+        removed = await self._delete(await self._plan(to_close=True))
         if removed:
             self._notices.console(
                 "{count} old G-code files were deleted ({size} MiB).",
@@ -141,7 +142,9 @@ class Cleanup:
         removed: List[Removal] = []
         if self._live.now.file_management.auto_cleanup:
             now = self._clock.time()
-            candidates = [file for file in await self._own() if now - file.last_used > YOUNGEST]
+            candidates = [
+                file for file in await self._own(to_close=True) if now - file.last_used > YOUNGEST
+            ]
             removable = await self._removable(candidates, now, say("the disk is nearly full"))
             removable = await self._regained(removable)
             goals = (wanted, size + RESERVE) if size else (wanted,)
@@ -152,19 +155,19 @@ class Cleanup:
 
     # Inside
 
-    async def _own(self) -> "List[_Used]":
-        """The files that came from the hub, as they are on disk; records of files that are gone are
-        closed.
+    async def _own(self, to_close: bool) -> "List[_Used]":
+        """The files that came from the hub, as they are on disk; the records of those that are gone
+        for good are closed, if wished.
         """
         rows = await self._inventory.owned()
         disk = await self._worker.run(look_up_all, self._store.root, [row.path for row in rows])
         found: Dict[str, _Used] = {}
         for row in rows:
             file = disk.get(row.path)
-            if file is None:
-                await self._inventory.gone(row, say("it is no longer on the printer"))
-            else:
+            if file is not None:
                 found[row.path] = self._used(file, row)
+            elif to_close and await self._worker.run(is_gone, self._store.root, row.path):
+                await self._inventory.gone(row, say("it is no longer on the printer"))
         return list(found.values())
 
     async def _all(self) -> "List[_Used]":
@@ -176,7 +179,8 @@ class Cleanup:
 
     def _used(self, file: OnDisk, row: Optional[DownloadRow]) -> "_Used":
         fetched = (row.finished or 0.0) if row is not None else 0.0
-        last = max(file.mtime_ns / 1e9, fetched, self._store.printed_at(file.path))
+        written = max(file.mtime_ns / 1e9, fetched, self._store.printed_at(file.path))
+        last = max(written, self._calendar.wrong_until)
         return _Used(file, last, row)
 
     async def _removable(

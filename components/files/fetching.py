@@ -65,12 +65,14 @@ class Fetching:
         from .download import Download, Limits  # noqa: PLC0415  (read already, in the thread)
         from .failures import DownloadFailed  # noqa: PLC0415
 
-        await self._make_room(wanted.size or 0)
+        limits = Limits.of(self._live.now)
+        if (wanted.size or 0) <= limits.max_size:  # what is refused needs no room
+            await self._make_room(wanted.size or 0)
         download = Download(
             wanted,
             part,
             worker=self._worker,
-            limits=Limits.of(self._live.now),
+            limits=limits,
             user_agent=self._user_agent,
             connector=self._connector,
             disk=self._disk,

@@ -11,6 +11,7 @@ programs do in its folders.
 """
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
@@ -207,6 +208,20 @@ def look_up_all(root: Path, paths: Sequence[str]) -> Dict[str, OnDisk]:
         if file is not None:
             found[path] = file
     return found
+
+
+def is_gone(root: Path, path: str) -> bool:
+    """Whether it is not there any more. A disk that does not answer, or is not mounted, says
+    nothing of what is on it."""
+    try:
+        os.lstat(str(root / path))
+    except (FileNotFoundError, NotADirectoryError):
+        with contextlib.suppress(OSError), os.scandir(str(root)) as entries:
+            return any(True for _ in entries)
+        return False
+    except OSError:
+        return False
+    return True  # something else has its name
 
 
 def is_taken(root: Path, path: str) -> bool:

@@ -105,15 +105,15 @@ class Filming:
         live.subscribe(self._on_settings)
 
     async def start(self) -> None:
-        try:
-            await self._recorder.load()
-            await self._worker.run(self.gallery.load)
-        except OSError as error:
-            self._notices.show(
-                "timelapse disk",
-                "Timelapses of before cannot be read ({reason}): check the disk.",
-                reason=reason_of(error),
-            )
+        for loading in (self._worker.run(self.gallery.load), self._recorder.load()):
+            try:
+                await loading
+            except OSError as error:
+                self._notices.show(
+                    "timelapse disk",
+                    "Timelapses of before cannot be read ({reason}): check the disk.",
+                    reason=reason_of(error),
+                )
         self._supervisor.keep("timelapse frames", self._recorder.run)
         self._supervisor.keep("timelapse videos", self._studio.run)
         self._supervisor.keep("timelapse uploads", self._uploads.run)

@@ -145,7 +145,7 @@ class FrameStore:
         try:
             with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
                 for path in frame_paths(recording.folder):
-                    archive.write(path, path.name)
+                    archive.writestr(_entry(path), path.read_bytes())
         except BaseException:
             discard(target)
             raise
@@ -214,6 +214,14 @@ def _whole(path: Path) -> bool:
         head = file.read(2)
         file.seek(-2, os.SEEK_END)
         return head == b"\xff\xd8" and file.read(2) == b"\xff\xd9"
+
+
+def _entry(path: Path) -> zipfile.ZipInfo:
+    """A ZIP knows no time before 1980, which a computer without a clock has."""
+    written = time.localtime(path.stat().st_mtime)[:6]
+    entry = zipfile.ZipInfo(path.name, max(written, (1980, 1, 1, 0, 0, 0)))
+    entry.external_attr = 0o644 << 16
+    return entry
 
 
 def _read_manifest(path: Path) -> Optional[Manifest]:

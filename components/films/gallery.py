@@ -66,12 +66,16 @@ class Gallery:
         self.folder = folder
         self._index = index_folder / INDEX
         self.videos: Tuple[Video, ...] = ()  # newest first
+        self._loaded = False  # else there may be more, on a disk that could not be read
         self.trouble = ""  # why the index is not on the disk
 
     def load(self) -> None:
         """Read the index, and forget what somebody has deleted or replaced."""
-        moves.bring_back(self.folder, self.folder)
-        self.videos = tuple(v for v in _read_index(self._index) if self._video(v) is not None)
+        listed = _read_index(self._index)
+        if self.folder.is_dir():  # else its disk is not there, and says nothing of them
+            moves.bring_back(self.folder, self.folder)
+            listed = [video for video in listed if self._video(video) is not None]
+        self.videos, self._loaded = tuple(listed), True
 
     def add(
         self,
@@ -86,6 +90,8 @@ class Gallery:
         """Move a finished file in, under a name of our own that nobody else has:
         `tecmedhub_<file>_<date>.mp4`.
         """
+        if not self._loaded:
+            self.load()
         self.folder.mkdir(parents=True, exist_ok=True)
         stamp = time.strftime("%Y%m%d_%H%M", time.localtime(now))
         base = f"tecmedhub_{plain_name(Path(printed).name, 100)}_{stamp}"
@@ -111,7 +117,10 @@ class Gallery:
         """Remove our oldest videos beyond `keep` in number or `budget` bytes; the newest always
         stays.
         """
-        self.load()
+        try:
+            self.load()
+        except OSError:
+            return []  # the next film finds it readable, or tells
         stay: List[Video] = []
         gone: List[Video] = []
         total = 0
@@ -217,11 +226,12 @@ def _size_and_time(path: Path) -> Tuple[int, float]:
 
 
 def _read_index(path: Path) -> List[Video]:
+    """Raises OSError where it is there and cannot be read."""
     try:
         if path.stat().st_size > MAX_INDEX:
             return []
         data = as_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return []
     found = []
     for item in as_list(data.get("videos")):

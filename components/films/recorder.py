@@ -204,8 +204,12 @@ class Recorder:
     async def _finish(self, recording: Recording, outcome: str) -> None:
         """The print is over: let the recording wait for its video, or drop it if it is empty."""
         finale, self._finale = self._finale, None
+        fault: Optional[OSError] = None
         if finale is not None and outcome == "complete":
-            await self._add(recording, finale.data)
+            try:
+                await self._add(recording, finale.data)
+            except OSError as error:
+                fault = error
         if recording.frames < MIN_FRAMES:
             self.forget(recording)
             await self._worker.run(self._store.drop, recording)
@@ -213,8 +217,11 @@ class Recorder:
         manifest = replace(
             recording.manifest, state=WAITING, ended=self._clock.time(), outcome=outcome
         )
-        await self._worker.run(self._store.save, recording, manifest)
+        recording.manifest = manifest  # whatever the disk says, or nobody would make its video
         self._on_waiting()
+        await self._worker.run(self._store.save, recording, manifest)
+        if fault is not None:
+            raise fault
 
     async def _frame(self, recording: Recording) -> None:
         """Take the next frame if its time has come; one that the camera owes is not made up for."""

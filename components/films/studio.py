@@ -162,6 +162,12 @@ class Studio:
         except OSError as error:
             reason = reason_of(error)
             await self._failed(recording, say("it cannot be stored ({reason})", reason=reason))
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # the films behind it are not to wait for this one for ever
+            self._notices.log_fault("timelapse", "A timelapse cannot be made", error)
+            said = f"{type(error).__name__}: {error}"
+            await self._failed(recording, say("The plugin itself failed: {said}", said=said))
 
     async def _has_room(self, recording: Recording) -> bool:
         """Whether a video or a ZIP of it may be written, here and where it is shown; looked at

@@ -14,7 +14,7 @@ import ctypes
 import errno
 import os
 import secrets
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Callable, Iterable, List, Optional
 
 from .identity import Identity, identity_of
@@ -109,7 +109,9 @@ def bring_back(aside: Path, home: Path) -> List[str]:
     places = []
     for away in sorted(aside.glob(f".*{SUFFIX}")):
         name = away.name[: -len(SUFFIX)].partition("-")[2]
-        place = name.replace("%2F", "/").replace("%25", "%")
+        place = PurePosixPath(name.replace("%2F", "/").replace("%25", "%"))
+        if not place.parts or place.is_absolute() or ".." in place.parts:
+            continue  # none of ours: whoever may write here is not led out of here
         try:
             back = put_back(away, (home / place,))
         except OSError:

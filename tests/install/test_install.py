@@ -124,6 +124,19 @@ def test_a_section_that_is_there_is_left_alone(machine: Machine, name: str) -> N
     assert sorted(line.split("  #")[0] for line in sections(conf)) == BOTH
 
 
+def test_updates_of_another_copy_are_named(machine: Machine) -> None:
+    """Somebody cloned anew elsewhere: what runs would never be updated."""
+    machine.moonraker()
+    sections = "\n[tecmedhub]\n[update_manager tecmedhub]\npath: {}  # as it was\n"
+    conf = machine.data(conf=CONF + sections.format("~/old/plugin"))
+    said = machine.install("--no-restart")
+    assert "another copy of the plugin, in ~/old/plugin" in said
+    here = machine.components.parent
+    assert f"set its path to {here}" in said
+    conf.write_text(CONF + sections.format(here), encoding="utf-8")
+    assert "another copy" not in machine.install("--no-restart")
+
+
 def test_sections_in_included_files_count(machine: Machine) -> None:
     machine.moonraker()
     conf = machine.data(conf="[include parts/*.conf]\n[include  other file.cfg]\n" + CONF)

@@ -308,7 +308,7 @@ class Case:
                 break
             if fact.what == "remote_off" and fact.at <= at - 0.1:
                 off, kept = True, "doubtful" not in fact.data
-            elif fact.what == "remote_on" or (not kept and fact.what in ("is killed", "restarts")):
+            elif fact.what == "remote_on" or (not kept and _ends_moonraker(fact)):
                 off = False
         return off
 
@@ -373,6 +373,13 @@ class Case:
             if fact.data["status"] in FINAL:
                 return fact, fact.data["status"]
         return None
+
+
+def _ends_moonraker(fact: Fact) -> bool:
+    """Its exit may still answer, so that its next start is the end of what it has not stored."""
+    return fact.what in ("is killed", "restarts") or (
+        (fact.who, fact.what) == ("moonraker", "starts")
+    )
 
 
 def matches(command: Asked, script: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from components.files.calendar import Calendar
 from components.files.cleanup import DAY, Cleanup
 from components.printer.open_file import LoadedFile
 from tests.unit.fakes import FakeClock, settle, until
@@ -26,7 +27,8 @@ class CleanBench(Bench):
         self.history_error: Exception | None = None
         super().__init__(folder, server, **options)
         self.free = 10**12
-        self.hub_ahead = 0.0
+        self.hub_ahead: float | None = 0.0
+        self.noted: Any = None
         self.turned = FakeClock(self.clock.time())
         self.cleanup = Cleanup(
             live=self.live,
@@ -36,10 +38,16 @@ class CleanBench(Bench):
             worker=self.worker,
             notices=self.board.notices,
             clock=self.turned,
-            hub_time=lambda: self.turned.time() + self.hub_ahead,
+            calendar=Calendar(self.turned, self.hub_time, lambda: self.noted, self.note),
             offered=self.hub_files.offered,
             disk=OddDisk(lambda folder: self.free),
         )
+
+    def hub_time(self) -> float | None:
+        return None if self.hub_ahead is None else self.turned.time() + self.hub_ahead
+
+    def note(self, value: Any) -> None:
+        self.noted = value
 
     async def call_method(self, name: str, arguments: dict[str, Any]) -> Any:
         if name != "server.history.list":
@@ -106,6 +114,7 @@ async def test_only_old_files_of_the_hub_go(bench: CleanBench) -> None:
         "link",
         "in hand",
         "clock",
+        "no clock",
     ],
 )
 async def test_what_must_stay_stays(bench: CleanBench, reason: str) -> None:
@@ -139,6 +148,8 @@ async def test_what_must_stay_stays(bench: CleanBench, reason: str) -> None:
         file.symlink_to(bench.folder / "elsewhere")
     elif reason == "in hand":
         bench.inventory.take_in_hand("a.gcode")
+    elif reason == "no clock":
+        bench.hub_ahead = None  # the hub was not heard since the start: ours may have jumped
     else:
         bench.hub_ahead = -40 * DAY  # our clock has jumped: nothing is as old as it seems
     assert await bench.planned() == []
@@ -241,7 +252,7 @@ async def test_file_renamed_by_its_user_is_the_users(bench: CleanBench) -> None:
     await bench.fetched("a.gcode")
     (bench.root / "a.gcode").rename(bench.root / "b.gcode")
     bench.turned.advance(31 * DAY)
-    assert await bench.planned() == []
+    assert await bench.cleanup.run(asked=True) == []
     assert await bench.downloads.owned() == []
 
 
@@ -285,3 +296,34 @@ async def test_what_the_hub_can_give_again_goes_first(bench: CleanBench) -> None
     bench.free = 500 * MIB - 1000
     assert await bench.cleanup.make_room() == MIB
     assert set(bench.gcodes) == {"older.gcode"}, "the hub has deleted its copy of that one"
+
+
+async def test_what_bears_a_wrong_date_is_as_old_as_its_mending(bench: CleanBench) -> None:
+    """A clock without NTP stood still for months: what came yesterday bears a date of June."""
+    await bench.fetched("a.gcode")
+    bench.hub_ahead = 90 * DAY
+    assert await bench.planned() == []
+    bench.turned.advance(90 * DAY)
+    bench.hub_ahead = 0.0
+    assert await bench.planned() == []
+    bench.turned.advance(31 * DAY)
+    assert await bench.planned() == ["a.gcode"]
+
+
+async def test_a_disk_that_is_away_says_nothing_of_what_is_on_it(bench: CleanBench) -> None:
+    await bench.fetched("a.gcode")
+    away = bench.root.with_name("stick")
+    bench.root.rename(away)
+    for empty in (False, True):
+        if empty:
+            bench.root.mkdir()  # where it is mounted
+        await bench.cleanup.make_room(2 * bench.free)
+        assert [row.path for row in await bench.downloads.owned()] == ["a.gcode"]
+    bench.root.rmdir()
+    away.rename(bench.root)
+    (bench.root / "a.gcode").rename(bench.root / "b.gcode")
+    bench.turned.advance(31 * DAY)
+    assert await bench.planned() == []
+    assert [row.path for row in await bench.downloads.owned()] == ["a.gcode"], "a plan only"
+    await bench.cleanup.make_room(2 * bench.free)
+    assert await bench.downloads.owned() == []

@@ -21,6 +21,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.files.calendar import Calendar
 from components.files.cleanup import DAY, Cleanup
 from components.files.gcode_root import GcodeStore
 from components.files.inventory import Inventory
@@ -228,7 +229,7 @@ class House:
             worker=worker,
             notices=board.notices,
             clock=clock,
-            hub_time=clock.time,
+            calendar=Calendar(clock, clock.time, lambda: None, lambda value: None),
             offered=self._offered,
         )
         self.gallery = Gallery(self.root, folder / "tecmedhub")

@@ -594,6 +594,22 @@ async def test_no_room_before(tmp_path: Path, server: FileServer) -> None:
         assert bench.nothing_arrived()
 
 
+async def test_what_is_too_large_in_any_case_is_given_no_room(
+    tmp_path: Path, server: FileServer
+) -> None:
+    asked: list[int] = []
+
+    async def make_room(size: int) -> int:
+        asked.append(size)
+        return 0
+
+    async with Bench(tmp_path, server, make_room=make_room) as bench:
+        bench.hub.offer("a.gcode", BODY, size=10**13)
+        with pytest.raises(TransferError, match="more than"):
+            await bench.fetch("a.gcode")
+        assert (server.requests, asked) == ([], [])
+
+
 async def test_no_room_any_more(tmp_path: Path, server: FileServer) -> None:
     looks = iter([10**12, 10**12])
     body = gcode(20 * MIB)

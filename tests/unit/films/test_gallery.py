@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,3 +137,50 @@ def test_an_index_that_cannot_be_written_loses_no_video(gallery: Gallery, tmp_pa
     video = add(gallery, tmp_path)
     assert (gallery.folder / video.name).is_file() and gallery.trouble
     assert gallery.videos == (video,)
+
+
+@pytest.mark.parametrize(
+    "place", ["%2F{}%2Faway.mp4", "..%2F..%2Faway.mp4", "sub%2F..%2F..%2Faway.mp4", ""]
+)
+def test_what_is_named_as_moved_aside_is_not_led_out_of_the_folder(
+    gallery: Gallery, tmp_path: Path, place: str
+) -> None:
+    """Whoever may upload a file gives it any name."""
+    away = str(tmp_path / "elsewhere").lstrip("/").replace("/", "%2F")
+    gallery.folder.mkdir()
+    names = (f".x-{place.format(away)}{moves.SUFFIX}", f".foo{moves.SUFFIX}")
+    for name in names:
+        (gallery.folder / name).write_bytes(b"theirs")
+    gallery.load()
+    assert sorted(path.name for path in gallery.folder.iterdir()) == sorted({*names})
+    assert [path.name for path in tmp_path.iterdir()] == ["timelapse"]
+
+
+def test_videos_of_a_disk_that_is_away_stay_ours(gallery: Gallery, tmp_path: Path) -> None:
+    old = add(gallery, tmp_path)
+    gallery.folder.rename(tmp_path / "stick")
+    again = Gallery(gallery.folder, tmp_path / "tecmedhub")
+    again.load()
+    (tmp_path / "stick").rename(gallery.folder)
+    new = add(again, tmp_path, now=NOW + 3600)
+    again.load()
+    assert [video.name for video in again.videos] == [new.name, old.name]
+
+
+def test_an_index_that_cannot_be_read_is_not_written_over(
+    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = add(gallery, tmp_path)
+    again = Gallery(gallery.folder, tmp_path / "tecmedhub")
+
+    def unreadable(self: Path, *args: Any, **more: Any) -> str:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", unreadable)
+        for attempt in (again.load, lambda: add(again, tmp_path, now=NOW + 3600)):
+            with pytest.raises(OSError, match="Input/output"):
+                attempt()
+        assert again.trim(1, 1) == []
+    new = add(again, tmp_path, now=NOW + 3600)
+    assert [video.name for video in again.videos] == [new.name, old.name]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from components.films.frames import FrameStore
 from components.films.render import Renderer
 from components.films.timelapse_page import TimelapsePage
 from components.hub.protocol import Features
@@ -363,6 +364,36 @@ async def test_without_room_nothing_is_written_and_others_wait_their_turn(
         assert video["name"].endswith(".zip") and not waits()
 
 
+async def test_frames_of_a_computer_without_a_clock_become_a_zip(job: Print) -> None:
+    """A ZIP knows no time before 1980."""
+    job.renderer.missing = True
+    job.start()
+    await job.film(6)
+    for frame in job.on_disk():
+        os.utime(frame, (3600.0, 3600.0))
+    job.end()
+    (video,) = await job.videos()
+    assert video["name"].endswith(".zip")
+
+
+async def test_a_film_whose_end_the_disk_does_not_take_is_made_all_the_same(
+    job: Print, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.start()
+    await job.film(6)
+    refused: list[bool] = []
+
+    def full(self: FrameStore, *args: Any) -> None:
+        refused.append(True)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FrameStore, "save", full)
+        job.end()
+        await job.clock.until(lambda: refused, step=1.0)
+    await job.videos()
+
+
 async def test_half_a_zip_does_not_stay(
     server: OldCameras, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,7 +403,7 @@ async def test_half_a_zip_does_not_stay(
     async with Print(server, tmp_path) as job:
         job.renderer.missing = True
         with monkeypatch.context() as patch:
-            patch.setattr(zipfile.ZipFile, "write", full)
+            patch.setattr(zipfile.ZipFile, "writestr", full)
             await job.filmed(6)
             await job.clock.until(lambda: job.room.board.warnings, step=1.0)
             assert not list((tmp_path / "tecmedhub").rglob("*.zip"))

@@ -1,0 +1,48 @@
+"""Whether this computer's date may be believed, for what is deleted by its age.
+
+A Raspberry Pi has no clock: until NTP has answered, which a school may forbid for months, its date
+is decades off, and all that it wrote meanwhile bears that date.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+from ..runtime.clock import Clock
+from ..runtime.loose import as_float
+
+MAX_CLOCK_ERROR = 86400.0  # seconds between our clock and the hub's beyond which ages mean nothing
+
+
+class Calendar:
+    """`hub_time()` is unix seconds by the hub's clock, None while that is not known; `recall` and
+    `remember` keep a number across restarts.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        hub_time: Callable[[], Optional[float]],
+        recall: Callable[[], Any],
+        remember: Callable[[Any], None],
+    ) -> None:
+        self._clock = clock
+        self._hub_time = hub_time
+        self._recall = recall
+        self._remember = remember
+
+    def is_right(self) -> bool:
+        """Whether our clock is the hub's, more or less."""
+        hub = self._hub_time()
+        if hub is None:
+            return False
+        if abs(hub - self._clock.time()) <= MAX_CLOCK_ERROR:
+            return True
+        self._remember(round(hub))
+        return False
+
+    @property
+    def wrong_until(self) -> float:
+        """Unix seconds by the hub's clock, 0 if never: what our clock dated before may be younger
+        than it seems."""
+        return as_float(self._recall(), 0.0)
