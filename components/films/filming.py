@@ -6,7 +6,7 @@ Read and made by `Timelapse`, where there is something to film or to show.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, NamedTuple, Optional
 
 from ..cameras.cameras import Cameras
 from ..printer.snapshot import Snapshot
@@ -105,18 +105,21 @@ class Filming:
         live.subscribe(self._on_settings)
 
     async def start(self) -> None:
-        for loading in (self._worker.run(self.gallery.load), self._recorder.load()):
-            try:
-                await loading
-            except OSError as error:
-                self._notices.show(
-                    "timelapse disk",
-                    "Timelapses of before cannot be read ({reason}): check the disk.",
-                    reason=reason_of(error),
-                )
+        await self._read(lambda: self._worker.run(self.gallery.load))
+        await self._read(self._recorder.load)
         self._supervisor.keep("timelapse frames", self._recorder.run)
         self._supervisor.keep("timelapse videos", self._studio.run)
         self._supervisor.keep("timelapse uploads", self._uploads.run)
+
+    async def _read(self, load: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await load()
+        except OSError as error:
+            self._notices.show(
+                "timelapse disk",
+                "Timelapses of before cannot be read ({reason}): check the disk.",
+                reason=reason_of(error),
+            )
 
     # What is told
 
