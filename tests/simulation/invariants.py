@@ -468,6 +468,7 @@ def a_stop_arrives(case: Case) -> Iterator[str]:
     """I3: a stop delivered in time reaches Klippy at once, or is told as not taken; one that waits
     at a hub which can be reached is fetched within half a minute."""
     yield from _the_power_goes_off(case)
+    yield from _stops_once(case)
     arrivals = [f.at for f in case.ours if f.data["script"] == "emergency_stop"]
     for command in case.asked:
         if command.action != "emergency_stop":
@@ -499,6 +500,31 @@ def a_stop_arrives(case: Case) -> Iterator[str]:
                 yield (f"{command}: Klippy hung, and {within:.0f} s later nobody had been told")
         elif not any(at - 10.0 <= a <= at + AT_ONCE for a in arrivals):
             yield f"{command}, delivered at {at:.1f} s, did not reach Klippy"
+
+
+def _stops_once(case: Case) -> Iterator[str]:
+    """What a hub hands out again, since it has not heard of its end, stops nothing again."""
+    if not case.house["features"].get("redeliver"):
+        return
+    stops = [c for c in case.asked if c.action == "emergency_stop"]
+    repeated = {n for f in case.facts if f.what == "repeats" for n in f.data["n"]}
+    for command in stops:
+        if command.n in repeated:
+            continue
+        first = command.delivered[0] if command.delivered else 0.0
+        taken = [at for at, _ in case.halts if first <= at <= first + 10.0]
+        for again in command.delivered[1:]:
+            alone = not any(
+                abs(at - again) < 10.0 for c in stops if c is not command for at in c.delivered
+            )
+            sent = [
+                f.at
+                for f in case.ours
+                if f.data["script"] == "emergency_stop" and again <= f.at <= again + AT_ONCE
+            ]
+            late = taken and taken[0] + 10.0 < again < first + 590.0
+            if late and alone and sent and case.same_life(first, again):
+                yield f"{command} stopped again at {sent[0]:.1f} s: it was only handed out again"
 
 
 def _the_power_goes_off(case: Case) -> Iterator[str]:
@@ -602,7 +628,7 @@ def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
                 continue
             if case.place[command.n] > case.place[cancel.n]:
                 continue
-            if command.delivered[0] > cancel.delivered[0]:
+            if case.known_since(command) > cancel.delivered[0]:
                 continue
             for fact in case.sent[command.n]:
                 if fact.at > end[0].at:
@@ -610,6 +636,7 @@ def nothing_begins_after_its_end(case: Case) -> Iterator[str]:
                         f"{command} began at {fact.at:.1f} s, after {cancel} was told"
                         f" {end[1]} at {end[0].at:.1f} s"
                     )
+    yield from _stays_stopped(case)
     for fact in case.ours:
         command = case.who(fact)
         if command is None or not known_again(command) or command.action == "firmware_restart":
@@ -642,6 +669,24 @@ def _of_the_hub_before(case: Case) -> Iterator[str]:
                 f"{command} ran at {fact.at:.1f} s, and its hub was left for another one at"
                 f" {since[0]:.1f} s"
             )
+
+
+def _stays_stopped(case: Case) -> Iterator[str]:
+    """Nothing that was asked before a stop brings the printer back after it."""
+    sent = [f.at for f in case.ours if f.data["script"] == "emergency_stop"]
+    stops = [c for c in case.asked if c.action == "emergency_stop" and c.delivered]
+    for fact in case.ours:
+        if fact.data["script"] != "FIRMWARE_RESTART":
+            continue
+        asked = [c for c in case.asked if c.delivered and fact in case.sent[c.n]]
+        for stop in stops:
+            at = stop.delivered[0]
+            behind = all(
+                case.place[c.n] < case.place[stop.n] and c.delivered[0] <= at for c in asked
+            )
+            taken = any(at <= a <= at + AT_ONCE and a + 0.1 < fact.at for a in sent)
+            if asked and behind and taken and case.same_life(asked[0].delivered[0], fact.at):
+                yield f"{asked[0]} reached Klippy at {fact.at:.1f} s, after {stop}"
 
 
 def each_in_its_turn(case: Case) -> Iterator[str]:

@@ -339,6 +339,21 @@ TALES: dict[str, tuple[dict[str, Any], list[Happening]]] = {
             Happening(20.0, "kill", {"seconds": 2.0}, ("hub", "delivered", 0.004)),
         ],
     ),
+    "a firmware_restart waits behind a long script when a stop comes": (
+        {},
+        [
+            ask(20.0, gcode(1, "G4 P40000"), simply(2, "firmware_restart")),
+            ask(25.0, simply(3, "emergency_stop")),
+        ],
+    ),
+    "a stop is handed out again, since a slow card cannot tell its end": (
+        {**SECOND, "features": {"command_results": True, "redeliver": 15}},
+        [
+            Happening(19.0, "slow disk", {"write": 8.0, "seconds": 80}),
+            ask(20.0, simply(1, "emergency_stop")),
+            person(27.0, "FIRMWARE_RESTART"),
+        ],
+    ),
     "an offset is kept, for which Klippy restarts": (
         {},
         [
