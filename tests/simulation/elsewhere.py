@@ -21,9 +21,8 @@ def an_object_of_its_job(case: Case) -> Iterator[str]:
             if done.data["deed"] != "leaves out" or command is None:
                 continue
             # Klipper tells four times a second: whoever ended the job only just was not heard of.
-            lately = any(
-                fact.at - HEARS_WITHIN < span.end <= done.at + 0.01 for span, _, _ in case.jobs
-            )
+            soon = min(done.at, fact.at + HEARS_WITHIN) + 0.01
+            lately = any(fact.at - HEARS_WITHIN < span.end <= soon for span, _, _ in case.jobs)
             if not done.data["known"] and not lately:
                 yield f"{command} leaves out what the job has not, at {done.at:.1f} s"
             asked = command.delivered[0] if command.stamped is None else command.stamped
