@@ -69,7 +69,7 @@ class Bed:
             self._flags.put(NEEDS_CLEARING, True)
 
     def doubt(self) -> None:
-        """A print was handed over, and nobody can have seen what became of it."""
+        """A job may have begun that nobody saw, or what was known of the bed is lost."""
         self._flags.put(NEEDS_CLEARING, True)
 
     def clear(self, by_macro: bool) -> str:

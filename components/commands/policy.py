@@ -30,9 +30,7 @@ MAX_NAME = (
     255  # bytes of a file name; for files that are fetched, the files room has rules of its own
 )
 NEWS_WITHIN = 1.0  # seconds until all that Klipper tells of a job is of that job
-JOBS_APART = (
-    5.0  # seconds that the hub's clock and ours may differ where a job is told from another
-)
+JOBS_APART = 5.0  # seconds by which clocks may differ where one job is told from the next
 CLOCKS_APART = 60.0  # seconds by which a clock may be wrong before an age says nothing
 
 _JOB_WORDS = {
