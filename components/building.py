@@ -255,7 +255,9 @@ class Building:
             worker=self.worker,
             notices=self.notices,
             clock=self.clock,
-            calendar=Calendar(self.clock, self._hub_time, *self.flags.kept("clock_was_wrong")),
+            calendar=Calendar(
+                self.clock, self.live, self.client.told_time, *self.flags.kept("clock_was_wrong")
+            ),
             offered=hub_files.offered,
         )
         fetching = Fetching(
@@ -303,7 +305,7 @@ class Building:
                 flags=self.flags,
                 bed=self.bed,
                 hub_now=self.client.now,
-                hub_time_known=lambda: self.client.clock_skew is not None,
+                hub_time_known=lambda: self.client.told_time() is not None,
                 hub_redelivers=self._hub_redelivers,
                 **common,
             ),
@@ -537,11 +539,6 @@ class Building:
         self.inventory.take_in_hand(name)
         fault = await why_unfit(self.files.root / name, self.worker)
         return say("{file} is {fault}.", file=name, fault=fault) if fault else ""
-
-    def _hub_time(self) -> Optional[float]:
-        """By the hub's clock, where there is one to go by."""
-        known = self.client.clock_skew is not None or not self.live.now.complete
-        return self.client.now() if known else None
 
     def _hub_redelivers(self) -> bool:
         return self.client.features.redeliver > 0

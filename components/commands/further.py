@@ -1,12 +1,12 @@
 """What people of the field expect beyond client v4's list: moves, filament, any heater, fan, pin or
-light by name, the height of the nozzle, objects to leave out. Pure, as `orders`.
+light by name, objects to leave out (`height` has the nozzle's). Pure, as `orders`.
 
 Each has its bounds from printer.cfg (`Snapshot.machine.settings`) and is confirmed by the state.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Mapping, Tuple
+from typing import Callable, Dict, Tuple
 
 from ..printer.snapshot import Snapshot
 from ..runtime.loose import as_bool, as_dict, as_float, as_list, as_text
@@ -16,15 +16,8 @@ from . import gcode
 from .actions import Parameter
 from .danger import OUR_STATE
 from .gcode import Refused
-from .order import (
-    ENDS_KLIPPY,
-    RESTART_WITHIN,
-    Failed,
-    Order,
-    check_restarted,
-    number,
-    read_number,
-)
+from .height import z_offset
+from .order import Order, number, read_number
 from .wire import Command
 
 AXES = "xyz"
@@ -32,7 +25,6 @@ NEAR = 0.011  # mm: Klipper rounds what it tells
 MOVE_SPEED = 50.0  # mm/s, of x and y where none is given
 Z_SPEED = 5.0  # mm/s
 FEED_SPEED = 5.0  # mm/s, of the filament
-Z_STEP = 0.1  # mm: what a nozzle may come closer by at once
 ONLY_FILAMENT = 50.0  # mm, Klipper's max_extrude_only_distance by default
 
 Builder = Callable[[Command, Snapshot, Security], Order]
@@ -93,11 +85,11 @@ def extrude(command: Command, snapshot: Snapshot, security: Security) -> Order:
             )
         )
     way = length if command.action == "extrude" else -length
-    before = _raw(snapshot)[3]
+    before = snapshot.raw_position[3]
     return Order(
         "gcode",
         (_kept(f"M83\nG1 E{number(way)} F{number(speed * 60)}\nM400"),),
-        reached=lambda now: abs(_raw(now)[3] - before - way * now.extrude_factor) < NEAR,
+        reached=lambda now: abs(now.raw_position[3] - before - way * now.extrude_factor) < NEAR,
         done=lambda now: say("{length} mm of filament", length=number(way)),
         missed=lambda now: say("Klippy reports that the filament has not moved so far"),
     )
@@ -106,7 +98,7 @@ def extrude(command: Command, snapshot: Snapshot, security: Security) -> Order:
 def set_pin(command: Command, snapshot: Snapshot, security: Security) -> Order:
     """`pin` by its name in printer.cfg, `value` from 0 to its scale."""
     name = _allowed(command, "pin", ("output_pin", "pwm_tool", "servo"), snapshot, security)
-    options = _options(snapshot, name)
+    options = snapshot.machine.options(name)
     short = name.partition(" ")[2]
     scale = as_float(options.get("scale"), 1.0) or 1.0
     value = read_number(command.params, Parameter("value", 0, scale, ""))
@@ -159,152 +151,6 @@ def led(command: Command, snapshot: Snapshot, security: Security) -> Order:
     )
 
 
-def z_offset(command: Command, snapshot: Snapshot, security: Security) -> Order:
-    """`step` in mm, which lifts the nozzle (or lowers it, below 0); `save: true` keeps the offset,
-    for which Klipper is restarted.
-    """
-    if as_bool(command.params.get("save")):
-        return _save_offset(command, snapshot)
-    step = read_number(command.params, Parameter("step", -Z_STEP, Z_STEP, "mm"))
-    if "z" not in snapshot.homed_axes:
-        raise Refused(say("{axis} is not homed: send home first.", axis="Z"))
-    _check_room(snapshot, step)
-    wanted = _offset(snapshot) + step
-    return Order(
-        "gcode",
-        (f"SET_GCODE_OFFSET Z_ADJUST={number(step)} MOVE=1",),
-        reached=lambda now: abs(_offset(now) - wanted) < 0.0005,
-        done=lambda now: say("the offset is {offset} mm", offset=number(_offset(now))),
-        missed=lambda now: say("Klippy reports the offset {offset}", offset=number(_offset(now))),
-    )
-
-
-def _check_room(snapshot: Snapshot, step: float) -> None:
-    """Klipper keeps the offset of a move that it then refuses, and the next one makes up for it."""
-    toolhead = snapshot.objects.get("toolhead", {})
-    ends = [as_list(toolhead.get(name)) for name in ("axis_minimum", "axis_maximum")]
-    place = _raw(snapshot)[2]
-    if all(len(end) > 2 for end in ends):
-        low, high = (as_float(end[2], 0.0) or 0.0 for end in ends)
-        if not low <= place + step <= high:
-            raise Refused(
-                say(
-                    "The nozzle is at {place} mm, and Z goes from {low} to {high} mm: move it"
-                    " first.",
-                    place=number(place),
-                    low=number(low),
-                    high=number(high),
-                )
-            )
-
-
-def _save_offset(command: Command, snapshot: Snapshot) -> Order:
-    if snapshot.busy:
-        raise Refused(say("Klipper is restarted to keep the offset: send it after the job."))
-    if not _offset(snapshot):
-        raise Refused(say("There is no offset to keep: adjust it with step first."))
-    sections = _homes_z(snapshot)
-    by_probe = "z_virtual_endstop" in as_text(_options(snapshot, sections[0]).get("endstop_pin"))
-    if not by_probe:
-        _check_endstops(snapshot, sections)
-    word = "Z_OFFSET_APPLY_PROBE" if by_probe else "Z_OFFSET_APPLY_ENDSTOP"
-    before = _heights(snapshot)
-
-    def done(now: Snapshot) -> str:
-        check_restarted(now)
-        if _heights(now) == before:
-            raise Failed(say("Klipper has restarted, but printer.cfg has the heights of before."))
-        return say("the offset is kept")
-
-    return Order(
-        "save_config",
-        (word,),
-        done=done,
-        missed=lambda now: say("Klippy has not come back"),
-        within=RESTART_WITHIN,
-        dangers=((command.action, ENDS_KLIPPY),),
-        alone=True,
-        strikes=True,
-    )
-
-
-def _homes_z(snapshot: Snapshot) -> Tuple[str, ...]:
-    """The sections of printer.cfg by whose end stops Z is homed, as Klipper's manual_probe.py looks
-    for them: [stepper_z], the [carriage …] of Z, or a delta's three towers."""
-    settings = snapshot.machine.settings
-    carriages = (n for n in settings if n.startswith("carriage ") and _axis(n, settings[n]) == "z")
-    z = next((name for name in ("stepper_z", *carriages) if _known(snapshot, name)), "")
-    if z:
-        return (z,)
-    delta = _options(snapshot, "printer").get("kinematics", "delta") == "delta"
-    if delta and _known(snapshot, "stepper_a"):
-        return ("stepper_a", "stepper_b", "stepper_c")
-    raise Refused(
-        say(
-            "printer.cfg does not tell by what Z is homed (an endstop_pin of [stepper_z], or of"
-            " [stepper_a] on a delta), so the offset cannot be kept from here: keep it at the"
-            " printer."
-        )
-    )
-
-
-def _axis(section: str, options: Mapping[str, Any]) -> str:
-    return as_text(options.get("axis")) or section.rpartition(" ")[2]
-
-
-def _known(snapshot: Snapshot, section: str) -> bool:
-    options = _options(snapshot, section)
-    return "endstop_pin" in options or "position_endstop" in options
-
-
-def _check_endstops(snapshot: Snapshot, sections: Tuple[str, ...]) -> None:
-    """With an end stop beyond its axis, Klipper would not start any more: printer.cfg is a
-    person's to mend then. A delta's second and third tower stand at the first's where printer.cfg
-    has nothing of theirs, and Z_OFFSET_APPLY_ENDSTOP shuts Klippy down on that.
-    """
-    places = [as_float(_options(snapshot, one).get("position_endstop")) for one in sections]
-    if any(place in (None, places[0]) for place in places[1:]):
-        raise Refused(
-            say(
-                "Klipper keeps an offset only where each tower has a position_endstop of its own"
-                " in printer.cfg: run DELTA_CALIBRATE and SAVE_CONFIG at the printer first, which"
-                " write them."
-            )
-        )
-    for section, place in zip(sections, places):
-        if place is not None:
-            _check_endstop(snapshot, section, place)
-
-
-def _check_endstop(snapshot: Snapshot, section: str, place: float) -> None:
-    options = _options(snapshot, section)
-    low = as_float(options.get("position_min"), 0.0) or 0.0
-    high = as_float(options.get("position_max"))
-    new = place - _offset(snapshot)
-    if new < low or (high is not None and new > high):
-        raise Refused(
-            say(
-                "With this offset the end stop of Z would be at {place} mm, beyond the axis"
-                " ({low} to {high} mm), and Klipper would not start: change position_min or"
-                " position_max of [{section}] in printer.cfg first.",
-                place=number(new),
-                low=number(low),
-                high="–" if high is None else number(high),
-                section=section,
-            )
-        )
-
-
-def _heights(snapshot: Snapshot) -> Dict[str, Any]:
-    """What Z_OFFSET_APPLY_ENDSTOP and Z_OFFSET_APPLY_PROBE change in printer.cfg."""
-    return {
-        f"{section} {name}": options[name]
-        for section, options in snapshot.machine.settings.items()
-        for name in ("position_endstop", "z_offset")
-        if name in options
-    }
-
-
 def exclude_object(command: Command, snapshot: Snapshot, security: Security) -> Order:
     """`object`: one of the job's, which is not printed any further."""
     if not snapshot.busy:
@@ -353,7 +199,7 @@ def set_named_fan(named: str, share: float, snapshot: Snapshot) -> Order:
             )
         )
     short = found.split(" ")[-1]
-    scale = as_float(_options(snapshot, found).get("scale"), 1.0) or 1.0
+    scale = as_float(snapshot.machine.options(found).get("scale"), 1.0) or 1.0
     script = f"M106 S{number(share * 255)}"
     if found != "fan":
         script = f"SET_FAN_SPEED FAN={short} SPEED={number(share)}"
@@ -429,16 +275,10 @@ def _place(snapshot: Snapshot) -> Tuple[float, ...]:
     return snapshot.position[:3]
 
 
-def _raw(snapshot: Snapshot) -> Tuple[float, ...]:
-    """Where Klipper's own coordinates stand: x, y, z, e; these go on whatever G92 says."""
-    place = as_list(snapshot.objects.get("gcode_move", {}).get("position"))
-    return tuple(as_float(value, 0.0) or 0.0 for value in place) if len(place) > 3 else (0.0,) * 4
-
-
 def _limits(snapshot: Snapshot, which: str) -> Tuple[float, ...]:
     """How far G-code may go: the axes' ends, less what shifts its coordinates (G92, an offset)."""
     ends = as_list(snapshot.objects.get("toolhead", {}).get(f"axis_{which}"))
-    raw = _raw(snapshot)
+    raw = snapshot.raw_position
     return tuple(
         (as_float(end, 0.0) or 0.0) - (raw[i] - snapshot.position[i])
         for i, end in enumerate(ends[:3])
@@ -446,17 +286,8 @@ def _limits(snapshot: Snapshot, which: str) -> Tuple[float, ...]:
     )
 
 
-def _offset(snapshot: Snapshot) -> float:
-    origin = as_list(snapshot.objects.get("gcode_move", {}).get("homing_origin"))
-    return (as_float(origin[2], 0.0) or 0.0) if len(origin) > 2 else 0.0
-
-
-def _options(snapshot: Snapshot, section: str) -> Mapping[str, Any]:
-    return snapshot.machine.settings.get(section.lower(), {})
-
-
 def _setting(snapshot: Snapshot, section: str, option: str, default: float) -> float:
-    return as_float(_options(snapshot, section).get(option), default) or default
+    return as_float(snapshot.machine.options(section).get(option), default) or default
 
 
 def _optional(command: Command, wanted: Parameter, default: float) -> float:

@@ -9,8 +9,9 @@ from ..printer.snapshot import Snapshot
 from ..runtime.loose import as_float, as_list
 from ..settings.model import OperatorAction, OperatorParameter, Settings
 from .actions import ACTIONS, Action, Parameter, find_action
-from .further import AXES, ONLY_FILAMENT, Z_STEP, find_object
+from .further import AXES, ONLY_FILAMENT, find_object
 from .gcode import matches_name
+from .height import Z_STEP
 from .policy import LEVELS, MAX_NAME
 
 Offer = Dict[str, Any]
@@ -86,7 +87,7 @@ def _bounds(snapshot: Snapshot, settings: Settings, parts: Parts) -> Mapping[str
     }
     filament: Optional[Offer] = None
     if hotend is not None:
-        options = snapshot.machine.settings.get(hotend.name.lower(), {})
+        options = snapshot.machine.options(hotend.name)
         longest = as_float(options.get("max_extrude_only_distance"), ONLY_FILAMENT)
         filament = {"length": _number(0.1, longest or ONLY_FILAMENT, "mm")}
     pins = _permitted(snapshot, settings, ("output_pin", "pwm_tool", "servo"))

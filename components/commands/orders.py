@@ -112,7 +112,7 @@ def _heater_named(command: Command, snapshot: Snapshot) -> Optional[Heater]:
 
 def _heater_word(name: str, snapshot: Snapshot) -> str:
     """As SET_HEATER_TEMPERATURE calls it: an extruder may share another's heater."""
-    shared = as_text(snapshot.machine.settings.get(name.lower(), {}).get("shared_heater"))
+    shared = as_text(snapshot.machine.options(name).get("shared_heater"))
     return shared or name.rsplit(" ", maxsplit=1)[-1]
 
 
@@ -251,7 +251,7 @@ def _check_accel(
     values = [given[name] for name in names if name in given]
     if not values:
         return
-    most = as_float(snapshot.machine.settings.get("printer", {}).get("max_accel"))
+    most = as_float(snapshot.machine.options("printer").get("max_accel"))
     if most is None:
         raise Refused(
             say(

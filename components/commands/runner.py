@@ -18,7 +18,7 @@ from ..printer.snapshot import KlippyState, Snapshot
 from ..printer.verbs import KlippyEnded, PrinterError
 from ..runtime.loose import as_text
 from ..runtime.messages import say
-from ..store.ledger import hub_of
+from ..store.due import hub_of
 from ..store.life import State
 from ..store.sqlite_file import StoreUnavailable
 from . import policy

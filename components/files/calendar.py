@@ -10,32 +10,35 @@ from typing import Any, Callable, Optional
 
 from ..runtime.clock import Clock
 from ..runtime.loose import as_float
+from ..settings.model import LiveSettings
 
 MAX_CLOCK_ERROR = 86400.0  # seconds between our clock and the hub's beyond which ages mean nothing
 
 
 class Calendar:
-    """`hub_time()` is unix seconds by the hub's clock, None while that is not known; `recall` and
+    """`hub_time()` is unix seconds by the hub's clock, None until it has answered; `recall` and
     `remember` keep a number across restarts.
     """
 
     def __init__(
         self,
         clock: Clock,
+        live: LiveSettings,
         hub_time: Callable[[], Optional[float]],
         recall: Callable[[], Any],
         remember: Callable[[Any], None],
     ) -> None:
         self._clock = clock
+        self._live = live
         self._hub_time = hub_time
         self._recall = recall
         self._remember = remember
 
     def is_right(self) -> bool:
-        """Whether our clock is the hub's, more or less."""
+        """Whether our clock is the hub's, more or less; where no hub is set, ours is believed."""
         hub = self._hub_time()
         if hub is None:
-            return False
+            return not self._live.now.complete
         if abs(hub - self._clock.time()) <= MAX_CLOCK_ERROR:
             return True
         self._remember(round(hub))

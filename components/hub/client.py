@@ -100,6 +100,10 @@ class HubClient:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         return parts.scheme, (parts.hostname or "").lower(), port
 
+    def told_time(self) -> Optional[float]:
+        """Unix seconds by the hub's clock; None until it has answered."""
+        return None if self._clock_offset is None else self.now()
+
     def now(self) -> float:
         """Unix seconds by the hub's clock, known from its Date header: a Raspberry Pi has no clock
         of its own.

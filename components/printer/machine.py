@@ -41,6 +41,10 @@ class Machine(NamedTuple):
     settings: Mapping[str, Mapping[str, Any]] = {}
     clock: Optional[float] = None  # seconds that the board's clock had run for when it was read
 
+    def options(self, section: str) -> Mapping[str, Any]:
+        """What printer.cfg says of a section, as Klipper understood it."""
+        return self.settings.get(section.lower(), {})
+
 
 def read_machine(available: List[str], asked: Mapping[str, Any], part_fan: str = "") -> Machine:
     """`available`: Klipper's object list; `asked`: its answer for `configfile`, `heaters` and

@@ -9,7 +9,7 @@ at 100 %.
 from enum import Enum
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
-from ..runtime.loose import as_bool, as_float, as_text
+from ..runtime.loose import as_bool, as_float, as_list, as_text
 from .console import plain_words
 from .machine import HEATER_FAMILIES, Machine, family
 from .part_fan import part_speed
@@ -155,6 +155,12 @@ class Snapshot(NamedTuple):
     def adjusting(self) -> bool:
         """A person is about to set a height by hand; the head stands where they put it."""
         return self.flag("manual_probe", "is_active") or self.flag("bed_screws", "is_active")
+
+    @property
+    def raw_position(self) -> Tuple[float, ...]:
+        """Where Klipper's own coordinates stand, in mm: x, y, z, e, whatever G92 says."""
+        place = as_list(self.objects.get("gcode_move", {}).get("position"))
+        return tuple(as_float(p, 0.0) for p in place) if len(place) > 3 else (0.0,) * 4
 
     def flag(self, name: str, field: str) -> bool:
         """A truth of Klipper's status; False where there is no such object."""

@@ -7,7 +7,6 @@ nothing of printers.
 
 # ruff: noqa: S608 - the only texts put into queries are constants of this file
 import asyncio
-import itertools
 import json
 import re
 import sqlite3
@@ -18,6 +17,7 @@ from ..runtime.messages import in_language, parts, restored
 from ..runtime.redaction import Redactor
 from ..runtime.steps import breathe
 from .database import Database
+from .due import Due
 from .life import BEGUN, FINAL, State, ways_to
 
 KEEP_SECONDS = 30 * 86400.0
@@ -119,10 +119,7 @@ class Ledger:
         self._database = database
         self._redactor = redactor or Redactor()
         self._language = language
-        # Results not acknowledged, by key; and their keys by the id as JSON, which a hub may use
-        # for more than one command.
-        self._due: "OrderedDict[str, Dict[str, Any]]" = OrderedDict()
-        self._due_keys: Dict[str, List[str]] = {}
+        self._due = Due(KEEP_ROWS)
         self._recent: "OrderedDict[str, Dict[str, Any]]" = OrderedDict()  # for people, oldest first
         self._unwritten: "OrderedDict[str, Row]" = OrderedDict()  # by identity: told from memory
         self._since_prune = PRUNE_EVERY  # once soon after the start
@@ -149,7 +146,7 @@ class Ledger:
         for index, row in enumerate(due):
             if index % 100 == 99:
                 await asyncio.sleep(0)  # after a long outage there are thousands
-            self._await_word(row.key, row.result())
+            self._due.add(row.key, row.result())
         self._recent = OrderedDict((row.key, _for_people(row)) for row in reversed(recent))
         return [row._replace(command=self._redactor.opened(row.command)) for row in unfinished]
 
@@ -208,7 +205,7 @@ class Ledger:
         keys = [None if known else next(places) for known in told]
         for row in again:
             if row.status in FINAL:
-                self._await_word(row.key, row.result())
+                self._due.add(row.key, row.result())
         new = [(key, entry) for key, entry in zip(keys, entries) if key is not None]
         for key, entry in new[-KEPT_RECENT:]:
             self._remember(key, _for_people(_row_of(key, entry)))
@@ -307,14 +304,14 @@ class Ledger:
         row = self._unwritten.get(entry.identity)
         if row is None or entry.anew or abs(entry.received_at - row.received_at) >= REPEATED:
             return False
-        self._await_word(row.key, row.result())
+        self._due.add(row.key, row.result())
         return True
 
     def _told(self, row: Optional[Row]) -> Optional[Dict[str, Any]]:
         if row is None:
             return None
         result = row.result()
-        self._await_word(row.key, result)
+        self._due.add(row.key, result)
         self._remember(row.key, _for_people(row))
         return result
 
@@ -322,24 +319,13 @@ class Ledger:
         """Results that the hub has not acknowledged, oldest first; of commands of `hubs` (the
         second part of their keys), or of all.
         """
-        mine = (
-            result for key, result in self._due.items() if not hubs or hub_of(key) in ("", *hubs)
-        )
-        return [dict(result) for result in itertools.islice(mine, limit)]
+        return self._due.oldest(limit, hubs)
 
     async def acknowledge(self, results: Iterable[Any]) -> List[str]:
         """The hub has them: results as `due` gave them, or their ids alone. The identities of the
         commands that these were of.
-
-        An id may have another result by now, of a command that the hub was not told of yet; and
-        what was running when the hub was told may be over.
         """
-        taken: Dict[str, Dict[str, Any]] = {}
-        for item in results:
-            whole = isinstance(item, dict) and "id" in item
-            for key in self._due_keys.get(json.dumps(item["id"] if whole else item), ()):
-                if not whole or self._due[key] == item:
-                    taken[key] = self._due[key]
+        taken = self._due.settle(results)
         if not taken:
             return []
 
@@ -349,9 +335,6 @@ class Ledger:
                 [(key, told["status"]) for key, told in taken.items()],
             )
 
-        for key, told in taken.items():
-            if self._due.get(key) is told:
-                self._forget_due(key)
         self._database.post(write)
         return [re.sub(r"@\d+$", "", key) for key in taken]
 
@@ -392,34 +375,10 @@ class Ledger:
             command=redactor.sealed(entry.command),
         )
 
-    def _await_word(self, key: str, result: Dict[str, Any]) -> None:
-        """The hub shall have this result, and say so."""
-        if key not in self._due:
-            self._due_keys.setdefault(json.dumps(result["id"]), []).append(key)
-        self._due[key] = result
-        if len(self._due) > KEEP_ROWS:
-            self._forget_due(next(iter(self._due)))
-
-    def _forget_due(self, key: str) -> None:
-        result = self._due.pop(key, None)
-        if result is None:
-            return
-        ident = json.dumps(result["id"])
-        keys = self._due_keys[ident]
-        keys.remove(key)
-        if not keys:
-            del self._due_keys[ident]
-
     def _remember(self, key: str, shown: Dict[str, Any]) -> None:
         self._recent[key] = shown
         while len(self._recent) > KEPT_RECENT:
             self._recent.popitem(last=False)
-
-
-def hub_of(key: str) -> str:
-    """Which hub's command it is, by its key; "" where that does not say."""
-    found = re.match(r"\d+:([0-9a-f]{12}):", key)
-    return found.group(1) if found else ""
 
 
 def _row(found: Sequence[Any]) -> Row:

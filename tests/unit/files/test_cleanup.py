@@ -38,7 +38,7 @@ class CleanBench(Bench):
             worker=self.worker,
             notices=self.board.notices,
             clock=self.turned,
-            calendar=Calendar(self.turned, self.hub_time, lambda: self.noted, self.note),
+            calendar=Calendar(self.turned, self.live, self.hub_time, lambda: self.noted, self.note),
             offered=self.hub_files.offered,
             disk=OddDisk(lambda folder: self.free),
         )
@@ -307,6 +307,14 @@ async def test_what_bears_a_wrong_date_is_as_old_as_its_mending(bench: CleanBenc
     bench.hub_ahead = 0.0
     assert await bench.planned() == []
     bench.turned.advance(31 * DAY)
+    assert await bench.planned() == ["a.gcode"]
+
+
+async def test_without_a_hub_our_own_clock_is_all_there_is(bench: CleanBench) -> None:
+    await bench.fetched("a.gcode")
+    bench.turned.advance(31 * DAY)
+    bench.hub_ahead = None
+    bench.live.replace(bench.live.now._replace(server_url=""))
     assert await bench.planned() == ["a.gcode"]
 
 

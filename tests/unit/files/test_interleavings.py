@@ -229,7 +229,9 @@ class House:
             worker=worker,
             notices=board.notices,
             clock=clock,
-            calendar=Calendar(clock, clock.time, lambda: None, lambda value: None),
+            calendar=Calendar(
+                clock, LiveSettings(Settings()), clock.time, lambda: None, lambda value: None
+            ),
             offered=self._offered,
         )
         self.gallery = Gallery(self.root, folder / "tecmedhub")
