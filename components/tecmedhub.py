@@ -101,6 +101,7 @@ class TecMedHub(Building):
         await self.worker.run(load_catalogue, self.language)
         self._tell_missing(await self.worker.run(_missing))
         await self.override.start()
+        await self.worker.run(load_catalogue, self.language)  # the JSON file may choose another
         self._on_settings()
 
     async def _start_history(self) -> None:

@@ -181,7 +181,7 @@ def _is_known(message: Message) -> bool:
     return known and all(map(_is_known, inner))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.lru_cache(maxsize=1)  # English has none, so that of the settings file is let go
 def _catalogue(language: str) -> Callable[[str], str]:
     try:
         data = (_LOCALE / language / "LC_MESSAGES" / "tecmedhub.mo").read_bytes()

@@ -28,6 +28,7 @@ from .memory import NOTHING, Memory, load, save
 from .model import LiveSettings, Origin
 from .options import V4_CONFIG_FILE
 from .saving import Saved, SaveRefused, prepare, replace
+from .template import json_template
 
 # Seconds between two looks. Moonraker's file observer tells of every edit, over SSH too; this is
 # for where it is switched off.
@@ -316,8 +317,6 @@ def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("x", encoding="utf-8") as file:
-            from .template import json_template  # noqa: PLC0415  (at the first start only)
-
             file.write(json_template())
     except FileExistsError:
         pass

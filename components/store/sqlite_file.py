@@ -158,6 +158,8 @@ class SqliteFile:
             str(self._path), timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
         try:
+            # Of a new file: a commit writes some pages, each whole, to a card that wears out by it.
+            connection.execute("PRAGMA page_size=1024")
             connection.execute("PRAGMA journal_mode=WAL").fetchall()
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
@@ -169,6 +171,7 @@ class SqliteFile:
             connection.execute("BEGIN IMMEDIATE")
             _write_something(connection)  # refused at once where the disk takes nothing
             connection.execute("COMMIT")
+            connection.execute("PRAGMA shrink_memory")  # a tenth of a megabyte that the check read
         except BaseException:
             connection.close()
             raise

@@ -203,13 +203,18 @@ class KlippyRig:
         self.start(timeout)
 
     def firmware_restart(self, timeout: float = 90.0) -> None:
-        """FIRMWARE_RESTART, the button users know; returns when Klippy is ready again.
-
-        After lost communication Klippy cannot send the reset, so its first attempt only connects
-        again and fails: "Failed automated reset", or "config as it is shutdown". Users press the
-        button twice, and so do we.
-        """
+        """FIRMWARE_RESTART, the button users know; returns when Klippy is ready again."""
         self._press_firmware_restart(timeout)
+        self.wait_restarted(timeout)
+
+    def wait_restarted(self, timeout: float = 90.0) -> None:
+        """Ready again after somebody's FIRMWARE_RESTART.
+
+        After lost communication Klippy cannot send the reset, nor within the 15 ms that it leaves
+        itself for it on a busy machine (klippy/mcu.py, `_restart_via_command`), so its first
+        attempt only connects again and fails: "Failed automated reset", or "config as it is
+        shutdown". Users press the button twice, and so do we.
+        """
         if self._settled(timeout)["state"] == "error":
             self._press_firmware_restart(timeout)
         self.wait_ready(timeout)

@@ -229,7 +229,7 @@ def test_the_simulated_printer_behaves_as_the_real_one(
         for thread in sent:
             thread.join(60.0)
         if script == "FIRMWARE_RESTART":
-            stack.klippy.wait_ready()
+            stack.klippy.wait_restarted()
         state = next(states)
         with contextlib.suppress(RigError):  # how it differs tells more than that it does
             stack.moonraker.wait(lambda state=state: look(stack) == state, 30, script)
