@@ -6,7 +6,7 @@ is loaded, queued, a link, younger than some minutes, just fetched for a print, 
 user since.
 """
 
-from typing import Awaitable, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Awaitable, Callable, Collection, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ..runtime.clock import Clock
 from ..runtime.messages import say
@@ -116,11 +116,16 @@ class Cleanup:
             ]
         return await self._removable(old, now, reason, changed_too=everything)
 
-    async def run(self, asked: bool = False) -> List[Removal]:
-        """Delete what is old, if `auto_cleanup` is on or somebody asked; what was deleted."""
+    async def run(
+        self, asked: bool = False, only: Optional[Collection[str]] = None
+    ) -> List[Removal]:
+        """Delete what is old, if `auto_cleanup` is on or somebody asked; what was deleted. `only`
+        are the paths that somebody has seen and means.
+        """
         if not asked and not self._live.now.file_management.auto_cleanup:
             return []
-        removed = await self._delete(await self._plan(to_close=True))
+        plan = await self._plan(to_close=True)
+        removed = await self._delete([r for r in plan if only is None or r.path in only])
         if removed:
             self._notices.console(
                 "{count} old G-code files were deleted ({size} MiB).",

@@ -37,7 +37,8 @@ POLICY = (
 
 def panel_address(server: Any) -> str:
     """Where the panel is, for people in the same network: by the address that Moonraker knows of
-    the computer, since few networks know its name; by the name until then.
+    the computer, since few networks know its name; by the name until then. Under the `route_prefix`
+    of its `[server]` section, if there is one.
     """
     info = server.get_host_info()
     host = str(info.get("address") or "")
@@ -45,7 +46,8 @@ def panel_address(server: Any) -> str:
         machine = server.lookup_component("machine", None)
         host = str(getattr(machine, "public_ip", "") or info.get("hostname") or "localhost")
     host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{info.get('port') or 7125}{PATH}"
+    prefix = getattr(server.lookup_component("application", None), "route_prefix", "")
+    return f"http://{host}:{info.get('port') or 7125}{prefix}{PATH}"
 
 
 class Page(Pages):

@@ -49,7 +49,11 @@ class FilePages(Pages):
                 "Nothing was deleted: look at GET /server/tecmedhub/cleanup first, then post"
                 " confirm=true."
             )
-        removed = [_row(item) for item in await self.cleanup.run(asked=True)]
+        files = request.args.get("files")  # those that were looked at; others may be old by now
+        if files is not None and not isinstance(files, list):
+            raise Refused("files is a list of paths, as GET /server/tecmedhub/cleanup gives them.")
+        only = None if files is None else {as_text(path) for path in files}
+        removed = [_row(item) for item in await self.cleanup.run(asked=True, only=only)]
         return dict(done(""), dry_run=False, files=removed)
 
     async def _cancel(self, request: Request) -> Args:

@@ -37,7 +37,11 @@ function fill(element, data, build) {
   const seen = JSON.stringify([data, Language.now]);
   if (drawn.get(element) === seen) return;
   drawn.set(element, seen);
+  const name = (one) => one.getAttribute("aria-label") || one.textContent;
+  const held = element.contains(document.activeElement) && name(document.activeElement);
   element.replaceChildren(...[build(data)].flat().filter((child) => child !== null && child !== undefined));
+  const again = held && [...element.querySelectorAll("button, a")].find((one) => name(one) === held);
+  if (again) again.focus({ preventScroll: true });
 }
 
 function say(element, text) {
@@ -96,8 +100,10 @@ function toast(text, bad) {
   setTimeout(() => element.remove(), bad ? 9000 : 5000);
 }
 
+// One question at a time: another would take its place under the finger that answers the first.
 function ask(title, text, yes) {
   const dialog = $("ask");
+  if (dialog.open) return Promise.resolve(false);
   say($("ask-title"), title);
   $("ask-text").replaceChildren(text);
   say($("ask-yes"), yes);

@@ -8,16 +8,22 @@ let temperatures, latency, poll = null;
 const moonraker = new Moonraker({
   changed: (overview) => { take(overview); refresh(); },
   download: (progress) => { if (known.overview) { known.overview.download = progress; showDownload(); } },
-  live: (on) => { showLive(); if (on) update(); schedule(); },
+  live: (on) => { showLive(); if (on) { forgetRevisions(); update(); } schedule(); },
 });
 
 // Asking
 
-let silent = false;
+let silent = false, broken = "";  // no answer; why what is new cannot be shown
+
+// After a restart of Moonraker's the revisions begin anew, so that equal ones mean nothing.
+function forgetRevisions() {
+  for (const topic of Object.keys(seen)) delete seen[topic];
+}
+
 async function guarded(work) {
   try {
     const result = await work();
-    if (silent) { silent = false; showBanner(); }
+    if (silent) { silent = false; forgetRevisions(); showBanner(); }
     return result;
   } catch (error) {
     if (error instanceof Unauthorized) forbidden();
@@ -27,20 +33,30 @@ async function guarded(work) {
   }
 }
 
+async function look() {
+  const status = await moonraker.get("status");
+  known.status = status;
+  $("login").hidden = true;
+  $("panel").hidden = false;
+  take(status);
+  return true;
+}
+
+let updating = 0;
 async function update() {
+  let reason = "";
+  updating += 1;
   await guarded(async () => {
-    const status = await moonraker.get("status");
-    known.status = status;
-    $("login").hidden = true;
-    $("panel").hidden = false;
-    take(status);
+    await look();
     fetchPictures();
     showSent();
     showVideos();
     showJobs();
     await refresh();
     await extend();
-  }).catch((error) => console.warn("TecMedHub:", error.message));
+  }).catch((error) => { reason = error.message; });
+  updating -= 1;
+  if (reason !== broken) { broken = reason; showBanner(); }
   if (!moonraker.socket && !$("panel").hidden) moonraker.connect();
 }
 
@@ -119,16 +135,20 @@ async function lookAtCameras(age) {
 
 function schedule() {
   clearInterval(poll);
-  poll = setInterval(() => { if (!document.hidden && $("login").hidden) update(); }, moonraker.live ? REFRESH_EVERY : POLL_EVERY);
+  poll = setInterval(() => { if (!document.hidden && !updating && $("login").hidden) update(); }, moonraker.live ? REFRESH_EVERY : POLL_EVERY);
 }
 
 // Doing
+
+function unanswered() {
+  if (silent) toast(t("unanswered"), true);
+}
 
 async function act(button, work, done) {
   button.disabled = true;
   try {
     const said = await guarded(work);
-    if (said === undefined) return undefined;
+    if (said === undefined) { unanswered(); return undefined; }
     if (said && said.ok === false && said.message) { toast(t("failed", { reason: said.message }), true); return said; }
     const text = typeof done === "function" ? done(said) : done;
     if (text) toast(text);
@@ -139,7 +159,18 @@ async function act(button, work, done) {
     return undefined;
   } finally {
     button.disabled = false;
+    if (document.activeElement === document.body) button.focus({ preventScroll: true });
   }
+}
+
+// Whether somebody says yes, and what they were asked of is then still so: page and question may be of before a night's sleep.
+async function agreed(button, title, text, yes, subject) {
+  const seenNow = async () => (await guarded(look).catch(() => false)) && !button.hidden && JSON.stringify(subject());
+  const was = await seenNow();
+  if (was && !(await ask(title, text, yes))) return false;
+  if (was && (await seenNow()) === was) return true;
+  toast(t("ask.changed"), true);
+  return false;
 }
 
 async function examine() {
@@ -170,9 +201,10 @@ async function saveBundle() {
 }
 
 async function cleanUp(button) {
+  const files = known.plan.map((file) => file.path);
   const size = known.plan.reduce((sum, file) => sum + (file.size || 0), 0);
-  if (!(await ask(t("cleanup.ask"), t("cleanup.ask.text", { count: known.plan.length, size: bytes(size) }), t("cleanup.ask.yes")))) return;
-  await act(button, () => moonraker.post("cleanup", { confirm: true }), (said) => t("cleanup.done", { count: said.files.length }));
+  if (!(await ask(t("cleanup.ask"), t("cleanup.ask.text", { count: files.length, size: bytes(size) }), t("cleanup.ask.yes")))) return;
+  await act(button, () => moonraker.post("cleanup", { confirm: true, files }), (said) => t("cleanup.done", { count: said.files.length }));
   known.plan = null;
   showPlan();
 }
@@ -186,7 +218,8 @@ const doing = {
     await fetchPictures(1);
   },
   async "firmware-restart"(button) {
-    if (!(await ask(t("restart.ask"), t("restart.ask.text"), t("restart.go")))) return;
+    const stopped = () => [known.overview.printer.klippy, known.overview.printer.message];
+    if (!(await agreed(button, t("restart.ask"), t("restart.ask.text"), t("restart.go"), stopped))) return;
     await act(button, async () => { await moonraker.ask("POST", "/printer/firmware_restart"); return {}; }, t("restart.done"));
   },
   "config-edit": () => openForm($("config-form").hidden),
@@ -195,13 +228,15 @@ const doing = {
   examine,
   bundle: (button) => act(button, saveBundle, ""),
   async bed(button) {
-    if (await ask(t("bed.ask"), t("bed.ask.text"), t("bed.ask.yes"))) await act(button, () => moonraker.post("bed_clear"), t("bed.done"));
+    const onIt = () => [known.overview.bed.needs_clearing, known.status.jobs.slice(0, 1).map((job) => [job.job_id, job.end_time])];
+    if (await agreed(button, t("bed.ask"), t("bed.ask.text"), t("bed.ask.yes"), onIt)) await act(button, () => moonraker.post("bed_clear"), t("bed.done"));
   },
   async remote(button) {
     const on = button.getAttribute("aria-checked") !== "true";
     if (on && !(await ask(t("remote.ask"), t("remote.ask.text"), t("remote.ask.yes")))) return;
-    await act(button, () => moonraker.post(on ? "remote_on" : "remote_off"), t(`remote.done.${on}`));
+    await act(button, () => moonraker.post(on ? "remote_on" : "remote_off"), (said) => said.message);
   },
+  "download-cancel": (button) => act(button, () => moonraker.post("cancel_download", { file: known.overview.download.file }), t("files.cancelled")),
   async cleanup(button) {
     const said = await act(button, () => moonraker.get("cleanup"), "");
     if (said && said.files) { known.plan = said.files; showPlan(); }
@@ -223,7 +258,7 @@ async function login(event) {
     $("main").focus();
   } catch (error) {
     moonraker.forget();
-    say($("login-error"), t("login.wrong", { reason: error.message || "401" }));
+    say($("login-error"), t("login.wrong", { reason: error instanceof Unreachable ? t("silent") : error.message || "401" }));
   }
 }
 
@@ -263,7 +298,7 @@ function begin() {
   $("trial-confirm").addEventListener("change", writeTrial);
   $("trial").addEventListener("submit", tryCommand);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) update(); });
-  setInterval(() => { for (const element of document.querySelectorAll("time[data-at]")) tick(element); showRetry(); }, 1000);
+  setInterval(() => { for (const element of document.querySelectorAll("time[data-at]")) tick(element); showRetry(); moonraker.watch(); }, 1000);
   const watched = () => !document.hidden && known.overview && $("login").hidden;
   setInterval(() => { if (watched()) guarded(extend).catch(() => {}); }, 10000);
   setInterval(() => { if (watched()) fetchPictures().catch(() => {}); }, LOOK_EVERY);

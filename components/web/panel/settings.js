@@ -20,7 +20,7 @@ function changesOf(form) {
     if (!input.name) continue;
     const now = input.type === "checkbox" ? String(input.checked) : input.value.trim();
     if (now === input.dataset.was) continue;
-    changes[input.name] = input.type === "checkbox" ? input.checked : input.type === "number" ? Number(now) : now;
+    changes[input.name] = input.type === "checkbox" ? input.checked : input.type === "number" ? (now === "" ? null : Number(now)) : now;
   }
   return changes;
 }
@@ -57,13 +57,15 @@ async function review(event) {
   const changes = changesOf(event.currentTarget);
   say($("config-error"), "");
   if (!Object.keys(changes).length) { openForm(false); return; }
-  const plan = await guarded(() => moonraker.post("settings", { changes, dry_run: true }));
+  const post = (more) => guarded(() => moonraker.post("settings", { changes, ...more })).catch((error) => ({ ok: false, message: error.message }));
+  const plan = await post({ dry_run: true });
   if (!plan) return;
   if (!plan.ok) { say($("config-error"), plan.message); return; }
   const lines = difference(plan.before, plan.after).map(([kind, line]) => h("span", { class: kind }, `${line}\n`));
   if (!(await ask(t("config.ask", { file: plan.file }), h("pre", { class: "difference" }, lines), t("config.save")))) return;
-  const said = await guarded(() => moonraker.post("settings", { changes }));
-  if (said && !said.ok) { say($("config-error"), said.message); return; }
+  const said = await post();
+  if (!said) { unanswered(); return; }
+  if (!said.ok) { say($("config-error"), said.message); return; }
   openForm(false);
   toast(t("config.saved"));
   await update();
@@ -75,7 +77,7 @@ async function setUp(event) {
   say($("setup-error"), "");
   const changes = { server_url: $("setup-url").value.trim(), printer_token: $("setup-token").value.trim() };
   const said = await guarded(() => moonraker.post("settings", { changes })).catch((error) => ({ ok: false, message: error.message }));
-  if (!said) return;
+  if (!said) { unanswered(); return; }
   if (!said.ok) { say($("setup-error"), said.message); return; }
   $("setup-token").value = "";
   toast(t("config.saved"));

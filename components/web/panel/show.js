@@ -8,7 +8,8 @@ function show() {
 }
 
 function showBanner() {
-  fill($("banner"), silent, () => (silent ? h("p", { class: "banner bad" }, t("banner.silent")) : null));
+  const text = silent ? t("banner.silent") : broken && t("banner.broken", { reason: broken });
+  fill($("banner"), text, () => (text ? h("p", { class: "banner bad" }, text) : null));
 }
 
 function showLive() {
@@ -156,6 +157,7 @@ function showControls() {
 function showDownload() {
   const progress = known.overview.download;
   const waiting = known.overview.downloads_waiting;
+  $("download-cancel").hidden = !progress;  // not drawn anew each second, under the finger
   fill($("download"), [progress, waiting], () => {
     if (!progress) return h("p", { class: "empty-line" }, t("files.none"));
     const bar = h("div", { class: "progress", role: "progressbar", "aria-valuenow": Math.round(progress.percent || 0), "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": progress.file }, h("span"));
@@ -167,8 +169,7 @@ function showDownload() {
         h("span", {}, progress.percent === null || progress.percent === undefined ? "" : `${figure(progress.percent)} %`),
         h("span", {}, t("files.line", { done: bytes(progress.bytes), size: bytes(size), speed: bytes(progress.speed) })),
         progress.eta ? h("span", {}, t("files.eta", { time: span(progress.eta) })) : null),
-      waiting.length ? h("p", { class: "quiet" }, t("files.waiting", { files: waiting.join(", ") })) : null,
-      h("p", {}, h("button", { type: "button", class: "button small", onclick: (event) => act(event.currentTarget, () => moonraker.post("cancel_download", { file: progress.file }), t("files.cancelled")) }, t("files.cancel")))];
+      waiting.length ? h("p", { class: "quiet" }, t("files.waiting", { files: waiting.join(", ") })) : null];
   });
 }
 
@@ -262,7 +263,7 @@ function showJobs() {
 
 function eventNote(event) {
   const data = event.data;
-  const parts = [data.filename, data.state, data.message, data.action && `${data.action}: ${word("status", data.status || "")}`];
+  const parts = [data.filename, data.state && word("printer", data.state === "error" ? "klippy_error" : data.state), data.message, data.action && `${data.action}: ${word("status", data.status || "")}`];
   if (data.seconds) parts.push(t("event.after", { time: span(data.seconds) }));
   if (data.print_duration) parts.push(span(data.print_duration));
   return parts.filter(Boolean).join(" · ");
@@ -293,7 +294,7 @@ function showCharts() {
       { name: heaterName(name), kind: "line", colour, dash: DASHES[i % DASHES.length], values: both.temperature }];
   });
   temperatures.show({ title: t("chart.temperatures"), times: past.times, interval: past.interval, series });
-  const now = names.map((name) => [name, last(past.temperatures[name].temperature), past.temperatures[name].target.at(-1)]);
+  const now = names.map((name) => [name, past.temperatures[name].temperature.at(-1), past.temperatures[name].target.at(-1)]);
   fill($("temperatures-legend"), now, () => now.map(([name, value, target], i) => h("li", {}, swatch(i),
     heaterName(name), h("strong", {}, degrees(value)), target ? h("span", { class: "quiet" }, t("chart.target", { value: figure(target) })) : null)));
 
@@ -308,7 +309,7 @@ function showCharts() {
   if (outages.length) outages[outages.length - 1][1] = Math.min(outages[outages.length - 1][1], past.times[past.times.length - 1]);
   latency.show({ title: t("chart.latency"), times: past.times, interval: past.interval, outages, series: [{ name: t("chart.answer"), kind: "area", colour: 1, values: past.latency }] });
   const measured = past.latency.filter((value) => value !== null).sort((a, b) => a - b);
-  const facts = measured.length ? [[t("chart.now"), last(past.latency)], [t("chart.median"), measured[Math.floor(measured.length / 2)]], [t("chart.slowest"), measured[measured.length - 1]]] : [];
+  const facts = measured.length ? [...(past.connected.at(-1) === false ? [] : [[t("chart.now"), last(past.latency)]]), [t("chart.median"), measured[Math.floor(measured.length / 2)]], [t("chart.slowest"), measured[measured.length - 1]]] : [];
   fill($("latency-legend"), [facts, outages.length], () => [
     ...facts.map(([name, value]) => h("li", {}, h("span", { class: "quiet" }, name), h("strong", {}, t("chart.ms", { value: figure(value) })))),
     outages.length ? h("li", {}, h("span", { class: "swatch block" }), t("chart.outage")) : null]);

@@ -256,6 +256,15 @@ async def test_file_renamed_by_its_user_is_the_users(bench: CleanBench) -> None:
     assert await bench.downloads.owned() == []
 
 
+async def test_only_what_somebody_has_seen_goes(bench: CleanBench) -> None:
+    await bench.fetched("a.gcode")
+    await bench.fetched("b.gcode")
+    bench.turned.advance(31 * DAY)
+    removed = await bench.cleanup.run(asked=True, only={"b.gcode", "c.gcode"})
+    assert [removal.path for removal in removed] == ["b.gcode"]
+    assert set(bench.gcodes) == {"a.gcode"}
+
+
 async def test_it_runs_by_itself(bench: CleanBench) -> None:
     await bench.fetched("a.gcode")
     bench.turned.advance(31 * DAY)

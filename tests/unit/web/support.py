@@ -5,7 +5,7 @@ the rest.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -214,10 +214,10 @@ class FakeCleanup:
     async def plan(self) -> list[Removal]:
         return self.old
 
-    async def run(self, asked: bool = False) -> list[Removal]:
+    async def run(self, asked: bool = False, only: Collection[str] | None = None) -> list[Removal]:
         assert asked
         self.deleted = True
-        return self.old
+        return [old for old in self.old if only is None or old.path in only]
 
 
 class FakeCameras:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from components.web.notifications import CHANGED, DOWNLOAD, TOPICS
-from components.web.page import FOLDER, SCRIPTS
+from components.web.page import FOLDER, SCRIPTS, panel_address
 from tests.unit.web.support import PREFIX, House
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -71,3 +73,12 @@ def test_the_page_asks_for_lists_by_the_names_that_are_counted() -> None:
     source = (FOLDER / "panel.js").read_text("utf-8")
     wants = source[source.index("const wants = {") : source.index("for (const [topic, fetchIt]")]
     assert set(re.findall(r"^    (\w+):", wants, re.M)) <= set(TOPICS)
+
+
+@pytest.mark.parametrize(("prefix", "root"), [("", ""), ("/aula3", "/aula3")])
+def test_the_address_of_the_panel_is_under_moonraker_s_route_prefix(prefix: str, root: str) -> None:
+    server: Any = SimpleNamespace(
+        get_host_info=lambda: {"address": "192.168.1.9", "port": 7125},
+        lookup_component=lambda name, default: SimpleNamespace(route_prefix=prefix),
+    )
+    assert panel_address(server) == f"http://192.168.1.9:7125{root}/server/tecmedhub/panel"

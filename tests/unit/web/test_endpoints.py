@@ -197,6 +197,17 @@ async def test_cleanup_shows_before_it_deletes(house: House) -> None:
     assert done["files"][0]["size"] == 5000
 
 
+async def test_cleanup_deletes_only_what_somebody_has_seen(house: House) -> None:
+    other = await house.server.call("POST", "cleanup", confirm=True, files=["another.gcode"])
+    assert other["files"] == []
+    seen = await house.server.call("POST", "cleanup", confirm=True, files=["old.gcode"])
+    assert [file["path"] for file in seen["files"]] == ["old.gcode"]
+    house.cleanup.deleted = False
+    refused = await house.server.call("POST", "cleanup", confirm=True, files="old.gcode")
+    assert refused["ok"] is False
+    assert house.cleanup.deleted is False
+
+
 async def test_cancelling_a_download(house: House) -> None:
     nothing = await house.server.call("POST", "cancel_download")
     assert nothing["ok"] is False
