@@ -118,6 +118,15 @@ async def test_the_folder_s_own_address_shows_the_panel(browser: Chromium, stack
     await page.wait_for_text("#live", "Live")
 
 
+async def test_a_page_of_the_plugin_of_before_an_update_is_loaded_anew(
+    browser: Chromium, stack: Stack
+) -> None:
+    page = await open_panel(browser, stack)
+    await page.evaluate("window.old = true; take({ ...known.overview, version: '5.3.0' })")
+    await page.wait_for("window.old === undefined")
+    await page.wait_for_text("#hub-state", "Connected")
+
+
 async def test_a_login_that_ran_out_is_renewed_once_for_all(
     browser: Chromium, stack: Stack
 ) -> None:

@@ -1,5 +1,5 @@
 // The page itself: what is known, how it is asked for, what the buttons do. How it is shown: show.js.
-const known = { overview: null, commands: [], events: [], config: null, status: null, report: null, plan: null, files: {} };
+const known = { overview: null, commands: [], events: [], config: null, status: null, report: null, plan: null };
 const seen = {};  // revisions of the lists that were fetched
 const past = { times: [], connected: [], latency: [], temperatures: {}, interval: 10 };
 const photos = new Map();  // camera → address of its picture
@@ -61,6 +61,7 @@ async function update() {
 }
 
 function take(overview) {
+  if (known.overview && known.overview.version !== overview.version) location.reload();  // this page is of the plugin of before
   known.overview = overview;
   Skew.seconds = overview.time - Date.now() / 1000;
   show();

@@ -9,7 +9,7 @@ function field(option) {
   if (option.type === "true or false") return h("input", { ...attributes, type: "checkbox", checked: value });
   if (option.choices) return h("select", attributes, option.choices.map((choice) => h("option", { value: choice, selected: choice === value }, choice)));
   if (option.minimum !== null) return h("input", { ...attributes, type: "number", step: "any", min: option.minimum, max: option.maximum, value });
-  return h("input", { ...attributes, type: option.secret ? "password" : "text", value, autocomplete: "off", spellcheck: "false",
+  return h("input", { ...attributes, type: option.secret ? "password" : "text", value, autocomplete: option.secret ? "new-password" : "off", spellcheck: "false",
     placeholder: option.secret && option.value ? t("config.set") : "" });
 }
 

@@ -1,5 +1,5 @@
 // What would become of a command of the hub's: asked with the hub's own form, judged by the same rules, and not run.
-const trial = { actions: [], values: {} };
+const trial = { actions: [] };
 
 async function openTrial() {
   if (!$("trial-details").open) return;
@@ -38,7 +38,7 @@ function writeTrial() {
   for (const input of $("trial-fields").querySelectorAll("[data-name]")) {
     const text = input.type === "checkbox" ? input.checked : input.value.trim();
     if (text === "") continue;
-    command[input.dataset.name] = input.dataset.type === "number" && text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
+    command[input.dataset.name] = input.dataset.type === "number" && Number.isFinite(Number(text)) ? Number(text) : text;
   }
   if ($("trial-confirm").checked) command.confirm = true;
   $("trial-json").value = JSON.stringify(command, null, 1);
