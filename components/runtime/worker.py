@@ -7,10 +7,11 @@ Moonraker's. These are daemon threads; whatever must not be cut short is written
 
 import _thread
 import asyncio
+import contextlib
 import functools
 import queue
 import threading
-from typing import Any, Callable, NamedTuple, Optional, TypeVar
+from typing import Any, Callable, Iterator, NamedTuple, Optional, TypeVar
 
 T = TypeVar("T")
 
@@ -46,32 +47,32 @@ class Worker:
         self._jobs.put(_Job(functools.partial(function, *args, **kwargs), future, loop))
         if not self._started:
             self._started = True
-            _start_thread(
-                self._serve, self._name, lambda error: self._lack_thread(loop, future, error)
-            )
+            _start_thread(self._serve, self._name, self._lack_thread)
         return future
 
     def close(self) -> None:
         """Take no more work and drop what waits; whatever runs now may finish on its own."""
         self._closed = True
+        for job in self._waiting():
+            job.future.cancel()
+        self._jobs.put(None)
+
+    def _waiting(self) -> Iterator[_Job]:
+        """Take out what has not begun."""
         try:
             while True:
                 job = self._jobs.get_nowait()
                 if job is not None:
-                    job.future.cancel()
+                    yield job
         except queue.Empty:
             pass
-        self._jobs.put(None)
 
-    def _lack_thread(
-        self, loop: asyncio.AbstractEventLoop, future: "asyncio.Future[Any]", error: RuntimeError
-    ) -> None:
-        """The system has no thread left for us: this job fails, the next one tries again."""
+    def _lack_thread(self, error: RuntimeError) -> None:
+        """The system has no thread left for us: what waits fails, the next job tries again."""
         self._started = False
-        try:
-            loop.call_soon_threadsafe(_settle, future, None, error)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
+        for job in self._waiting():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                job.loop.call_soon_threadsafe(_settle, job.future, None, error)
 
     def _serve(self) -> None:
         while True:
@@ -121,10 +122,13 @@ def _start_thread(
     """Start a daemon thread, and do not wait until it runs.
 
     `Thread.start` does wait: on a busy machine for tens of milliseconds, for which the event loop
-    would stand still. `failed(error)` is called, in another thread, if the system gives none.
+    would stand still. `failed(error)` is called, here or in another thread, if the system gives none.
     """
     thread = threading.Thread(target=target, name=name, daemon=True)
-    _thread.start_new_thread(_start, (thread, failed))
+    try:
+        _thread.start_new_thread(_start, (thread, failed))
+    except RuntimeError as error:
+        failed(error)
 
 
 def _start(thread: threading.Thread, failed: Callable[[RuntimeError], Any]) -> None:

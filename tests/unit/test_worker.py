@@ -78,20 +78,19 @@ def test_work_that_hangs_does_not_hold_up_the_interpreters_exit() -> None:
     assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0
 
 
-class NoThreads(threading.Thread):
-    """As of a system that gives no more threads."""
-
-    def start(self) -> None:
-        raise RuntimeError("can't start new thread")
+def no_thread(*_args: object) -> None:
+    raise RuntimeError("can't start new thread")
 
 
+@pytest.mark.parametrize("refused", ["_thread.start_new_thread", "threading.Thread.start"])
 async def test_without_threads_work_fails_and_is_done_once_there_are_some(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     worker = Worker("test")
     with monkeypatch.context() as without:
-        without.setattr(threading, "Thread", NoThreads)
-        for work in (worker.run(pow, 2, 5), aside(pow, 2, 5)):
+        without.setattr(refused, no_thread)
+        works = [worker.submit(pow, 2, number) for number in range(3)]
+        for work in (*works, aside(pow, 2, 5)):
             with pytest.raises(RuntimeError, match="can't start new thread"):
                 await asyncio.wait_for(work, 20)
     assert await asyncio.wait_for(worker.run(pow, 2, 5), 20) == 32
