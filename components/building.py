@@ -126,6 +126,8 @@ class Building:
         )
         self.supervisor = Supervisor(self.notices, self.clock)
         self.worker = self.ground.worker("work")
+        # Of their own: they must come into force while a large file is hashed, or its disk is dead.
+        settings_worker = self.ground.worker("settings")
         config_root = server.lookup_component("file_manager").get_directory("config")
         self.override = Override(
             live=self.live,
@@ -133,12 +135,12 @@ class Building:
             folder=Path(config_root) if config_root else None,
             memory=self.folder / memory.FILE,
             notices=self.notices,
-            worker=self.worker,
+            worker=settings_worker,
             supervisor=self.supervisor,
             clock=self.clock,
         )
         store_worker = self.ground.worker("store")
-        self.workers = [self.worker, store_worker]  # to be closed
+        self.workers = [self.worker, settings_worker, store_worker]  # to be closed
         self.database = Database(
             self.folder, self.notices, self.clock, store_worker, self.ground.connect
         )

@@ -122,7 +122,7 @@ def _start_thread(
     """Start a daemon thread, and do not wait until it runs.
 
     `Thread.start` does wait: on a busy machine for tens of milliseconds, for which the event loop
-    would stand still. `failed(error)` is called, here or in another thread, if the system gives none.
+    would stand still. `failed(error)` is called, here or in another thread, if the system has none.
     """
     thread = threading.Thread(target=target, name=name, daemon=True)
     try:

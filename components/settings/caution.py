@@ -40,6 +40,7 @@ GUARDED: Dict[str, Wider] = {
     "security.denied_actions": lambda new, old: not set(old) <= set(new),
     "security.require_clear_bed": _ranked(True, False),
     "file_management.auto_cleanup": _ranked(False, True),
+    "file_management.max_age_days": lambda new, old: bool(new < old),
     "file_management.cleanup_scope": _ranked("downloaded", "all"),
     "file_management.verify_checksums": _ranked(True, False),
 }

@@ -223,6 +223,7 @@ _TABLE: Tuple[Option, ...] = (
         (0.01, 3650),
         "days",
         "Not printed or touched for so long counts as old.",
+        cautious=3650.0,
     ),
     _choice(
         "file_management.cleanup_scope",

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..runtime.clock import Clock
-from ..runtime.disk import reason_of
+from ..runtime.disk import discard, reason_of, write_whole
 from ..runtime.messages import joined, say, sentence
+from ..runtime.moves import place
 from ..runtime.notices import Notices
 from ..runtime.supervisor import Supervisor
 from ..runtime.worker import Worker
@@ -314,9 +315,13 @@ def _read(path: Path) -> bytes:
 
 
 def _create(path: Path) -> None:
+    """Whole or not at all: half a file would be a broken one, by which little is allowed."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.fresh")
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(json_template())
+        write_whole(fresh, json_template().encode("utf-8"), durable=True)
+        place(fresh, path)
     except FileExistsError:
         pass
+    finally:
+        discard(fresh)

@@ -3,6 +3,7 @@ not at all, and every other character stays as it is.
 """
 
 import json
+import os
 import re
 import stat
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, List, Mapping, NamedTuple, Optional
 
 from ..runtime.disk import write_whole
 from ..runtime.messages import Told
-from .jsonc import Document, JsoncError, decode, parse, without_remarks
+from .jsonc import Document, JsoncError, decode, parse, read_bytes, without_remarks
 from .options import OPTIONS
 from .template import json_template
 
@@ -38,7 +39,7 @@ def prepare(path: Path, wanted: Mapping[str, Any]) -> Saved:
     try:
         before = _text_of(path)
         after = edited(before, wanted)
-        return Saved(before, after, parse(after))
+        return Saved(before, after, read_bytes(after.encode("utf-8")))
     except JsoncError as error:
         raise SaveRefused(
             "{file} cannot be read, so nothing was changed: {reason}. Mend it there first.",
@@ -54,7 +55,8 @@ def prepare(path: Path, wanted: Mapping[str, Any]) -> Saved:
 
 def replace(path: Path, saved: Saved) -> None:
     """Whole or not at all, and only what it was prepared from; raises `SaveRefused`, OSError.
-    Moonraker tells all of it as a file that was moved in.
+    Moonraker tells all of it as a file that was moved in. A link stays one, as with Moonraker's own
+    uploads.
     """
     now: Optional[str] = None
     try:
@@ -68,7 +70,8 @@ def replace(path: Path, saved: Saved) -> None:
             file=path.name,
         )
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
-    write_whole(path, saved.after.encode("utf-8"), durable=True, mode=mode)
+    real = Path(os.path.realpath(str(path)))
+    write_whole(real, saved.after.encode("utf-8"), durable=True, mode=mode)
 
 
 def _text_of(path: Path) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ..runtime.loose import printable
 from ..runtime.messages import say, sentence
-from ..runtime.redaction import mask_url
+from ..runtime.redaction import MASK, mask_url
 from .model import BadValue
 from .operator import read_actions
 
@@ -30,6 +30,8 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
 _WORDS = {"true": True, "yes": True, "on": True, "1": True}
 _WORDS.update({"false": False, "no": False, "off": False, "0": False})
 _HOST = re.compile(r"[\w.\-]+\Z|\[[0-9A-Fa-f:.]+\]\Z")
+# In a wrong value, where no scheme or a "/" within it keeps it from being known as one of a URL.
+_CREDENTIALS = re.compile(r"[^\s:/@]+:(?!//)[^\s@]+@")
 _SECRETS_TEMPLATE = re.compile(r"\{[^{}]*\bsecrets\b[^{}]*\}")
 
 
@@ -176,7 +178,8 @@ def shown(raw: Any) -> str:
             return say("a list of {count}", count=len(raw))
         return say("[{item}]", item=shown(raw[0]))
     if isinstance(raw, str):
-        text = printable(json.dumps(mask_url(raw[: 4 * MAX_SHOWN]), ensure_ascii=False))
+        text = _CREDENTIALS.sub(f"{MASK}@", mask_url(raw[: 4 * MAX_SHOWN]))
+        text = printable(json.dumps(text, ensure_ascii=False))
         return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 2] + '…"'
     if raw is None or isinstance(raw, bool):
         return json.dumps(raw)

@@ -94,6 +94,22 @@ def test_nothing_is_done_for_the_hub_before_the_settings_are_read(play: Play) ->
     play(scene)
 
 
+def test_settings_come_into_force_while_a_large_file_is_hashed(play: Play) -> None:
+    async def scene(world: Scene) -> None:
+        world.moonraker.start()
+        await asyncio.sleep(UP)
+        disk = world.machine.disk
+        disk.takes = lambda writes: 600.0  # type: ignore[method-assign]
+        hashing = world.plugin.worker.submit(str)
+        del disk.takes
+        world.save({"remote_control": "off"})
+        await asyncio.sleep(90.0)
+        assert not hashing.done()
+        assert world.plugin.live.now.security.remote_control == "off"
+
+    play(scene)
+
+
 def test_what_waits_when_moonraker_restarts_is_not_dropped_by_our_own_goodbye(play: Play) -> None:
     async def scene(world: Scene) -> None:
         world.moonraker.start()

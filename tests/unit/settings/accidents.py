@@ -27,6 +27,7 @@ VALUES: dict[str, list[Any]] = {
     "security.denied_actions": [["reboot", "shutdown"], ["print"], []],
     "security.require_clear_bed": [True, False],
     "file_management.auto_cleanup": [True, False],
+    "file_management.max_age_days": [0.5, 30, 365],
     "file_management.cleanup_scope": ["downloaded", "all"],
     "file_management.verify_checksums": [True, False],
 }

@@ -99,6 +99,15 @@ def saved(before: str, after: str) -> Saved:
     return Saved(before, after, parse(after))
 
 
+def test_a_link_stays_one_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    kept, file = tmp_path / "kept.json", tmp_path / "tecmedhub.json"
+    kept.write_text("{}")
+    file.symlink_to(kept)
+    replace(file, saved("{}", "{ }"))
+    assert file.is_symlink()
+    assert kept.read_text() == "{ }"
+
+
 def test_a_file_that_is_written_keeps_its_rights_where_there_are_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -344,6 +345,27 @@ async def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path) -> None:
     assert made.live.now.intervals.status_update == 7
     assert made.board.warnings == {}
     await made.close()
+
+
+async def test_a_disk_that_takes_only_half_of_the_first_file_leaves_none(bench) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        await bench.override.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(bench.folder.iterdir()) == []
+    await bench.override.look()
+    assert bench.board.warnings == {}
+    assert bench.live.now.security.remote_control is RemoteControl.FULL
+
+
+async def test_a_file_that_would_grow_too_large_to_be_read_is_not_written(bench) -> None:
+    text = json.dumps({"_note": "x" * (256 * 1024 - 20)})
+    await bench.save(text)
+    with pytest.raises(SaveRefused, match="larger than 256 KiB"):
+        await bench.override.save({"printer_name": "Ana"})
+    assert (bench.folder / "tecmedhub.json").read_text() == text
 
 
 async def test_after_stop_nothing_applies(bench) -> None:

@@ -275,6 +275,8 @@ def test_templates_are_told_from_literals_with_braces() -> None:
 def test_a_value_in_a_sentence_is_short_and_shows_no_password() -> None:
     assert "pw" not in shown("http://me:pw@cam/")
     assert "abc" not in shown("http://cam/?token=abc")
+    assert shown("me:pw@proxy.school:3128") == '"********@proxy.school:3128"'
+    assert "p/w" not in shown("http://me:p/w@cam/")
     assert len(shown("x" * 10_000)) <= 60
     assert shown(10**500) == "a huge number"
     assert "\n" not in shown("a\nb\x00")
