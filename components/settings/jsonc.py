@@ -1,16 +1,15 @@
 """JSON as people write it, with comments, trailing commas, any usual encoding; and errors they can
 act on.
 
-Comments are blanked, so that every position stays, then the standard library reads it. Each name is
-handed to it with its line, which `object_pairs_hook` takes off again: thus the place of every name
-is known, and what is given twice is seen.
+Comments are blanked, so that every position stays. Then it is read here instead of by the standard
+library, which tells neither where a name stands nor what is given twice.
 """
 
 import bisect
 import codecs
 import json
 import re
-from typing import Any, Dict, List, Mapping, Match, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Match, NamedTuple, NoReturn, Sequence, Tuple
 
 from ..runtime.loose import printable
 from ..runtime.messages import Told, say, sentence
@@ -37,19 +36,7 @@ _WIDE = (
     (b"{\0", "utf-16-le"),
     (b"\0{", "utf-16-be"),
 )
-# What the standard library says, what to do about it, and whether it belongs before the position.
 _NAME_EXPECTED = sentence('a name in double quotes is expected here: "name": value')
-_ADVICE = (
-    ("Expecting ',' delimiter", sentence("a comma is missing here"), True),
-    ("Expecting ':' delimiter", sentence('a colon is missing after this name in "…"'), True),
-    ("Expecting property name", _NAME_EXPECTED, False),
-    ("Expecting value", sentence("a value is missing here"), True),
-    ("Extra data", sentence("there is something after the closing {brace}"), False),
-    ("Invalid control", sentence("a text holds a character that must not stand there"), False),
-    ("Invalid", sentence(r"a backslash stands alone: write \\ for it"), False),
-)
-
-
 _ONE_OBJECT = sentence("the file must hold one object: {open} at the beginning, {close} at the end")
 
 
@@ -65,6 +52,16 @@ class JsoncError(Told):
         self.column = column
 
 
+class Member(NamedTuple):
+    """A name of an object and its value, by their places in the text."""
+
+    name: str
+    inside: int  # where that object begins
+    at: int
+    value_at: int
+    end: int
+
+
 class Document(NamedTuple):
     """Of a name that is given more than once, objects are merged in `tree`; of all else the last
     one stands there, and `repeated` has them all.
@@ -73,6 +70,7 @@ class Document(NamedTuple):
     tree: Mapping[str, Any] = {}
     lines: Mapping[str, int] = {}  # 1-based, by dotted path: where the name stands last
     repeated: Mapping[str, Sequence[Tuple[int, Any]]] = {}  # by path: line and value, in order
+    members: Sequence[Member] = ()  # all of them, those within others first
     remark: str = ""  # on its encoding
 
 
@@ -119,18 +117,8 @@ def parse(text: str) -> Document:
     text = without_remarks(text)
     if not text.strip():
         return Document()
-    starts = [0] + [match.end() for match in re.finditer("\n", text)]
-    try:
-        marked = _marked(text, starts)
-        json.loads(text)  # for the position of what is wrong
-    except (_Fault, json.JSONDecodeError) as error:
-        fault = error if isinstance(error, _Fault) else _explained(text, error)
-        at, reason = fault.position, fault.reason
-        line = bisect.bisect_right(starts, at)
-        raise JsoncError(line, at - starts[line - 1] + 1, reason) from None
-    unfolding = _Unfolding()
-    tree = unfolding.value(json.loads(marked, object_pairs_hook=_Pairs), "")
-    return Document(tree, unfolding.lines, unfolding.repeated)
+    reader = _Reader(text)
+    return Document(reader.whole(), reader.lines, reader.repeated, reader.members)
 
 
 def without_remarks(text: str) -> str:
@@ -148,105 +136,135 @@ def _without_comma(match: Match[str]) -> str:
     return match.group() if item is None else f"{item}{match.group('gap')} "
 
 
-def _marked(text: str, starts: Sequence[int]) -> str:
-    """`text` with its line in every name, once its words and brackets are found to be right."""
-    if not text.lstrip().startswith("{"):
-        raise _Fault(say(_ONE_OBJECT, open="{", close="}"), len(text) - len(text.lstrip()))
-    pieces: List[str] = []
-    done = 0
-    opened: List[int] = []
-    for index, match in enumerate(_TOKEN.finditer(text)):
-        breathe(index, 200)
-        at, token = match.start(), match.group("token")
-        reason: str = ""
-        if token[0] == '"' and len(token) > 1:
-            if match.group("named"):
-                end = match.end("token")
-                pieces += [text[done : end - 1], "\\u0000", str(_line(starts, at)), '"']
-                done = end
-        elif token in ("{", "["):
-            opened.append(at)
-            if len(opened) > MAX_DEPTH:
-                reason = say("more than {most} brackets within each other", most=MAX_DEPTH)
-        elif token in ("}", "]"):
-            closing = _CLOSING[text[opened.pop()]] if opened else token
-            if token != closing:
-                reason = say("this {one} should be {other}", one=token, other=closing)
-        elif token not in (",", ":"):
-            reason = _wrong(token, named=match.group("named") is not None)
-        if reason:
-            raise _Fault(reason, at)
-    if opened:
-        bracket, line = text[opened[-1]], _line(starts, opened[-1])
-        reason = say(
-            "the file ends, but the {bracket} of line {line} is not closed by {closing}",
-            bracket=bracket,
-            line=line,
-            closing=_CLOSING[bracket],
-        )
-        raise _Fault(reason, len(text.rstrip()))
-    return "".join([*pieces, text[done:]])
+class _Reader:
+    """Reads JSON without remarks, one token after the other, and notes where each name stands."""
 
-
-def _line(starts: Sequence[int], position: int) -> int:
-    return bisect.bisect_right(starts, position)
-
-
-class _Fault(Exception):
-    def __init__(self, reason: str, position: int) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.position = position
-
-
-def _explained(text: str, error: json.JSONDecodeError) -> _Fault:
-    """Where it is, and what to do about it."""
-    at, said = error.pos, error.msg
-    if text[at : at + 1] == ",":
-        return _Fault(say("there is a comma too many"), at)
-    for known, reason, before in _ADVICE:
-        if said.startswith(known):
-            place = len(text[:at].rstrip()) if before else at
-            return _Fault(say(reason, brace="}"), place)
-    return _Fault(said, at)
-
-
-class _Pairs(List[Tuple[str, Any]]):
-    """An object as it is written: every name with its line, repeated ones too."""
-
-
-class _Unfolding:
-    """Takes the lines off the names again."""
-
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.starts = [0] + [match.end() for match in re.finditer("\n", text)]  # of the lines
         self.lines: Dict[str, int] = {}
         self.repeated: Dict[str, List[Tuple[int, Any]]] = {}
+        self.members: List[Member] = []
+        self.word = ""  # the one that is next to be understood; "" at the end
+        self.at = 0  # where it stands
+        self.before = 0  # where the one before it ends
+        self.opened: List[int] = []  # where the brackets stand that are open
+        self.count = 0
 
-    def value(self, value: Any, path: str) -> Any:
-        if isinstance(value, _Pairs):
-            return self.object(value, path, {})
-        if isinstance(value, list):
-            return [self.value(item, f"{path}.") for item in value]
+    def next(self) -> None:
+        self.count += 1
+        breathe(self.count, 200)
+        self.before = self.at + len(self.word)
+        match = _TOKEN.search(self.text, self.before)
+        if match is None:
+            self.at, self.word = len(self.text), ""
+            return
+        self.at, self.word = match.start(), match.group("token")
+        if self.word[0] not in '"{}[]:,' or self.word == '"':
+            reason = _wrong(self.word, named=match.group("named") is not None)
+            if reason:
+                self.fault(reason, self.at)
+
+    def whole(self) -> Dict[str, Any]:
+        start = len(self.text) - len(self.text.lstrip())
+        if self.text[start] != "{":
+            self.fault(say(_ONE_OBJECT, open="{", close="}"), start)
+        self.next()
+        tree: Dict[str, Any] = {}
+        self.bracket("", tree)
+        if self.word:
+            self.fault(say("there is something after the closing {brace}", brace="}"), self.at)
+        return tree
+
+    def value(self, path: str, known: Any) -> Any:
+        """The value that stands here; an object is merged into `known` if that is one, too."""
+        if self.word in ("{", "["):
+            return self.bracket(path, known if isinstance(known, dict) else {})
+        if self.word in ("", "}", "]", ":", ","):
+            self.unfit(say("a value is missing here"), self.before)
+        return self.scalar()
+
+    def bracket(self, path: str, tree: Dict[str, Any]) -> Any:
+        """An object, into `tree`, or a list."""
+        opening = self.word
+        self.opened.append(self.at)
+        if len(self.opened) > MAX_DEPTH:
+            self.fault(say("more than {most} brackets within each other", most=MAX_DEPTH), self.at)
+        items: List[Any] = []
+        self.next()
+        while self.word != _CLOSING[opening]:
+            if opening == "{":
+                self.member(path, tree)
+            else:
+                items.append(self.value(f"{path}.", None))
+            if self.word == ",":
+                self.next()
+            elif self.word != _CLOSING[opening]:
+                self.unfit(say("a comma is missing here"), self.before)
+        self.opened.pop()
+        self.next()
+        return tree if opening == "{" else items
+
+    def member(self, path: str, tree: Dict[str, Any]) -> None:
+        """A name with its value, into `tree`."""
+        if self.word[:1] != '"':
+            self.unfit(say(_NAME_EXPECTED), self.at)
+        at, line = self.at, self.line(self.at)
+        name = self.scalar()
+        place = f"{path}.{name}" if path else name
+        if self.word != ":":
+            self.unfit(say('a colon is missing after this name in "…"'), self.before)
+        self.next()
+        value_at, again, known = self.at, name in tree, tree.get(name)
+        if again:
+            self.repeated.setdefault(place, [(self.lines[place], known)])
+        value = self.value(place, known)
+        self.members.append(Member(name, self.opened[-1], at, value_at, self.before))
+        if again:
+            self.repeated[place].append((line, value))
+        if not isinstance(known, dict):
+            tree[name] = value
+        self.lines[place] = line
+
+    def scalar(self) -> Any:
+        try:
+            value = json.loads(self.word)
+        except json.JSONDecodeError as error:  # of a text: all else was looked at before
+            control = error.msg.startswith("Invalid control")
+            reason = (
+                say("a text holds a character that must not stand there")
+                if control
+                else say(r"a backslash stands alone: write \\ for it")
+            )
+            self.fault(reason, self.at + error.pos)
+        self.next()
         return value
 
-    def object(self, pairs: _Pairs, path: str, tree: Dict[str, Any]) -> Dict[str, Any]:
-        """`tree` with the names of `pairs` in it."""
-        for marked, inner in pairs:
-            name, _, line = marked.rpartition("\x00")
-            place = f"{path}.{name}" if path else name
-            known = tree.get(name)
-            if name in tree:
-                self.repeated.setdefault(place, [(self.lines[place], known)])
-            if isinstance(known, dict) and isinstance(inner, _Pairs):
-                value: Any = self.object(inner, place, known)
-            else:
-                value = self.value(inner, place)
-            if name in tree:
-                self.repeated[place].append((int(line), value))
-            if not isinstance(known, dict):
-                tree[name] = value
-            self.lines[place] = int(line)
-        return tree
+    def unfit(self, reason: str, at: int) -> NoReturn:
+        """The token does not belong here: `reason` says so, unless it tells more by itself."""
+        opened = self.opened[-1]
+        bracket, closing = self.text[opened], _CLOSING[self.text[opened]]
+        if not self.word:
+            reason = say(
+                "the file ends, but the {bracket} of line {line} is not closed by {closing}",
+                bracket=bracket,
+                line=self.line(opened),
+                closing=closing,
+            )
+            at = self.before
+        elif self.word == ",":
+            reason, at = say("there is a comma too many"), self.at
+        elif self.word in ("}", "]") and self.word != closing:
+            reason = say("this {one} should be {other}", one=self.word, other=closing)
+            at = self.at
+        self.fault(reason, at)
+
+    def fault(self, reason: str, at: int) -> NoReturn:
+        line = self.line(at)
+        raise JsoncError(line, at - self.starts[line - 1] + 1, reason)
+
+    def line(self, position: int) -> int:
+        return bisect.bisect_right(self.starts, position)
 
 
 def _wrong(word: str, *, named: bool) -> str:

@@ -4,19 +4,15 @@ not at all, and every other character stays as it is.
 
 import json
 import os
-import re
 import stat
 from pathlib import Path
-from typing import Any, List, Mapping, NamedTuple, Optional
+from typing import Any, Mapping, NamedTuple, Optional
 
 from ..runtime.disk import write_whole
 from ..runtime.messages import Told
 from .jsonc import Document, JsoncError, decode, parse, read_bytes, without_remarks
 from .options import OPTIONS
 from .template import json_template
-
-_SPACE = re.compile(r"\s*")
-_DECODER = json.JSONDecoder()
 
 
 class SaveRefused(Told):
@@ -81,15 +77,6 @@ def _text_of(path: Path) -> str:
 # The text
 
 
-class _Entry(NamedTuple):
-    """One name of an object and its value, by their places in the text."""
-
-    name: str
-    at: int
-    value_at: int
-    end: int
-
-
 def edited(text: str, changes: Mapping[str, Any]) -> str:
     """`text` with the options of `changes` (by dotted path) set; None takes one out: it gets its
     `_` back, as an example of the laid-down file has it. Raises `JsoncError`.
@@ -104,64 +91,37 @@ def edited(text: str, changes: Mapping[str, Any]) -> str:
 
 def _set(text: str, path: str, value: Any) -> str:
     section, _, name = path.rpartition(".")
-    plain = without_remarks(text)
-    at = plain.index("{")
-    indent = "  "
+    members = parse(text).members
+    at, indent = without_remarks(text).index("{"), "  "
     if section:
-        inside = _last(_entries(plain, at), section)
-        if inside is None or plain[inside.value_at] != "{":
+        found = [member for member in members if (member.inside, member.name) == (at, section)]
+        if not found or text[found[-1].value_at] != "{":
             if value is None:
                 return text
             body = f'"{section}": {{\n    {_pair(name, value)}\n  }}'
-            return _inserted(text, plain, at, body, indent)
-        at, indent = inside.value_at, "    "
-    entries = _entries(plain, at)
-    mine = [entry for entry in entries if entry.name == name]
+            return _inserted(text, at, body, indent)
+        at, indent = found[-1].value_at, "    "
+    within = [member for member in members if member.inside == at]
+    mine = [member for member in within if member.name == name]
     if value is None:  # from the end on, so that places before it stay
-        for entry in reversed(mine):
-            text = text[: entry.at] + '"_' + text[entry.at + 1 :]
+        for member in reversed(mine):
+            text = text[: member.at] + '"_' + text[member.at + 1 :]
         return text
-    mine = mine or [entry for entry in entries if entry.name == f"_{name}"][-1:]
+    mine = mine or [member for member in within if member.name == f"_{name}"][-1:]
     if not mine:
-        return _inserted(text, plain, at, _pair(name, value), indent)
-    for entry in reversed(mine):
-        text = text[: entry.at] + _pair(name, value) + text[entry.end :]
+        return _inserted(text, at, _pair(name, value), indent)
+    for member in reversed(mine):
+        text = text[: member.at] + _pair(name, value) + text[member.end :]
     return text
 
 
-def _inserted(text: str, plain: str, at: int, body: str, indent: str) -> str:
+def _inserted(text: str, at: int, body: str, indent: str) -> str:
     """`body` as the first of the object that begins at `at`."""
-    rest = _SPACE.match(plain, at + 1)
-    assert rest is not None
-    if plain[rest.end()] != "}":
-        return f"{text[: at + 1]}\n{indent}{body},{text[at + 1 :]}"
-    return f"{text[: at + 1]}\n{indent}{body}\n{indent[2:]}{text[at + 1 :].lstrip()}"
+    before, after = f"{text[: at + 1]}\n{indent}{body}", text[at + 1 :]
+    if without_remarks(text)[at + 1 :].lstrip().startswith("}"):
+        return f"{before}\n{indent[2:]}{after.lstrip()}"
+    return f"{before},{after}"
 
 
 def _pair(name: str, value: Any) -> str:
     return f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
-
-
-def _last(entries: List[_Entry], name: str) -> Optional[_Entry]:
-    return next((entry for entry in reversed(entries) if entry.name == name), None)
-
-
-def _entries(plain: str, at: int) -> List[_Entry]:
-    """What stands in the object that begins at `at`, in order."""
-    found: List[_Entry] = []
-    at = _after_space(plain, at + 1)
-    while plain[at] != "}":
-        name, end = _DECODER.raw_decode(plain, at)
-        value_at = _after_space(plain, _after_space(plain, end) + 1)
-        _, end = _DECODER.raw_decode(plain, value_at)
-        found.append(_Entry(name, at, value_at, end))
-        at = _after_space(plain, end)
-        if plain[at] == ",":
-            at = _after_space(plain, at + 1)
-    return found
-
-
-def _after_space(plain: str, at: int) -> int:
-    match = _SPACE.match(plain, at)
-    assert match is not None
-    return match.end()

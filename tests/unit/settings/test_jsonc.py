@@ -71,6 +71,8 @@ def test_no_bytes_raise_anything_but_its_own_error(data) -> None:
         ('{"a": 1', 1, 8, "the { of line 1 is not closed by }"),
         ('{\n"a": [1, 2\n', 2, 11, "the [ of line 2 is not closed by ]"),
         ('{"a": [1, 2}', 1, 12, "should be ]"),
+        ('{"a": {"b": 1,\n"c": {"d": [}}', 2, 13, "should be ]"),
+        ('{"a": {"b": 1 "c": 2}\n"d": {\n', 1, 14, "a comma is missing"),
         ('{"a": 1]', 1, 8, "should be }"),
         ('{"a": 1}}', 1, 9, "after the closing }"),
         ('{"a": 1,, "b": 2}', 1, 9, "a comma too many"),
