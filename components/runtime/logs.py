@@ -108,8 +108,7 @@ class Logs:
         """
         if self._closed:
             return
-        for secret in secrets:
-            self.redactor.add(secret)
+        self.redactor.add(*secrets)
         number = logging.getLevelName(level)
         # Important lines reach moonraker.log at any level of our own file.
         self.logger.setLevel(min(number, logging.INFO))

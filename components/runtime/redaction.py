@@ -78,35 +78,33 @@ class Redactor:
 
     def __init__(self) -> None:
         self._secrets: List[str] = []
-        self._short: List[str] = []
         self._named: Optional[Pattern[str]] = None
         self._any_case: Optional[Pattern[str]] = None
         self._exact: Optional[Pattern[str]] = None
         self._folded: Tuple[str, ...] = ()
         self._needles: Tuple[str, ...] = ()
 
-    def add(self, secret: str) -> None:
-        if len(secret) < SHORTEST:
-            self._add_short(secret)
+    def add(self, *secrets: str) -> None:
+        """Mask these from now on, and the latest of those before."""
+        if set(secrets) <= {"", *self._secrets}:
             return
-        if secret in self._secrets:
-            return
-        self._secrets = [*self._secrets[-MAX_SECRETS + 1 :], secret]
-        needles = {form for known in self._secrets for form in forms(known)}
-        ordered = sorted(needles, key=len, reverse=True)
-        self._any_case = re.compile("|".join(_in_any_case(needle) for needle in ordered))
-        self._exact = re.compile("|".join(_whole(needle) for needle in ordered))
-        self._folded = tuple({needle.casefold() for needle in ordered})
-        self._needles = tuple(ordered)
-
-    def _add_short(self, secret: str) -> None:
-        if not secret or secret in self._short:
-            return
-        self._short = [*self._short[-MAX_SECRETS + 1 :], secret]
-        needles = "|".join(_whole(form) for known in self._short for form in forms(known))
-        self._named = re.compile(
-            r"(?i)(\b(?:%s)[\"']?\s?(?:=|%%3d|:)\s?[\"']?)(?-i:%s)" % (_NAMES, needles)
-        )
+        before = [known for known in self._secrets if known not in secrets]
+        self._secrets = [*before, *filter(None, dict.fromkeys(secrets))][-MAX_SECRETS:]
+        needles = {
+            form for known in self._secrets if len(known) >= SHORTEST for form in forms(known)
+        }
+        short = {form for known in self._secrets if len(known) < SHORTEST for form in forms(known)}
+        if needles:
+            ordered = sorted(needles, key=len, reverse=True)
+            self._any_case = re.compile("|".join(_in_any_case(needle) for needle in ordered))
+            self._exact = re.compile("|".join(_whole(needle) for needle in ordered))
+            self._folded = tuple({needle.casefold() for needle in ordered})
+            self._needles = tuple(ordered)
+        if short:
+            self._named = re.compile(
+                r"(?i)(\b(?:%s)[\"']?\s?(?:=|%%3d|:)\s?[\"']?)(?-i:%s)"
+                % (_NAMES, "|".join(_whole(form) for form in sorted(short, key=len, reverse=True)))
+            )
 
     def known(self, text: str) -> str:
         """`text` without the secrets we were told; costs a substring search where there is none."""

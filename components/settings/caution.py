@@ -7,9 +7,8 @@ the hub, and what decides which files are deleted.
 from __future__ import annotations
 
 import fnmatch
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Tuple
 
-from .options import BY_PATH
 from .values import Option
 
 Wider = Callable[[Any, Any], bool]  # whether the first allows anything that the second does not
@@ -57,13 +56,12 @@ def wider(path: str, new: Any, old: Any) -> bool:
     return path in GUARDED and GUARDED[path](new, old)
 
 
-def narrower(option: Option, value: Any, other: Any) -> Any:
+def narrower(path: str, value: Any, other: Any) -> Any:
     """What both of two values allow.
 
-    >>> narrower(BY_PATH["security.denied_actions"], ("reboot",), ("shutdown",))
+    >>> narrower("security.denied_actions", ("reboot",), ("shutdown",))
     ('reboot', 'shutdown')
     """
-    path = option.path
     if not wider(path, value, other):
         return value
     if not wider(path, other, value):
@@ -75,8 +73,4 @@ def narrower(option: Option, value: Any, other: Any) -> Any:
 
 def cautious(option: Option, value: Any) -> Any:
     """What is in force in place of `value` where nobody can tell what was meant."""
-    return value if option.cautious is None else narrower(option, value, option.cautious)
-
-
-def guarded(path: str) -> Optional[Option]:
-    return BY_PATH[path] if path in GUARDED else None
+    return value if option.cautious is None else narrower(option.path, value, option.cautious)

@@ -2,6 +2,7 @@
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+from ..runtime.loose import as_float
 from ..runtime.messages import say, sentence
 from .caution import GUARDED
 from .model import BadValue, Origin
@@ -121,11 +122,7 @@ def _rendered(config: Any, option: Option, raw: str, problems: List[Problem]) ->
 
 
 def _figure_or_text(text: str) -> Any:
-    try:
-        number = float(read(_ANY_NUMBER, text).value)
-    except BadValue:
+    number = as_float(text)
+    if number is None or abs(number) > 1e9:
         return text
     return int(number) if number.is_integer() else number
-
-
-_ANY_NUMBER = Option("", Kind.NUMBER, "", low=-1e9, high=1e9)

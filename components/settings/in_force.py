@@ -36,7 +36,7 @@ class InForce:
         """The value of what could be read only in parts: whatever was to be denied besides, is."""
         value, told = reading.value, list(reading.left_out)
         if told and option.path == "security.denied_actions":
-            value = narrower(option, value, option.cautious if known is None else known)
+            value = narrower(option.path, value, option.cautious if known is None else known)
             told.append(say("until this is mended, denied are {actions}", actions=", ".join(value)))
         for what in told:
             self.tell(option.path, origin, "{option}: {what}", option=called, what=what)

@@ -133,7 +133,7 @@ class JsonLayer:
             try:
                 best = read(option, pieces[0][1]).value
                 for _, raw in pieces[:MAX_LOOKED_AT]:
-                    best = narrower(option, read(option, raw).value, best)
+                    best = narrower(path, read(option, raw).value, best)
                 alike = [line for line, raw in pieces if read(option, raw).value == best]
                 line = alike[-1] if alike else 0
             except BadValue:

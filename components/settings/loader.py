@@ -81,7 +81,7 @@ class _Merge(InForce):
             option, value = BY_PATH[path], self.values[path]
             if self.news.get(path) or not wider(path, value, old):
                 continue
-            held = narrower(option, value, old)
+            held = narrower(path, value, old)
             self.put(option, held, Origin.KEPT)
             self.tell(
                 path,

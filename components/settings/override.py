@@ -78,7 +78,7 @@ class Override:
         self.loaded: Loaded = merge(conf)
         self.file_name = conf.config_file
         self.error = ""  # what is wrong with a file as a whole
-        self._own_name = conf.config_file
+        self.own_name = conf.config_file  # what `save` writes
         self._signature: Optional[_Signature] = None
         self._shown: Set[str] = set()
         self._looking = asyncio.Lock()
@@ -98,13 +98,8 @@ class Override:
 
     def on_file_changed(self, event: Any) -> None:
         """Handler of Moonraker's `file_manager:filelist_changed`."""
-        if not self._stopped and _concerns(event, (self._own_name, V4_CONFIG_FILE)):
+        if not self._stopped and _concerns(event, (self.own_name, V4_CONFIG_FILE)):
             self._supervisor.spawn("settings file changed", self.look())
-
-    @property
-    def own_name(self) -> str:
-        """The file that `save` writes."""
-        return self._own_name
 
     def describe(self) -> Dict[str, Any]:
         """Every effective value with origin, default and bounds, as JSON; secrets masked."""
@@ -118,11 +113,11 @@ class Override:
         if self._folder is None:
             raise SaveRefused("Moonraker has no folder for settings: edit moonraker.conf.")
         async with self._saving:
-            return await self._save(self._folder / self._own_name, wanted, dry_run)
+            return await self._save(self._folder / self.own_name, wanted, dry_run)
 
     async def _save(self, path: Path, wanted: Mapping[str, Any], dry_run: bool) -> Saved:
         saved = await self._worker.run(prepare, path, dict(wanted))
-        layer = Layer(self._own_name, saved.document)
+        layer = Layer(self.own_name, saved.document)
         loaded = await self._worker.run(merge, self._conf, (layer,), self._memory or NOTHING)
         wrong = [problem.text for problem in loaded.problems if problem.path in wanted]
         if wrong:
@@ -133,7 +128,7 @@ class Override:
             except OSError as error:
                 raise SaveRefused(
                     "{file} could not be written ({reason}).",
-                    file=self._own_name,
+                    file=self.own_name,
                     reason=reason_of(error),
                 ) from None
             await self.look()
@@ -157,7 +152,7 @@ class Override:
         if folder is None:
             await self._apply(_Found((), ()), self._memory)
             return
-        found = await self._worker.run(_find, folder, self._own_name, self._signature)
+        found = await self._worker.run(_find, folder, self.own_name, self._signature)
         if found is None:
             return
         if self._signature is not None:  # not at the start, when nobody is editing
@@ -168,7 +163,7 @@ class Override:
     async def _when_still(self, folder: Path, found: _Found) -> _Found:
         for _ in range(MAX_SETTLES):
             await self._clock.sleep(SETTLE)
-            later = await self._worker.run(_find, folder, self._own_name, found.signature)
+            later = await self._worker.run(_find, folder, self.own_name, found.signature)
             if later is None:
                 break
             found = later
@@ -181,7 +176,7 @@ class Override:
             return
         self.loaded = loaded
         names = [layer.name for layer in found.layers]
-        self.file_name = names[-1] if names else self._own_name
+        self.file_name = names[-1] if names else self.own_name
         self._tell_errors(found.errors, memory)
         self._tell()
         changed = changes(old, self.loaded)
@@ -244,12 +239,12 @@ class Override:
 
     async def _lay_down(self, folder: Path) -> None:
         try:
-            await self._worker.run(_create, folder / self._own_name)
+            await self._worker.run(_create, folder / self.own_name)
         except OSError as error:
             self._notices.log_once(
                 "settings laid down",
                 "{file} could not be created in {folder}: {reason}",
-                file=self._own_name,
+                file=self.own_name,
                 folder=folder,
                 reason=reason_of(error),
                 level=logging.INFO,

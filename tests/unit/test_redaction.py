@@ -64,3 +64,11 @@ def test_a_secret_is_found_though_folding_the_case_depends_on_its_neighbours() -
     redactor = Redactor()
     redactor.add("ΟΔΥΣΣΕΥΣ")
     assert redactor.known("ΟΔΥΣΣΕΥΣΑ") == f"{MASK}Α"
+
+
+def test_what_is_in_force_is_masked_however_many_came_and_went() -> None:
+    redactor = Redactor()
+    for number in range(100):
+        redactor.add("TECMED_PRINTER_001", "ab", f"a camera's password {number}")
+    assert redactor("TECMED_PRINTER_001 pwd=ab") == "******** pwd=********"
+    assert "99" not in redactor("a camera's password 99")
