@@ -55,7 +55,7 @@ from .runtime.messages import say, spoken
 from .runtime.notices import Notices
 from .runtime.supervisor import Supervisor
 from .settings import memory
-from .settings.conf import read_conf
+from .settings.conf import ConfValues, read_conf
 from .settings.loader import merge, missing
 from .settings.model import LiveSettings, Origin, Settings
 from .settings.override import Override
@@ -98,20 +98,24 @@ class Building:
         self.folder = data_path / "tecmedhub"
         self._another_films = False  # moonraker-timelapse is installed
         self._hub_is_spanish = False
-        self._build_base(config)
-        self._build_printer()
-        self._build_hub()
-        self._build_hands(data_path)
-        self._build_status()
-        self._build_pages(data_path)
-        self._join()
-
-    def _build_base(self, config: Any) -> None:
-        """Settings, logs, notices, tasks, threads, the database."""
-        server = self.server
         conf = read_conf(config)
         self.live = LiveSettings(merge(conf).settings)
-        self.logs = Logs(logs_folder(server.get_app_args()), colour_terminal())
+        self.logs = Logs(logs_folder(self.server.get_app_args()), colour_terminal())
+        try:
+            self._build_base(conf)
+            self._build_printer()
+            self._build_hub()
+            self._build_hands(data_path)
+            self._build_status()
+            self._build_pages(data_path)
+            self._join()
+        except BaseException:
+            self.logs.close()  # Moonraker restarts in the same interpreter
+            raise
+
+    def _build_base(self, conf: ConfValues) -> None:
+        """Settings, notices, tasks, threads, the database."""
+        server = self.server
         log_as_set(self.logs, self.live)
         self.notices = Notices(
             self.logs.logger,

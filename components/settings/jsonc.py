@@ -20,8 +20,8 @@ MAX_DEPTH = 20
 MAX_DIGITS = 40
 
 _STRING = r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"'
-# Every alternative ends by itself: an unclosed quote costs one pass, not one for each character.
-_REMARK = re.compile(_STRING + r"?|//[^\n]*|/\*(?s:.*?)\*/|\ufeff")
+# Every alternative ends by itself: an unclosed quote or comment costs one pass, not one for each.
+_REMARK = re.compile(_STRING + r"?|//[^\n]*|/\*(?s:.*?)(?:\*/|(?P<unclosed>\Z))|\ufeff")
 _LAST_COMMA = re.compile(
     r"(?P<item>%s|[^\s\"{\[:,])(?P<gap>\s*),(?=\s*[}\]])|%s?" % (_STRING, _STRING)
 )
@@ -128,7 +128,8 @@ def without_remarks(text: str) -> str:
 
 def _blank(match: Match[str]) -> str:
     found = match.group()
-    return found if found.startswith('"') else re.sub(r"[^\n]", " ", found)
+    kept = found.startswith('"') or match.group("unclosed") is not None
+    return found if kept else re.sub(r"[^\n]", " ", found)
 
 
 def _without_comma(match: Match[str]) -> str:

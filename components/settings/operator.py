@@ -50,7 +50,7 @@ def read_actions(
     if isinstance(raw, str):
         try:
             raw = json.loads(raw) if raw.strip() else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             raise BadValue("an object: action names with what each does") from None
     if not isinstance(raw, dict):
         raise BadValue("an object: action names with what each does")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
+from unittest.mock import MagicMock
 from urllib.parse import quote
 
 import pytest
@@ -24,6 +25,7 @@ from components.hub.outcomes import Exchange, Failure
 from components.runtime.logs import IMPORTANT, LOG_FILE, LOGGER, Logs, logs_folder
 from components.runtime.redaction import MASK, Redactor, forms, mask_url, secrets_in
 from components.settings.model import Camera, LiveSettings, Logging, Settings
+from components.tecmedhub import load_component
 from tests.unit.fakes import WITHIN, Board
 
 TOKEN = 'TÉC_s3cr3t/+ "1"'  # everything that some encoding changes
@@ -402,3 +404,15 @@ def test_a_short_secret_is_masked_as_a_word_only() -> None:
     assert redactor.known("token 5678, 15678 s, 5678.") == f"token {MASK}, 15678 s, {MASK}."
     redactor.add("")
     assert redactor.known("x") == "x"
+
+
+def test_a_component_that_cannot_be_built_leaves_nothing(tmp_path: Path, moonraker) -> None:
+    config = MagicMock(error=RuntimeError)
+    server = config.get_server()
+    server.get_app_args.return_value = {"data_path": str(tmp_path), "log_file": ""}
+    server.lookup_component().get_directory.side_effect = OSError("no folder")
+    with pytest.raises(RuntimeError, match="TecMedHub cannot start"):
+        load_component(config)
+    logger = logging.getLogger(LOGGER)
+    assert (logger.handlers, logger.propagate, moonraker.filters) == ([], True, [])
+    assert "tecmedhub-log" not in [thread.name for thread in threading.enumerate()]

@@ -101,6 +101,11 @@ def test_errors_say_where_and_what(text, line, column, words) -> None:
     assert words in str(caught.value)
 
 
+def test_ever_so_many_comments_that_are_not_closed_are_read_once() -> None:
+    with pytest.raises(JsoncError, match="not closed by"):
+        parse('{"a": 1}' + "/* " * MAX_BYTES)
+
+
 def test_lines_of_names_are_known() -> None:
     lines = parse('{\n// x\n"a": {"b": 1,\n "c": [\n{"d": 1}]}}').lines
     assert lines == {"a": 3, "a.b": 3, "a.c": 4, "a.c..d": 5}
