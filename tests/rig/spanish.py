@@ -51,6 +51,7 @@ THEIRS = re.compile(
         )
     )
 )
+_THEIR_TAIL = re.compile(f": (?={THEIRS.pattern}).*", re.DOTALL)
 
 
 WORD = 4  # letters; what has fewer is a frame for other texts, such as "{low} a {high}"
@@ -149,7 +150,7 @@ def _filled(template: str, values: dict[str, str]) -> str:
 
 
 def _is_english(text: str) -> bool:
-    own = re.sub('["«].*?["»]', "", text)
+    own = re.sub('["«].*?["»]', "", _THEIR_TAIL.sub("", text))
     return len(_ENGLISH.findall(own)) >= 2 or any(p.fullmatch(text) for p in _english())
 
 

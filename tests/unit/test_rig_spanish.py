@@ -57,6 +57,7 @@ def test_english_is_found_wherever_it_stands(text: str) -> None:
     "text",
     [
         "Lost communication with MCU 'mcu'",
+        "macro fallido: MCU 'mcu' shutdown: ADC out of range This is the fault of it",
         "Klippy no está listo (error: \"Section 'x' is not a valid config section\"): arranca"
         " Klipper en la impresora.",
         "pieza de la impresora (2).gcode",

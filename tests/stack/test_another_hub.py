@@ -1,0 +1,59 @@
+"""The operator names another hub, or another token, while a command of the hub of before waits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.rig.hub import PhpHub
+from tests.rig.stack import Stack
+from tests.stack.test_engine import one_reply, put, result
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(params=["server_url", "printer_token"])
+def other(request: pytest.FixtureRequest, stack: Stack) -> Iterator[tuple[PhpHub, str, str]]:
+    """The hub of after, the token there, and what the JSON override says of it."""
+    if request.param == "printer_token":
+        yield stack.hub, "T2", json.dumps({"printer_token": "T2"})
+        return
+    with PhpHub() as hub:
+        yield hub, stack.token, json.dumps({"server_url": hub.gen1_url})
+
+
+def test_what_the_hub_of_before_asked_for_is_not_done_nor_told_elsewhere(
+    stack: Stack, other: tuple[PhpHub, str, str]
+) -> None:
+    hub, token, override = other
+    put(stack)
+    slow = {"macro_name": "SLOW_MACRO", "params": {"SECONDS": 4}}
+    counted = {"macro_name": "COUNT", "params": {"NAME": "of_before"}}
+    console = stack.klippy.console()
+    runs, *wait = one_reply(
+        stack, ("macro", slow), ("macro", counted), ("print_local", {"file": "cube.gcode"})
+    )
+    console.wait_for("SLOW_MACRO started", 20)
+    stack.moonraker.upload(stack.override.name, override, root="config")
+    hub.wait_for(lambda: hub.status(token), 20, "the hub of after to hear of the printer")
+
+    def ends() -> dict[str, str]:
+        rows = stack.moonraker.get("/server/tecmedhub/commands")["commands"]
+        return {row["id"]: row["status"] for row in rows if row["finished_at"]}
+
+    assert runs not in ends(), "it was changed too late"
+    expected = {runs: "done", **dict.fromkeys(wait, "refused")}
+    stack.moonraker.wait(lambda: ends() == expected, 20, f"their ends: {ends()}")
+    assert stack.klippy.count("of_before") == 0
+    # Oldest first: whatever this hub were told of those, it would be told before its own.
+    own = hub.queue(token, "set_speed", speed=110)
+    hub.wait_for(lambda: hub.result(token, own), 20, "the result of the hub of after")
+    assert [found.id for found in hub.results(token)] == [own]
+    stack.moonraker.upload(stack.override.name, "{}", root="config")
+    assert result(stack, runs).status == "done"
+    for command in wait:
+        refused = result(stack, command)
+        assert "address or the token was changed" in refused.message, refused.body
+    assert stack.klippy.query("print_stats")["state"] == "standby"
