@@ -253,6 +253,9 @@ class Building:
             clock=self.clock,
             rng=self.ground.rng,
         )
+        self.calendar = Calendar(
+            self.clock, self.live, self.client.told_time, *self.flags.kept("clock_was_wrong")
+        )
         self.cleanup = Cleanup(
             live=self.live,
             store=store,
@@ -261,9 +264,7 @@ class Building:
             worker=self.worker,
             notices=self.notices,
             clock=self.clock,
-            calendar=Calendar(
-                self.clock, self.live, self.client.told_time, *self.flags.kept("clock_was_wrong")
-            ),
+            calendar=self.calendar,
             offered=hub_files.offered,
         )
         fetching = Fetching(
@@ -511,6 +512,7 @@ class Building:
     def _hub_answered(self, reply: Reply) -> None:
         if is_spanish(as_text(reply.data.get("message"))):
             self._hub_is_spanish = True
+        self.calendar.is_right()
 
     def _on_settings(self) -> None:
         self.cadence.news("settings")  # name, place, labels are part of the status

@@ -12,6 +12,7 @@ from ..runtime.clock import Clock
 from ..runtime.loose import as_float
 from ..settings.model import LiveSettings
 
+NOTED_EVERY = 600.0  # seconds between two notes of a wrong clock: each is written to the card
 MAX_CLOCK_ERROR = 86400.0  # seconds between our clock and the hub's beyond which ages mean nothing
 
 
@@ -41,7 +42,8 @@ class Calendar:
             return not self._live.now.complete
         if abs(hub - self._clock.time()) <= MAX_CLOCK_ERROR:
             return True
-        self._remember(round(hub))
+        if abs(hub - self.wrong_until) >= NOTED_EVERY:
+            self._remember(round(hub))
         return False
 
     @property

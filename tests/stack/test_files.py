@@ -446,3 +446,37 @@ def test_clean_up() -> None:
             10,
             "its thumbnails to go too",
         )
+
+
+def test_clean_up_of_a_computer_without_a_clock() -> None:
+    """It starts with the date of 200 days ago, as a Raspberry Pi does, and fetches a file before
+    the network has told it the time: that is no file of 200 days ago.
+    """
+    away = 200 * 86400
+    options = {"file_management_cleanup_scope": "all"}
+    with dangerous_stack(options=options) as (stack, hazards):
+
+        def planned() -> list[str]:
+            files = stack.moonraker.get("/server/tecmedhub/cleanup")["files"]
+            return [file["path"] for file in files]
+
+        stack.put("old.gcode", QUICK.decode())
+        hazards.clock(away)
+        stack.hub.set(clock_offset=away)
+        assert stack.do("set_speed", speed=100).status == "done"  # its reply tells the time
+        assert planned() == ["old.gcode"]
+        stack.hub.kill()
+        stack.moonraker.restart_in_process()
+        assert planned() == [], "the hub has not been heard since"
+        hazards.clock(0)
+        stack.hub.restart()
+        stack.hub.add_file("new.gcode", QUICK, stack.token)
+        assert result_of(stack, order_print(stack, "new.gcode")).status == "done"
+        stack.klippy.wait_print("complete", 60)
+        stack.klippy.gcode("SDCARD_RESET_FILE")
+        hazards.clock(away)  # the time arrives
+        stack.moonraker.restart_in_process()  # nothing is in use any more
+        stack.moonraker.wait_klippy()
+        assert stack.do("set_speed", speed=100).status == "done"
+        stack.moonraker.post("/server/tecmedhub/cleanup", {"confirm": True})
+        assert set(arrived(stack)) == {"old.gcode", "new.gcode"}

@@ -319,6 +319,17 @@ async def test_what_bears_a_wrong_date_is_as_old_as_its_mending(bench: CleanBenc
     assert await bench.planned() == ["a.gcode"]
 
 
+async def test_a_wrong_clock_is_noted_once_in_ten_minutes(bench: CleanBench) -> None:
+    """It may stay wrong for months, and each note is a write to the card."""
+    bench.hub_ahead = 90 * DAY
+    assert await bench.planned() == []
+    first = bench.noted
+    bench.turned.advance(590)
+    assert await bench.planned() == [] and bench.noted == first
+    bench.turned.advance(20)
+    assert await bench.planned() == [] and bench.noted == pytest.approx(first + 610, abs=1)
+
+
 async def test_without_a_hub_our_own_clock_is_all_there_is(bench: CleanBench) -> None:
     await bench.fetched("a.gcode")
     bench.turned.advance(31 * DAY)
