@@ -902,8 +902,8 @@ else:
         rest = [one for one in entries if one.get("href") != href]
         new = "" if text == whole or not rest else json.dumps(rest, indent=2, ensure_ascii=False) + "\n"
 json.loads(new or "[]")
-print("changed")
 if dry_run:
+    print("changed")
     sys.exit()
 folder = os.path.dirname(path)
 if new:
@@ -919,6 +919,7 @@ else:
         os.rmdir(folder)
     except OSError:
         pass
+print("changed")
 PYTHON
 }
 

@@ -110,9 +110,10 @@ class Transfers:
 
     async def start(self) -> None:
         """Tidy up what the last run left: finish what was in place, keep what can be resumed,
-        remove the rest.
+        remove the rest. What is asked for meanwhile waits: its own would be taken for a rest.
         """
-        self._partial = await self._inventory.recover(self._staging)
+        async with self._one_at_a_time():
+            self._partial = await self._inventory.recover(self._staging)
         self._supervisor.keep(
             "files: tell the hub", lambda: self._hub_files.tell_late(lambda: bool(self._jobs))
         )
@@ -192,10 +193,13 @@ class Transfers:
         folder = plain_folder(settings.file_management.folder)
         return _Job(asked, plain_gcode_name(asked.name), folder, settings)
 
-    async def _in_turn(self, job: _Job) -> Arrived:
+    def _one_at_a_time(self) -> asyncio.Lock:
         if self._turn is None:
             self._turn = asyncio.Lock()
-        async with self._turn:
+        return self._turn
+
+    async def _in_turn(self, job: _Job) -> Arrived:
+        async with self._one_at_a_time():
             try:
                 return await self._run(job)
             except Refused as error:

@@ -867,6 +867,33 @@ async def test_restart_forgets_what_cannot_be_told(tmp_path: Path, server: FileS
         assert [row.state for row in await bench.downloads.recent()] == [DownloadState.INTERRUPTED]
 
 
+async def test_what_is_asked_for_while_the_start_tidies_up_is_no_rest_of_the_last_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card that stalls at boot: Moonraker, and the hub's first command, do not wait for it."""
+    empty, tidying, gate = bench.staging_folder.empty, asyncio.Event(), asyncio.Event()
+
+    async def slow(keep: Any) -> None:
+        tidying.set()
+        await gate.wait()
+        await empty(keep)
+
+    monkeypatch.setattr(bench.staging_folder, "empty", slow)
+    start = asyncio.ensure_future(bench.transfers.start())
+    await tidying.wait()
+    half = asyncio.Event()
+    bench.hub.offer("a.gcode", BODY)
+    bench.server.behaviours = [blocked(bench.server, half)]
+    task = asyncio.ensure_future(bench.fetch("a.gcode"))
+    begins = asyncio.ensure_future(until(lambda: bench.staged))
+    await asyncio.wait([begins], timeout=0.3)  # it should not
+    gate.set()
+    await start
+    half.set()
+    assert await task == "a.gcode" and bench.gcodes == {"a.gcode": BODY}
+    await asyncio.wait([begins])
+
+
 async def test_restart_with_a_damaged_beginning(tmp_path: Path, server: FileServer) -> None:
     """A power cut can leave anything in a file that was never synced."""
     gate = asyncio.Event()
