@@ -40,7 +40,7 @@ def measure(quick: bool) -> list[Figure]:
     """A quick run has no figures of the processor: two Moonrakers of each kind for twenty seconds
     tell nothing of it, their standard error is as large as what is measured.
     """
-    window, rounds, copies = (10.0, 2, 2) if quick else (60.0, 5, 8)
+    window, rounds, copies = (10.0, 2, 2) if quick else (60.0, 3, 8)
     # As the installer does: a Moonraker that compiles the plugin itself keeps a megabyte of that.
     compileall.compile_dir(str(ROOT / "components"), quiet=1)
     with contextlib.ExitStack() as running:
@@ -108,7 +108,7 @@ def _many_files() -> list[Figure]:
     """The CPU with 10,000 files in the gcodes root against ten, both with the plugin; what so many
     files cost a Moonraker without it is taken off.
     """
-    window, rounds, copies = 60.0, 5, 3
+    window, rounds, copies = 60.0, 3, 3
     with contextlib.ExitStack() as running:
         folder: Path = running.enter_context(short_folder("b"))
         hub = running.enter_context(PhpHub())

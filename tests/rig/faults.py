@@ -116,6 +116,16 @@ class FaultServer(LoopServer):
         with self._changed:
             self._rules.clear()
 
+    def end_fault(self) -> None:
+        """Pass everything on again, and end what is being mistreated: in one step, so that nothing
+        that passes on is cut. A hub forgets a command as it hands it out.
+        """
+        self._call(self._end_fault())
+
+    async def _end_fault(self) -> None:
+        self.clear_behaviour()
+        await self._drop()
+
     # -- answering -----------------------------------------------------------------------------
 
     def _rule(self, target: str) -> Rule:

@@ -80,8 +80,7 @@ def live_through(stack: FaultyStack, row: str) -> None:
 
 def end(stack: FaultyStack) -> None:
     """The fault, whatever it was, is over."""
-    stack.faults.clear_behaviour()
-    stack.faults.drop_connections()
+    stack.faults.end_fault()
     stack.faults.listen()
     stack.hub.thaw()
     if not stack.hub.running:
