@@ -18,6 +18,8 @@ from typing import Any
 
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from tests.rig.waiting import LEAST
+
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -215,6 +217,7 @@ class Page:
 
     async def wait_for(self, expression: str, timeout: float = 30.0) -> None:
         """Until the expression is true."""
+        timeout = max(timeout, LEAST)
         end = asyncio.get_running_loop().time() + timeout
         while True:
             if await self.evaluate(f"!!({expression})"):

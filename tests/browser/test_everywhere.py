@@ -60,7 +60,7 @@ async def crowded(cameras: CameraServer, make_stack: Callable[..., Stack], folde
     sensors = "".join(SENSOR.format(index=index, path=celsius) for index in range(14))
     urls = "\n".join(camera.snapshot_url for camera in cameras)
     stack = await asyncio.to_thread(make_stack, options={"camera_urls": urls}, extra_config=sensors)
-    await asyncio.to_thread(stack.put, LONG, make_gcode(seconds=600, layers=20, hotend=0, bed=0))
+    await asyncio.to_thread(stack.put, LONG, make_gcode(seconds=1800, layers=20, hotend=0, bed=0))
     await asyncio.to_thread(stack.print, LONG)
     await asyncio.to_thread(stack.klippy.wait_print, "printing", 60)
     await asyncio.to_thread(stack.hub.queue, stack.token, "print_local", file=LONG)
@@ -86,7 +86,7 @@ async def shown(page: Page, stack: Stack) -> None:
     await page.wait_for("document.querySelectorAll('#findings li').length > 10", 60)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_every_screen_has_room_for_it_and_axe_finds_nothing(
     browser: Chromium, crowded: Stack
 ) -> None:

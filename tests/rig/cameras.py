@@ -87,7 +87,7 @@ class Camera:
         """What was asked of this camera, however it was answered."""
         return self._server.requests(self.target)
 
-    def wait_for_request(self, count: int = 1, timeout: float = 10) -> list[Seen]:
+    def wait_for_request(self, count: int = 1, timeout: float = 60) -> list[Seen]:
         return self._server.wait_for_request(self.target, count, timeout)
 
     def picture(self) -> bytes:

@@ -227,19 +227,19 @@ class LoopServer:
         with self._changed:
             return [seen for seen in self._seen if target in unquote(seen.target)]
 
-    def wait_for_request(self, target: str = "", count: int = 1, timeout: float = 10) -> list[Seen]:
+    def wait_for_request(self, target: str = "", count: int = 1, timeout: float = 60) -> list[Seen]:
         """Block until there are that many; TimeoutError names what came instead."""
         self.wait_for(lambda: len(self.requests(target)) >= count, timeout, target or "a request")
         return self.requests(target)
 
-    def wait_for(self, predicate: Callable[[], bool], timeout: float = 10, what: str = "") -> None:
+    def wait_for(self, predicate: Callable[[], bool], timeout: float = 60, what: str = "") -> None:
         """Block until it is true; it is asked anew at each connection, request and answer."""
         with self._changed:
             if not self._changed.wait_for(predicate, timeout):
                 came = [f"{seen.method} {seen.target}" for seen in self._seen[-10:]]
                 raise TimeoutError(f"not within {timeout:g} s: {what}; came: {came}")
 
-    async def arrived(self, target: str = "", count: int = 1, timeout: float = 10) -> list[Seen]:
+    async def arrived(self, target: str = "", count: int = 1, timeout: float = 60) -> list[Seen]:
         """wait_for_request for a test in an event loop."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, self.wait_for_request, target, count, timeout)
@@ -255,7 +255,7 @@ class LoopServer:
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
-        return future.result(15)
+        return future.result(60)
 
     def _bind(self) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -280,7 +280,7 @@ class MoonrakerRig:
             raise RigError("Moonraker was not started")
         return self.process.pid
 
-    def sigterm(self, timeout: float = 15) -> int:
+    def sigterm(self, timeout: float = 60) -> int:
         """What systemd does: SIGTERM, and wait; returns the exit code, `RigError` when it hangs."""
         if self.process is None:
             raise RigError("Moonraker was not started")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from .ports import reserve_port
 
-_START_SECONDS = 15.0
-_PORT_SECONDS = 2.0  # for the workers of a server just killed to let go of its port
+_START_SECONDS = 60.0
+_PORT_SECONDS = 20.0  # for the workers of a server just killed to let go of its port
 _POLL_SECONDS = 0.02
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from .klippy import RigError
+from .waiting import LEAST, RigError
 
 
 class RpcError(Exception):
@@ -91,9 +91,10 @@ class WebSocket:
         self,
         method: str,
         predicate: Callable[[list[Any]], Any] = lambda params: True,
-        timeout: float = 30,
+        timeout: float = LEAST,
     ) -> list[Any]:
         """The params of the first such notification since the connection was opened."""
+        timeout = max(timeout, LEAST)
         deadline = time.monotonic() + timeout
         seen = 0
         with self._news:
@@ -122,7 +123,7 @@ class WebSocket:
         self._loop.call_soon_threadsafe(connection.write_message, text)
         return number
 
-    def call(self, method: str, params: Any = None, timeout: float = 30) -> Any:
+    def call(self, method: str, params: Any = None, timeout: float = LEAST) -> Any:
         """One JSON-RPC call; `RpcError` with Moonraker's message where it refused."""
         number = self.send(method, params)
         with self._news:

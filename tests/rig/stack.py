@@ -204,6 +204,10 @@ class Stack:
             self.klippy.gcode("CANCEL_PRINT")
         with contextlib.suppress(KlippyError):
             self.klippy.gcode("SDCARD_RESET_FILE")
+        with contextlib.suppress(KlippyError):
+            # A cancelled PAUSE of a card's print leaves `sd_paused` behind (pause_resume.py), with
+            # which CANCEL_PRINT says "cancelled" also of what a wrong line has paused.
+            self.klippy.gcode("CLEAR_PAUSE\nPAUSE\nCLEAR_PAUSE")
         self.klippy.gcode("TURN_OFF_HEATERS\nM107\nM220 S100\nM221 S100\nM84")
 
     # -- conveniences --------------------------------------------------------------------------

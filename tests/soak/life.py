@@ -16,7 +16,6 @@ from typing import Any
 from tests.rig.faults import FaultServer
 from tests.rig.klippy import KlippyError
 from tests.rig.moonraker import MoonrakerError
-from tests.rig.waiting import wait_until
 from tests.soak.house import HOUR, MIB, House
 
 JOBS = 6  # files
@@ -213,7 +212,7 @@ class Life:
         self._klippy_back()
 
     def _klippy_back(self) -> None:
-        wait_until(lambda: self.house.klippy.state() == "ready", 60, "Klippy to be ready again")
+        self.house.klippy.wait_restarted()
         self.house.moonraker.wait_klippy(timeout=60)
 
     # -- what goes on --------------------------------------------------------------------------

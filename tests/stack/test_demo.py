@@ -20,7 +20,7 @@ def test_it_ends_well(generation: str) -> None:
     command = [sys.executable, "-m", "tests.demo", "--generation", generation]
     environment = {**os.environ, "TERM": "dumb"}
     ran = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=150, check=False
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=350, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "\x1b" not in ran.stdout, "no colours where there is no terminal"

@@ -710,7 +710,10 @@ def test_a_misspelt_switch_or_endpoint_is_an_error(hub: PhpHub) -> None:
         hub.fault("comands", "hang")
 
 
-def test_a_port_in_use_is_reported_in_php_words(hub: PhpHub) -> None:
+def test_a_port_in_use_is_reported_in_php_words(
+    hub: PhpHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.rig.php_server._PORT_SECONDS", 0.1)
     other = PhpHub()
     try:
         with pytest.raises(RuntimeError, match="Address already in use"):

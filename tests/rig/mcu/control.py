@@ -18,7 +18,7 @@ class McuControl:
 
     def ask(self, op: str, **values: Any) -> Dict[str, Any]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(10.0)
+            connection.settimeout(60.0)
             connection.connect(str(self.path))
             connection.sendall(json.dumps(dict(values, op=op)).encode() + b"\n")
             line = connection.makefile("rb").readline()
