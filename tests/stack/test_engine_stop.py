@@ -1,4 +1,7 @@
-"""A stop has a result within ten seconds, whatever Klippy does, and may cut the power."""
+"""A stop has a result, whatever Klippy does, and may cut the power.
+
+How soon: tests/unit/commands/test_gate, by a clock that no busy machine delays.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +47,10 @@ def test_a_stop_that_klippy_does_not_take_is_told_and_sent_again(
 ) -> None:
     stack = make_stack(options={"language": "en"})
     with hung(stack):
-        command, at = stop(stack)
+        command, _ = stop(stack)
         told = stack.moonraker.wait(
             lambda: stack.hub.result(stack.token, command), 12, "what became of the stop"
         )
-        assert told.time - at < 10
         assert (told.status, "switch on the wall" in told.message) == ("running", True)
         assert [w for w in stack.moonraker.warnings() if "switch on the wall" in w]
     stack.klippy.wait_state("shutdown", 10)
@@ -62,7 +64,7 @@ def test_a_stop_that_klippy_does_not_take_is_told_and_sent_again(
     )
 
 
-def test_the_power_is_cut_within_five_seconds_where_klippy_does_not_take_it(
+def test_the_power_is_cut_after_a_while_where_klippy_does_not_take_it(
     make_stack: Callable[..., Stack],
 ) -> None:
     with WallSwitch() as switch:
@@ -74,11 +76,10 @@ def test_the_power_is_cut_within_five_seconds_where_klippy_does_not_take_it(
             command, at = stop(stack)
             stack.moonraker.wait(lambda: not switch.on, 10, "the power to go")
             (off,) = [when for when, word in switch.asked if word == "off"]
-            assert 3 < off - at < 5
+            assert off - at > 3
             told = stack.moonraker.wait(
                 lambda: stack.hub.result(stack.token, command), 12, "what became of the stop"
             )
-            assert told.time - at < 10
             assert (told.status, "printer was switched off" in told.message) == ("done", True)
             assert [w for w in stack.moonraker.warnings() if "printer was switched off" in w]
 
