@@ -28,6 +28,8 @@ pytestmark = [
 
 COMPUTER = socket.gethostname().split(".", 1)[0]
 JOB = {"seconds": 40, "layers": 20, "hotend": 60, "bed": 0}
+# It outlasts all that is pressed in it, and shows its whole estimate for some seconds.
+LONG_JOB: dict[str, Any] = {**JOB, "seconds": 300, "m73": False, "estimate": 2700}
 
 
 @pytest.fixture
@@ -128,7 +130,7 @@ async def test_generation_1(browser: Chromium, running: ExitStack) -> None:
     # From the printer's list: a sub-folder, ñ, an emoji, quotes.
     name = "taller/señal 🦄 'dos'.gcode"
     (stack.gcodes / "taller").mkdir()
-    text = make_gcode(**{**JOB, "seconds": 60, "m73": False, "estimate": 2700})
+    text = make_gcode(**LONG_JOB)
     (stack.gcodes / name).write_text(text, encoding="utf-8")
     await page.wait_for("document.querySelector('.card .local-file option')", 30)
     await bench.press(".print-local")
@@ -216,7 +218,7 @@ async def test_generation_2(browser: Chromium, running: ExitStack) -> None:
     await bench.seen(lambda: klippy.count("caja") == 1, "the macro")
 
     # A file of the server's, kept under its own name.
-    text = make_gcode(**{**JOB, "seconds": 60, "m73": False, "estimate": 2700})
+    text = make_gcode(**LONG_JOB)
     number = stack.server.add_file("señal 🦄.gcode", text.encode())
     await bench.press(f".print-{number}")
     await bench.seen(lambda: bench.state() == "printing", "the print", 60)

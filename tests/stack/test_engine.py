@@ -142,9 +142,12 @@ def test_a_cancel_ends_the_download_of_a_print_that_has_not_begun(stack: Stack) 
 
 
 def test_in_a_job_nothing_cools_moves_or_holds_without_a_confirmation(stack: Stack) -> None:
-    put(stack, hotend=60, bed=45)
+    put(stack, seconds=180, hotend=60, bed=45)
     assert stack.do("print_local", file="cube.gcode").status == "done"
-    stack.moonraker.wait(lambda: stack.klippy.query("extruder")["target"] == 60, 20, "heat")
+    stack.moonraker.wait(  # the job's own M109 would undo a target that is set before it
+        lambda: stack.klippy.query("print_stats")["info"]["current_layer"], 60, "the first layer"
+    )
+    assert stack.klippy.query("extruder")["target"] == 60
     asked: list[tuple[str, dict[str, Any]]] = [
         ("heat", {"hotend_temp": 0, "bed_temp": 0}),
         ("heat", {"bed_temp": 0}),

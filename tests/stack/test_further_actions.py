@@ -132,7 +132,7 @@ def test_each_on_both_sides_of_its_bounds(bench: Stack) -> None:
 
 
 def test_in_a_job_what_moves_wants_a_confirmation(bench: Stack) -> None:
-    bench.put("job.gcode", make_gcode(seconds=60, objects=2, hotend=0, bed=0))
+    bench.put("job.gcode", make_gcode(seconds=600, objects=2, hotend=0, bed=0))
     bench.print("job.gcode")
     seen(bench, "the job's first layer", lambda s: s["job"]["layer"] == 1, 60)
     for action, params in (

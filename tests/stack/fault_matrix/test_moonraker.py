@@ -53,7 +53,8 @@ def test_sigkill_in_mid_print(stack: FaultyStack) -> None:
     """What ran is told as interrupted and not run again; what waited is run, once."""
     seq = stack.last_seq()
     begin_long_job(stack)
-    slow = {"macro_name": "SLOW_MACRO", "params": {"SECONDS": 1}, "confirm": True}
+    # It must still run when the kill comes.
+    slow = {"macro_name": "SLOW_MACRO", "params": {"SECONDS": 8}, "confirm": True}
     with stack.hub.transaction():
         running = stack.hub.queue(stack.token, "macro", **slow)
         waiting = stack.count_once("across_sigkill")

@@ -71,7 +71,7 @@ def test_what_waits_outlives_an_exit(stack: FaultyStack, how: str) -> None:
     is none of Klippy's ends.
     """
     seq = stack.last_seq()
-    running, (waiting,) = begin_slow(stack, 4, f"over_{how}")
+    running, (waiting,) = begin_slow(stack, 10, f"over_{how}")
     statistics = stack.moonraker.state_folder / "printer_state"
     stack.hazards.disk("slow", statistics, delay=5 * SLOW)
     if how == "SIGTERM":
