@@ -207,7 +207,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Stack]:
     """One stack for all the bad downloads, that gives up soon."""
-    options = {"timeouts_file_download": 1, "retries_max_attempts": 2, **UNLIMITED}
+    options = {"timeouts_file_download": 3, "retries_max_attempts": 2, **UNLIMITED}
     with short_folder("s") as folder, Stack(folder, options=options) as stack:
         yield stack
 
@@ -232,7 +232,7 @@ def in_mid_download(stack: Stack) -> tuple[bytes, int]:
     stack.hub.set(range=True)
     body = large(6 * MIB)
     stack.hub.add_file("a.gcode", body, stack.token)
-    stack.hub.fault("download_file", "download", rate=2 * MIB, times=1)
+    stack.hub.fault("download_file", "download", rate=MIB, times=1)
     command = order_print(stack, "a.gcode")
     stack.moonraker.wait(lambda: sum(staged(stack).values()) > MIB, 20, "the download")
     return body, command

@@ -48,7 +48,7 @@ def test_two_moonrakers_with_one_gcodes_folder_keep_their_files_apart() -> None:
         ]
         for stack, body in zip(stacks, bodies, strict=True):
             stack.hub.add_file("pieza.gcode", body, stack.token)
-            stack.hub.fault("download_file", "download", rate=MIB)
+            stack.hub.fault("download_file", "download", rate=MIB // 4)  # they are to meet
         commands = [s.hub.queue(s.token, "print", file="pieza.gcode") for s in stacks]
 
         def staged() -> list[Path]:

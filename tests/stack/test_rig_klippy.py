@@ -49,10 +49,14 @@ def test_it_homes_on_its_switches(rig: KlippyRig) -> None:
 
 def test_its_heaters_reach_their_targets_and_stay(rig: KlippyRig) -> None:
     rig.gcode("M140 S60\nM109 S210\nM190 S60")
-    assert rig.query("extruder")["temperature"] == pytest.approx(210, abs=2)
-    assert rig.mcu.temperature_of("hotend") == pytest.approx(210, abs=2)
-    assert rig.mcu.temperature_of("bed") == pytest.approx(60, abs=2)
-    assert 0.2 < rig.mcu.duty("hotend") < 0.6
+
+    def steady() -> bool:
+        read = [rig.query("extruder")["temperature"]]
+        true = [rig.mcu.temperature_of(heater) for heater in ("hotend", "bed")]
+        at_target = read + true == pytest.approx([210, 210, 60], abs=2)
+        return at_target and 0.2 < rig.mcu.duty("hotend") < 0.6
+
+    wait_until(steady, 60.0, "both at their targets")  # a Klippy that starves overshoots first
     rig.gcode("TURN_OFF_HEATERS")
     wait_until(lambda: rig.mcu.duty("hotend") == rig.mcu.duty("bed") == 0.0, 5.0, "heaters off")
 

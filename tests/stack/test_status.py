@@ -78,8 +78,12 @@ def test_every_figure_is_the_printers(make_stack: Made, folder: Path) -> None:
     assert status["print_flow"] == 97
     assert status["fan_speed"] == 75
     assert (status["temp_hotend_target"], status["temp_bed_target"]) == (80, 60)
-    assert status["temp_hotend"] == pytest.approx(klippy.query("extruder")["temperature"], abs=3)
-    assert status["temp_bed"] == pytest.approx(klippy.query("heater_bed")["temperature"], abs=3)
+
+    def as_hot_as_they_are(status: Status) -> bool:
+        heaters = [klippy.query(name)["temperature"] for name in ("extruder", "heater_bed")]
+        return [status["temp_hotend"], status["temp_bed"]] == pytest.approx(heaters, abs=3)
+
+    seen(stack, "the temperatures", as_hot_as_they_are)  # a starved Klippy lets them swing
     assert status["temp_hotend"] == round(status["temp_hotend"], 1)
     heaters = status["heaters"]
     assert set(heaters) == {"extruder", "extruder1", "heater_bed", "heater_generic enclosure"}
@@ -258,7 +262,7 @@ def test_progress_is_kept_through_a_pause(stack: Stack) -> None:
 def test_layers_of_a_file_that_tells_klipper_nothing(stack: Stack) -> None:
     stack.put("quiet.gcode", make_gcode(seconds=10, layers=4, layer_info=False, bed=0))
     stack.print("quiet.gcode")
-    now = seen(stack, "the third layer", lambda s: s["job"]["layer"] == 3, 60)
+    now = seen(stack, "the third layer", lambda s: (s["job"]["layer"] or 0) >= 3, 60)
     assert now["job"]["layers"] == 4
 
 

@@ -414,7 +414,7 @@ class Outage:
         for event in events:
             if event.body["kind"].startswith("job_"):
                 at = event.body["at"]
-                assert self.began <= at <= self.ended + 1, (self.began, event.body, self.ended)
+                assert self.began <= at <= self.ended + 5, (self.began, event.body, self.ended)
         away = [e.body["data"]["seconds"] for e in events if e.body["kind"] == "hub_reconnected"]
         assert max(away) >= 0.5, away
 

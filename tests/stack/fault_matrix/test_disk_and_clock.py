@@ -159,7 +159,7 @@ def test_the_log_cannot_be_written(stack: FaultyStack) -> None:
     stack.hazards.clear()
     assert stack.wait_result(stack.count_once("log_again")).status == "done"
     stack.wait_no_warning("cannot be written")
-    assert "is written again" in stack.log_text()
+    wait_until(lambda: "is written again" in stack.log_text(), PATIENCE, "the log to say so")
 
 
 def test_the_data_folder_is_read_only_from_the_start(stack: FaultyStack) -> None:

@@ -251,7 +251,7 @@ def test_pictures_files_and_a_long_poll_are_stuck_together(stack: FaultyStack) -
 
 
 def test_a_download_crawls_and_delays_nothing(stack: FaultyStack) -> None:
-    text = JOB.encode() + b";" + b"x" * 60_000 + b"\n"
+    text = JOB.encode() + b";" + b"x" * 180_000 + b"\n"
     stack.hub.add_file("crawl.gcode", text, stack.token)
     stack.hub.fault("download_file", "download", rate=5_000)
     command = stack.hub.queue(stack.token, "print", file="crawl.gcode")
