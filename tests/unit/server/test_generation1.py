@@ -75,17 +75,17 @@ def test_a_stranger_leaves_nothing_behind(serve: Serve) -> None:
 
 
 def test_what_nobody_confirms_is_handed_out_again_until_somebody_does(serve: Serve) -> None:
-    server = serve(1, REDELIVER=1)
+    server = serve(1, REDELIVER=3)
     update(server)
     number = server.send("T1", "macro", params={}, list=[], share=1.0)
     (first,) = poll(server, redeliver=1)  # the reply is lost
     assert poll(server, redeliver=1) == []
-    (again,) = server.wait_for(lambda: poll(server, redeliver=1), 5, "the command again")
+    (again,) = server.wait_for(lambda: poll(server, redeliver=1), 20, "the command again")
     assert again == first and again["id"] == number
-    (third,) = server.wait_for(lambda: poll(server, redeliver=1), 5, "it again")
+    (third,) = server.wait_for(lambda: poll(server, redeliver=1), 20, "it again")
     assert third == first and server.log("T1", number)["times"] == 3
     tell(server, {"id": number, "action": "macro", "status": "received", "message": ""})
-    time.sleep(1.2)
+    time.sleep(3.2)
     assert poll(server, redeliver=1) == []
 
 

@@ -93,11 +93,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     await made.close()
 
 
-async def until(condition, clock: FakeClock | None = None) -> None:
-    async with asyncio.timeout(20):
+async def until(condition) -> None:
+    async with asyncio.timeout(60):
         while not condition():
-            if clock is not None:
-                clock.advance(0.1)
             await asyncio.sleep(0.001)
 
 
@@ -245,14 +243,11 @@ async def test_without_a_config_folder_moonraker_conf_alone_counts() -> None:
     ids=lambda seen: f"{seen['action']}-{seen['item']['path']}",
 )
 async def test_file_events_apply_a_save_at_once(tmp_path, seen) -> None:
-    clock = FakeClock()
-    made = Bench(tmp_path, clock, CONF)
+    made = Bench(tmp_path, Hasty(), CONF)  # whose next look by itself never comes
     await made.override.start()
     made.write({"intervals": {"status_update": 2}})
     made.override.on_file_changed(seen)
-    started = clock.monotonic()
-    await until(lambda: made.live.now.intervals.status_update == 2, clock)
-    assert clock.monotonic() - started < POLL
+    await until(lambda: made.live.now.intervals.status_update == 2)
     await made.close()
 
 
@@ -285,7 +280,7 @@ async def test_an_edit_that_no_event_tells_of_is_found_at_the_next_look(tmp_path
     clock = FakeClock()
     made = Bench(tmp_path, clock, CONF)
     await made.override.start()
-    await until(lambda: clock.sleeping, None)
+    await until(lambda: clock.sleeping)
     made.write({"intervals": {"status_update": 2}})
     started = clock.monotonic()
     clock.advance(POLL)
