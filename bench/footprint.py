@@ -40,7 +40,7 @@ def measure(quick: bool) -> list[Figure]:
     """A quick run has no figures of the processor: two Moonrakers of each kind for twenty seconds
     tell nothing of it, their standard error is as large as what is measured.
     """
-    window, rounds, copies = (10.0, 2, 2) if quick else (60.0, 3, 8)
+    window, rounds, copies = (10.0, 2, 2) if quick else (60.0, 5, 8)
     # As the installer does: a Moonraker that compiles the plugin itself keeps a megabyte of that.
     compileall.compile_dir(str(ROOT / "components"), quiet=1)
     with contextlib.ExitStack() as running:
