@@ -194,8 +194,13 @@ class FaultyStack(Stack):
             wait_until(quiet, timeout, "all to be well")
         except Exception as error:
             state = self.status()
+            came = [
+                f"{seen.time:.1f} #{seen.connection} {seen.method} {seen.path}"
+                for seen in self.faults.requests()
+            ]
             raise AssertionError(
-                f"{error}: {self.moonraker.warnings()}, {state['undelivered']}, {state['hub']}"
+                f"{error}: {self.moonraker.warnings()}, {state['undelivered']}, {state['hub']};"
+                f" {self.faults.counters}; now {time.time():.1f}, came: {came[-20:]}"
             ) from error
 
     def configure_live(self, text: str) -> None:
