@@ -40,8 +40,9 @@ def measure(quick: bool) -> list[Figure]:
             stops.append(_stop(stacks["polled"]))
     waited, handed_out = (max(times) for times in zip(*stops, strict=True))
     stop = "emergency stop, polled every 3 s, slowest"
+    polled = INTERVAL / 2 + ASKED_FIRST[0], None
     return [
-        *spread(PART, "command, polled every 3 s", ways["polled"], (INTERVAL / 2 + 0.1, None)),
+        *spread(PART, "command, polled every 3 s", ways["polled"], polled),
         *spread(PART, "command, adaptive", ways["adaptive"], (None, None)),
         *spread(PART, "command, long-polled", ways["long-polled"], ASKED_FIRST),
         *spread(PART, "change of state at the hub", changes, (None, 0.4)),
