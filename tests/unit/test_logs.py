@@ -411,8 +411,11 @@ def test_a_component_that_cannot_be_built_leaves_nothing(tmp_path: Path, moonrak
     server = config.get_server()
     server.get_app_args.return_value = {"data_path": str(tmp_path), "log_file": ""}
     server.lookup_component().get_directory.side_effect = OSError("no folder")
+    before = threading.enumerate()  # threads of other tests may still be about to end
     with pytest.raises(RuntimeError, match="TecMedHub cannot start"):
         load_component(config)
     logger = logging.getLogger(LOGGER)
     assert (logger.handlers, logger.propagate, moonraker.filters) == ([], True, [])
-    assert "tecmedhub-log" not in [thread.name for thread in threading.enumerate()]
+    for thread in [thread for thread in threading.enumerate() if thread not in before]:
+        thread.join(20.0)
+        assert not thread.is_alive()
