@@ -107,7 +107,7 @@ def judge(command: Command, situation: Situation, path: str = "") -> Order:
     file of a print lies, where that is known."""
     action = _apply(command, situation, STANDING + MOMENT)
     snapshot, security = situation.snapshot, situation.security
-    if action.name == "cancel" and situation.coming and not snapshot.busy:
+    if _means_what_is_coming(action, situation):
         return _before_it_begins(situation.coming)
     if action.name in PRINTS and _is_queued(command, situation):
         order = orders.queued(path, start=not snapshot.busy and situation.queue.state == "ready")
@@ -165,6 +165,12 @@ def _preset(situation: Situation) -> Mapping[str, Any]:
                 )
             )
     return {name: value for name, value in given.items() if value}
+
+
+def _means_what_is_coming(action: Action, now: Situation) -> bool:
+    """Whether a cancel means prints that have not begun: a job that runs may be another's."""
+    mine = not now.snapshot.busy or _asked_before_its_job(now)
+    return action.name == "cancel" and bool(now.coming) and mine
 
 
 def _before_it_begins(coming: Tuple[Coming, ...]) -> Order:
@@ -425,7 +431,7 @@ def _of_this_job(command: Command, action: Action, now: Situation) -> str:
         late = now.snapshot.busy and now.age > job.total_duration - NEWS_WITHIN
     else:
         late = action.name in ("cancel", "resume") and _asked_before_its_job(now)
-    if not late:
+    if not late or _means_what_is_coming(action, now):
         return ""
     return say(
         "{action} was asked before {file} began: send it again if it is meant for this job.",

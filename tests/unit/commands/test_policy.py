@@ -9,7 +9,7 @@ import pytest
 from components.commands import policy
 from components.commands.actions import ACTIONS
 from components.commands.gcode import Refused
-from components.commands.policy import NotYet, Situation
+from components.commands.policy import Coming, NotYet, Situation
 from components.commands.wire import Command, Reader
 from components.printer.snapshot import KlippyState, Snapshot
 from components.printer.verbs import JobQueue
@@ -425,3 +425,13 @@ def test_what_was_asked_of_one_job_is_not_done_to_the_next(
         wanted = harmless or action == "pause"
         assert ("meant for this job" not in said) is wanted
         assert (said == "") is wanted
+
+
+def test_a_cancel_means_the_print_that_waits_where_somebody_elses_job_began_since() -> None:
+    snapshot = printing("printing")
+    snapshot = snapshot._replace(job=snapshot.job._replace(total_duration=10.0))
+    for age, mine in ((20.0, False), (5.0, True)):
+        now = Situation(Security(), snapshot, age=age, coming=(Coming("waits.gcode"),))
+        order = policy.judge(command("cancel"), now)
+        assert order.strikes and (order.verb != "") is mine
+        assert ("waits.gcode before it began" in order.done(snapshot)) is not mine
