@@ -57,6 +57,8 @@ class Bench:
         for name, value in values.items():
             field = f"document.querySelector('.card .{name.replace('_', '-')}')"
             await self.page.evaluate(f"{field}.value = {value!r}")
+        # A picture that comes now would move the button away under the hand.
+        await self.page.wait_for("[...document.images].every((image) => image.complete)")
         await self.page.click(f".card {selector}")
         await self.page.evaluate("window.hold = false")
 
