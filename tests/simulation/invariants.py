@@ -425,8 +425,12 @@ def _true_verb(command: Asked, told: Fact, status: str, case: Case) -> Iterator[
     at, first = told.at, command.delivered[0]
     mine = [f for f in case.sent[command.n] if f.at >= first - 0.01]
     if command.action == "cancel" and status == "done":
-        for span, name, _by in case.jobs:
-            if span.begin < first - HEARS_WITHIN and span.end > at + 0.3:
+        # Told of prints that waited, it says nothing of a job that a person began behind it.
+        waited = "before it began" in str(told.data["message"])
+        asked = command.queued if command.stamped is None else command.stamped
+        for span, name, by in case.jobs:
+            theirs = waited and by == "person" and span.begin > asked
+            if span.begin < first - HEARS_WITHIN and span.end > at + 0.3 and not theirs:
                 yield f"{command} was told done, and {name} went on"
     if command.action == "cancel" and status == "failed" and _undisturbed(case, first, at):
         for span, name, _by in case.jobs:
