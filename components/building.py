@@ -512,7 +512,7 @@ class Building:
     def _hub_answered(self, reply: Reply) -> None:
         if is_spanish(as_text(reply.data.get("message"))):
             self._hub_is_spanish = True
-        self.calendar.is_right()
+        self.calendar.note()
 
     def _on_settings(self) -> None:
         self.cadence.news("settings")  # name, place, labels are part of the status

@@ -40,11 +40,14 @@ class Calendar:
         hub = self._hub_time()
         if hub is None:
             return not self._live.now.complete
-        if abs(hub - self._clock.time()) <= MAX_CLOCK_ERROR:
-            return True
-        if abs(hub - self.wrong_until) >= NOTED_EVERY:
-            self._remember(round(hub))
-        return False
+        return abs(hub - self._clock.time()) <= MAX_CLOCK_ERROR
+
+    def note(self) -> None:
+        """The hub has answered: while our clock is wrong, `wrong_until` goes along."""
+        hub = self._hub_time()
+        if hub is None or self.is_right() or abs(hub - self.wrong_until) < NOTED_EVERY:
+            return
+        self._remember(round(hub))
 
     @property
     def wrong_until(self) -> float:
