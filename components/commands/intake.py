@@ -19,8 +19,8 @@ from .answers import Answers, entry_of
 from .emergency import EmergencyStop
 from .gcode import Refused
 from .lanes import Job, Lanes
-from .policy import Situation
 from .runner import UNWRITTEN
+from .situation import Situation
 from .tools import Tools
 from .wire import MAX_ANSWERED, MAX_PER_REPLY, Command, Reader, entries, looks_like_stop
 

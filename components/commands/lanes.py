@@ -13,7 +13,7 @@ from ..runtime.clock import Clock
 from ..runtime.messages import say
 from .actions import ACTIONS, PRINTS, Action, Lane
 from .order import Order
-from .policy import Coming
+from .situation import Coming
 from .wire import Command, print_request
 
 QUEUE_LIMIT = 50  # commands waiting in a lane

@@ -9,19 +9,19 @@ the hub sends can widen any of them: `confirm: true` only answers the question t
 """
 
 import fnmatch
-from typing import Any, Callable, FrozenSet, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, FrozenSet, Mapping, Tuple
 
 from ..printer.snapshot import KlippyState, Snapshot
-from ..printer.verbs import JobQueue
 from ..runtime.loose import as_float, as_text, printable
 from ..runtime.messages import say
-from ..settings.model import Expiry, OperatorAction, RemoteControl, Security
+from ..settings.model import Expiry, RemoteControl
 from . import orders
 from .actions import ACTIONS, PRINTS, Action, Lane, Own, find_action
 from .danger import builtin, effect_of
 from .gcode import Refused, read_line
 from .order import Order, read_number
 from .own import own_order
+from .situation import Coming, Situation
 from .wire import Command, print_request
 
 # From least to most that the hub may do; an action needs its own level or one further right.
@@ -30,7 +30,6 @@ MAX_NAME = (
     255  # bytes of a file name; for files that are fetched, the files room has rules of its own
 )
 NEWS_WITHIN = 1.0  # seconds until all that Klipper tells of a job is of that job
-JOBS_APART = 5.0  # seconds by which clocks may differ where one job is told from the next
 CLOCKS_APART = 60.0  # seconds by which a clock may be wrong before an age says nothing
 
 _JOB_WORDS = {
@@ -42,59 +41,11 @@ _CARD_AT_WORK = ("virtual_sdcard", "is_active")  # it is, a moment before print_
 
 NONE_OWN: Own = {}
 
-Rule = Callable[[Command, Action, "Situation"], str]
+Rule = Callable[[Command, Action, Situation], str]
 
 
 class NotYet(Exception):
     """It may run when this is over: a clause for people."""
-
-
-class Coming(NamedTuple):
-    """A print that was accepted before the command which is judged, and has not begun."""
-
-    file: str
-    fetching: bool = False  # its file is on the way
-    handed: bool = False  # to Klippy, which has not shown it yet
-
-
-class Situation(NamedTuple):
-    """Everything a rule may look at besides the command."""
-
-    security: Security
-    snapshot: Snapshot
-    switched_off_by: str = ""  # who used the kill switch at the printer; "" while it is on
-    bed_needs_clearing: bool = False
-    coming: Tuple[Coming, ...] = ()
-    queue: JobQueue = JobQueue()
-    heat_preset: str = ""  # °C: "200/60"
-    switched_off: str = ""  # the [power] device that feeds the printer, where that is off
-    power: Mapping[str, bool] = {}  # Moonraker's [power] devices: whether it feeds the printer
-    own: Mapping[str, OperatorAction] = {}  # the operator's own actions
-    before: Mapping[str, float] = {}  # °C of heaters before the hub set them in this job
-    age: float = 0.0  # seconds since the command was asked for
-    job_of_hub: bool = False  # the job that runs was begun by a command
-
-    def disturbed_by(self, what: str) -> str:
-        """What a dangerous command would do harm to, as the beginning of a sentence; "" while the
-        printer is nobody's."""
-        job = self.snapshot.job
-        if self.snapshot.busy:
-            name = job.filename or say("of this printer")
-            return say(
-                "{what} would disturb the job {name}, which is {state}",
-                what=what,
-                name=name,
-                state=say(job.state),
-            )
-        if self.coming:
-            return say(
-                "{what} would disturb the job {file}, which is about to begin",
-                what=what,
-                file=self.coming[0].file,
-            )
-        if self.snapshot.adjusting:
-            return say("{what} would disturb the person who adjusts the printer by hand", what=what)
-        return ""
 
 
 def check_arrival(command: Command, situation: Situation) -> None:
@@ -169,7 +120,7 @@ def _preset(situation: Situation) -> Mapping[str, Any]:
 
 def _means_what_is_coming(action: Action, now: Situation) -> bool:
     """Whether a cancel means prints that have not begun: a job that runs may be another's."""
-    mine = not now.snapshot.busy or _asked_before_its_job(now)
+    mine = not now.snapshot.busy or now.asked_before_its_job
     return action.name == "cancel" and bool(now.coming) and mine
 
 
@@ -186,7 +137,7 @@ def _before_it_begins(coming: Tuple[Coming, ...]) -> Order:
 
 def _weigh(command: Command, order: Order, situation: Situation) -> Order:
     """Whether it may be handed over now, in view of what it could disturb."""
-    late = command.confirm and _asked_before_its_job(situation)
+    late = command.confirm and situation.asked_before_its_job
     asks = situation.security.validate_dangerous_commands and (late or not command.confirm)
     dangers = order.dangers
     if order.prints and situation.snapshot.adjusting:
@@ -430,7 +381,7 @@ def _of_this_job(command: Command, action: Action, now: Situation) -> str:
     if action.name == "exclude_object":
         late = now.snapshot.busy and now.age > job.total_duration - NEWS_WITHIN
     else:
-        late = action.name in ("cancel", "resume") and _asked_before_its_job(now)
+        late = action.name in ("cancel", "resume") and now.asked_before_its_job
     if not late or _means_what_is_coming(action, now):
         return ""
     return say(
@@ -438,12 +389,6 @@ def _of_this_job(command: Command, action: Action, now: Situation) -> str:
         action=action.name,
         file=job.filename or say("a job"),
     )
-
-
-def _asked_before_its_job(now: Situation) -> bool:
-    """Whether a person has begun a job since; one of the hub's may have been asked for first."""
-    total = now.snapshot.job.total_duration
-    return now.snapshot.busy and not now.job_of_hub and now.age > total + JOBS_APART
 
 
 def _queue_can_start(command: Command, action: Action, now: Situation) -> str:

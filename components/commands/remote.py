@@ -24,6 +24,7 @@ from .lanes import Job, Lanes
 from .order import TooOld
 from .outcome import interrupted
 from .runner import Runner
+from .situation import Situation
 from .switch import Switch, person
 from .targets import Targets
 from .tools import Deeds, Tools
@@ -237,8 +238,8 @@ class Commands:
             known=", ".join(known) or say("none"),
         )
 
-    def _situation(self) -> policy.Situation:
-        return policy.Situation(
+    def _situation(self) -> Situation:
+        return Situation(
             security=self._live.now.security,
             snapshot=self._printer.snapshot,
             switched_off_by=self._switch.off_by,

@@ -29,7 +29,8 @@ from .halt import Halts
 from .lanes import NO_ACTION, PRINTS_WAIT_FOR, Job, Lanes
 from .order import RESTARTS, Failed, Order, TooOld
 from .outcome import Ended, Outcome, interrupted, with_note
-from .policy import NotYet, Situation
+from .policy import NotYet
+from .situation import Situation
 from .targets import Targets
 from .tools import Deeds, Tools
 from .wire import Command, print_request

@@ -12,7 +12,8 @@ from . import policy
 from .actions import EMERGENCY_STOP, find_action
 from .gcode import Refused
 from .order import Order, TooOld
-from .policy import NotYet, Situation
+from .policy import NotYet
+from .situation import Situation
 from .wire import Command, Reader, entries, print_request
 
 MOST = 20  # commands of one trial

@@ -58,13 +58,13 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     one(
         "a job that runs is not seen",
-        POLICY,
+        "commands/situation.py",
         "        if self.snapshot.busy:\n            name",
         "        if False:\n            name",
     ),
     one(
         "a person who calibrates is not seen",
-        POLICY,
+        "commands/situation.py",
         "        if self.snapshot.adjusting:\n",
         "        if False:\n",
     ),

@@ -10,7 +10,7 @@ from components.commands import policy
 from components.commands.gcode import Refused
 from components.commands.offers import Offers, Parts, offers
 from components.commands.order import Failed, Order
-from components.commands.policy import Coming, Situation
+from components.commands.situation import Coming, Situation
 from components.commands.wire import Command
 from components.printer.machine import Machine, Templates
 from components.printer.part_fan import PartFan

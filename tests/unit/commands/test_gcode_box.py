@@ -10,6 +10,7 @@ import pytest
 
 from components.commands import policy
 from components.commands.gcode import Refused
+from components.commands.situation import Situation
 from components.commands.wire import Command, Reader
 from components.printer.snapshot import KlippyState
 from components.settings.model import Security
@@ -28,7 +29,7 @@ def judge(text: str, security: Security | None = None, **snapshot: Any) -> str:
     """What it comes to: "verb: script", or why it is refused."""
     now = ready(macros=MACROS, **snapshot)
     try:
-        order = policy.judge(box(text), policy.Situation(security or Security(), now))
+        order = policy.judge(box(text), Situation(security or Security(), now))
     except Refused as reason:
         return str(reason)
     return f"{order.verb}: {order.script}"
@@ -47,7 +48,7 @@ def test_a_script_that_only_restarts_is_that_action(text: str, verb: str) -> Non
     assert judge(text) == verb
     assert judge(text, klippy=KlippyState.SHUTDOWN) == verb  # the way back after a stop
     assert "denied" in judge(text, Security(denied_actions=("firmware_restart",)))
-    busy = policy.Situation(Security(), printing())
+    busy = Situation(Security(), printing())
     with pytest.raises(Refused, match="would disturb"):
         policy.judge(box(text), busy)
 
@@ -58,7 +59,7 @@ def test_the_way_back_waits_for_no_klippy_that_is_down(action: str) -> None:
     asked = Reader("s", "T", lambda: "x").read({"id": 1, "action": action}, 1, NOW)
 
     def alone(klippy: KlippyState) -> bool:
-        return policy.judge(asked, policy.Situation(Security(), ready(klippy=klippy))).alone
+        return policy.judge(asked, Situation(Security(), ready(klippy=klippy))).alone
 
     assert alone(KlippyState.READY)
     assert not any(map(alone, (KlippyState.SHUTDOWN, KlippyState.ERROR, KlippyState.DISCONNECTED)))

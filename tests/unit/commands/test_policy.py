@@ -9,7 +9,8 @@ import pytest
 from components.commands import policy
 from components.commands.actions import ACTIONS
 from components.commands.gcode import Refused
-from components.commands.policy import Coming, NotYet, Situation
+from components.commands.policy import NotYet
+from components.commands.situation import Coming, Situation
 from components.commands.wire import Command, Reader
 from components.printer.snapshot import KlippyState, Snapshot
 from components.printer.verbs import JobQueue
