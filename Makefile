@@ -2,7 +2,7 @@
 PYTHON := .venv/main/bin/python
 # Most tests wait most of the time, so there are more workers than processors; each has rigs of its own.
 # Who gets what: tests/spread.py
-SIDE_BY_SIDE := -n 10
+SIDE_BY_SIDE := -n 12
 # Bytecode is kept, whatever the environment says: else each worker compiles each file anew.
 unexport PYTHONDONTWRITEBYTECODE
 SHELL := bash
