@@ -237,6 +237,7 @@ class Database:
             pass  # the loop is closed: nobody looks any more
 
     def _show(self, key: str, text: str) -> None:
+        assert self._loop is not None
         if key == "store":
             self.refuses = bool(text)
         elif text:
@@ -246,8 +247,8 @@ class Database:
             self._notices.show(key, text)
         else:
             self._notices.clear(key, "The data folder can be written again.")
-            if self._closing is None:
-                self._submit_waiting()
+            # Behind the ends that came with this: what was refused last has to be there.
+            self._loop.call_soon(self._submit_waiting)
         if not self.writable and self._retry is None and self._closing is None:
             self._retry = self._clock.call_later(RETRY_EVERY, self._try_again)
 

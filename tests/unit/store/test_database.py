@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 import pytest_asyncio
 
+from components.runtime.worker import Worker
 from components.store import flags, ledger
 from components.store.database import FILE_NAME, RETRY_EVERY, Database, StoreClosed
 from components.store.flags import Flags
@@ -406,3 +407,44 @@ async def test_a_disk_that_refuses_the_new_file_too_is_told_as_one(store: Store)
     await until(lambda: store.notice("store"))
     store.clock.advance(RETRY_EVERY)
     assert await kept == "stored"
+
+
+class Hesitant(Worker):
+    """The thread is held up between what it told of a refusal and the end of that job."""
+
+    def __init__(self) -> None:
+        super().__init__("store")
+        self.goes_on, self.has_probed = threading.Event(), threading.Event()
+
+    def submit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        def held() -> Any:
+            try:
+                return function(*args, **kwargs)
+            except StoreUnavailable:
+                self.goes_on.wait()
+                raise
+            finally:
+                if function.__name__ == "probe":
+                    self.has_probed.set()
+
+        return super().submit(held)
+
+
+async def test_what_is_refused_as_the_disk_comes_back_is_stored(tmp_path: Path) -> None:
+    store, worker = Store(tmp_path / "tecmedhub"), Hesitant()
+    store.database = Database(store.folder, store.board.notices, store.clock, worker)
+    await store.open()
+    errors = [sqlite3.OperationalError("database or disk is full")]
+
+    def work(_db: sqlite3.Connection) -> str:
+        if errors:
+            raise errors.pop()
+        return "stored"
+
+    kept = asyncio.ensure_future(store.database.lasting(work))
+    await until(lambda: store.notice("store"))
+    store.clock.advance(RETRY_EVERY)
+    worker.goes_on.set()
+    worker.has_probed.wait()  # the loop stands still: it hears of both in one turn
+    assert await asyncio.wait_for(kept, 10.0) == "stored"
+    await store.database.close()
