@@ -30,8 +30,8 @@ test: setup  ## Everything: linters, types, the Python 3.7 floor, unit tests, th
 	@scripts/stage tests $(PYTHON) -m pytest $(SIDE_BY_SIDE) --durations=10 --durations-min=1 $(PYTEST_ARGS)
 	@scripts/stage --report
 
-quick: setup  ## The unit tests only, in seconds
-	@$(PYTHON) -m pytest -q -n 2 tests/unit $(PYTEST_ARGS)
+quick: setup  ## The unit tests but those that wait or compute for seconds
+	@$(PYTHON) -m pytest -q -n 4 -m "not slow" tests/unit $(PYTEST_ARGS)
 
 lint: setup  ## ruff, mypy, shellcheck, vermin, and an import of every module on Python 3.7
 	@$(PYTHON) -m ruff check .

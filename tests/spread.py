@@ -14,14 +14,23 @@ from collections.abc import Iterable
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-UNIT = "tests/unit/"
-UNIT_SECONDS, USUAL_SECONDS = 0.02, 5.0  # of a row that is not below
+USUAL_SECONDS = 5.0  # of a row that is not below
 ALONE = 25.0  # seconds; a row that takes longer is a piece by itself
 PIECE = 45.0  # seconds of rows that stay together
 
 # Seconds of the rows whose names begin so, on two cores that do nothing else. Only the order hangs
 # on them: whoever adds a row of more than half a minute adds it here.
 SECONDS = {
+    "tests/unit/": 0.04,
+    "tests/unit/hub/test_bad_lines.py": 2.5,
+    "tests/unit/files/test_transfers.py": 0.13,
+    "tests/unit/films/": 0.5,
+    "tests/unit/cameras/": 0.2,
+    "tests/unit/server/": 0.4,
+    "tests/unit/settings/test_no_accident_widens.py": 0.6,
+    "tests/unit/net/": 0.2,
+    "tests/unit/store/test_ledger.py": 0.15,
+    "tests/unit/commands/test_remote.py": 0.1,
     "tests/soak/": 132,
     "tests/stack/test_redeliver.py": 93,
     "tests/stack/test_network.py::test_a_middlebox_that_forgets": 89,
@@ -43,14 +52,22 @@ SECONDS = {
     "tests/stack/test_demo.py": 39,
     "tests/stack/test_commands.py::test_generation_2": 38,
     "tests/stack/test_deployed.py": 40,
-    "tests/stack/test_printers.py::test_a_printer_is_seen[long start]": 44,
+    "tests/stack/test_printers.py": 22,
+    "tests/stack/test_printers.py::test_a_printer_is_seen_set_and_printed_on[long start]": 44,
+    "tests/stack/fault_matrix/test_cameras.py": 20,
+    "tests/stack/fault_matrix/test_hub.py::test_a_download_crawls": 36,
+    "tests/stack/test_versions.py": 24,
+    "tests/stack/test_status.py": 18,
+    "tests/stack/test_update_manager.py": 20,
+    "tests/stack/test_secrecy.py": 20,
+    "tests/stack/test_engine.py::test_a_print_waits_for_a_busy_klippy": 35,
+    "tests/stack/test_beyond_klippy.py::test_the_job_queue": 30,
+    "tests/browser/test_panel.py::test_connected_lost_and_back": 40,
 }
 
 
 def seconds(name: str) -> float:
     """About how long a test takes, by its node id."""
-    if name.startswith(UNIT):
-        return UNIT_SECONDS
     known = [start for start in SECONDS if name.startswith(start)]
     return SECONDS[max(known, key=len)] if known else USUAL_SECONDS
 

@@ -282,6 +282,7 @@ def test_a_host_that_does_not_resolve() -> None:
 # -- a damaged reply -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_damaged_replies(proxy: FaultServer, upstream: FaultServer) -> None:
     whole = get(proxy)[2]
     half = whole[: len(whole) // 2]

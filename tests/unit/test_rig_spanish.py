@@ -22,6 +22,7 @@ def filled(template: str) -> str:
     return template.format(**values)
 
 
+@pytest.mark.slow
 def test_every_sentence_is_read_back_as_the_one_it_is() -> None:
     seen = 0
     for entry in polib.pofile(str(spanish.PO)):

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.rig.hazards import Hazards
 
 # An hour of each; without the tempo this would last until the test's time limit.
@@ -66,6 +68,7 @@ def _python(hazards: Hazards, code: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_every_wait_is_as_long_as_it_says_by_the_clocks_of_the_process(tmp_path: Path) -> None:
     hazards = Hazards(tmp_path)
     hazards.tempo(7200)
@@ -79,6 +82,7 @@ def test_every_wait_is_as_long_as_it_says_by_the_clocks_of_the_process(tmp_path:
         assert began <= before <= after <= ended, name
 
 
+@pytest.mark.slow
 def test_threads_still_take_turns(tmp_path: Path) -> None:
     hazards = Hazards(tmp_path)
     hazards.tempo(600)

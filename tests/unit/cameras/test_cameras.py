@@ -191,6 +191,7 @@ async def test_flips_and_rotation_of_a_webcam_are_in_the_picture(server: OldCame
         assert red > 150 > green + blue / 2  # the red square of the top left corner
 
 
+@pytest.mark.slow
 async def test_an_idle_camera_is_looked_at_but_only_sent_when_something_is_new(
     server: OldCameras,
 ) -> None:
@@ -284,6 +285,7 @@ async def test_the_finished_part_is_shown_before_the_head_parks(server: OldCamer
         assert sum(abs(a - b) for a, b in zip(found, over_the_part, strict=True)) < 60
 
 
+@pytest.mark.slow
 async def test_a_hanging_camera_delays_nobody_and_is_reported_once(
     server: OldCameras, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -331,6 +333,7 @@ async def test_a_camera_that_fails_keeps_its_last_picture_with_its_age(server: O
         assert "image_age" not in fields and "age" not in fields["images"][0]
 
 
+@pytest.mark.slow
 async def test_attempts_at_a_dead_camera_become_rare(server: OldCameras) -> None:
     camera = server[0]
     camera.behave("status", code=404)
@@ -447,6 +450,7 @@ async def test_a_hub_that_is_back_gets_its_picture_at_once(server: OldCameras) -
         await room.clock.until(lambda: hub.uploads)  # without any time going by
 
 
+@pytest.mark.slow
 async def test_a_hub_that_takes_no_picture_is_asked_less_and_less(server: OldCameras) -> None:
     hub = FakeHub()
     hub.failing = "The hub is away."
@@ -543,6 +547,7 @@ async def test_a_camera_that_failed_is_left_in_peace_for_a_while(server: OldCame
         assert (await room.cameras.grab("no such camera")).trouble is Trouble.RESTING
 
 
+@pytest.mark.slow
 async def test_an_idle_scene_that_never_rests_stays_within_its_allowance(
     server: OldCameras,
 ) -> None:

@@ -141,6 +141,7 @@ def test_what_is_no_picture_is_refused_with_a_sentence(data: bytes | Callable[[]
         assert str(caught.value).endswith(".")
 
 
+@pytest.mark.slow
 def test_refusing_a_bomb_costs_no_memory() -> None:
     bomb = scenes.bomb_png((30_000, 30_000))  # 900 MB unpacked
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -372,6 +372,7 @@ async def test_the_power_stays_on_where_klippy_takes_it(lab: Lab) -> None:
     assert lab.printer.off == []
 
 
+@pytest.mark.slow
 async def test_a_stop_without_a_klippy_has_failed_in_time_and_is_not_kept_for_the_next(
     lab: Lab,
 ) -> None:

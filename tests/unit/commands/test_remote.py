@@ -141,6 +141,7 @@ async def test_klippys_own_words_come_back(lab: Lab) -> None:
     )
 
 
+@pytest.mark.slow
 async def test_a_pause_behind_a_long_command_is_told_as_running_and_then_done(lab: Lab) -> None:
     lab.printer.put(printing())
     end = lab.printer.hold("M190")
@@ -212,6 +213,7 @@ async def test_a_plugin_fault_is_a_failed_result_and_the_lane_goes_on(lab: Lab) 
 # Lanes
 
 
+@pytest.mark.slow
 async def test_a_burst_runs_in_order_spaced_by_the_rate_limit(lab: Lab) -> None:
     lab.secure(rate_limit_seconds=2.0)
     began = lab.clock.monotonic()
@@ -968,6 +970,7 @@ PRESET = (
 )
 
 
+@pytest.mark.slow
 @hypothesis_settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

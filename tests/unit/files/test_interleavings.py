@@ -18,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -296,6 +297,7 @@ THEIRS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=CASES)
 @given(ours=OURS, theirs=THEIRS, links=st.booleans())
 def test_no_byte_of_another_program_is_lost(

@@ -492,6 +492,7 @@ async def test_too_large_is_not_even_asked_for(tmp_path: Path, server: FileServe
         assert bench.nothing_arrived()
 
 
+@pytest.mark.slow
 async def test_silence_is_given_up_and_tried_again(tmp_path: Path, server: FileServer) -> None:
     async def silent(request: Request, send: Send) -> None:
         async def half(data: bytes) -> None:
@@ -513,6 +514,7 @@ async def test_silence_is_given_up_and_tried_again(tmp_path: Path, server: FileS
         assert list(bench.gcodes) == ["a.gcode"] and bench.staged == []
 
 
+@pytest.mark.slow
 async def test_a_slow_line_is_no_fault(tmp_path: Path, server: FileServer) -> None:
     body = gcode(40_000)
 
@@ -528,6 +530,7 @@ async def test_a_slow_line_is_no_fault(tmp_path: Path, server: FileServer) -> No
         assert await bench.fetch("a.gcode") == "a.gcode"
 
 
+@pytest.mark.slow
 async def test_a_drip_is_given_up(tmp_path: Path, server: FileServer) -> None:
     async def drip(request: Request, send: Send) -> None:
         await send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
@@ -610,6 +613,7 @@ async def test_what_is_too_large_in_any_case_is_given_no_room(
         assert (server.requests, asked) == ([], [])
 
 
+@pytest.mark.slow
 async def test_no_room_any_more(tmp_path: Path, server: FileServer) -> None:
     looks = iter([10**12, 10**12])
     body = gcode(20 * MIB)
@@ -1077,6 +1081,7 @@ async def test_nothing_is_told_before_the_disk_has_it(
     assert steps == ["sync a.gcode.part", "place", "sync gcodes", "mark"]
 
 
+@pytest.mark.slow
 async def test_a_slow_disk_slows_the_server_down(tmp_path: Path, server: FileServer) -> None:
     """What comes faster than it can be written waits at the server, not in our memory."""
     gate = threading.Event()

@@ -110,6 +110,7 @@ async def test_a_webcam_added_in_the_web_interface_brings_it_in(
         )
 
 
+@pytest.mark.slow
 async def test_a_camera_enabled_where_it_was_switched_off(
     tmp_path: Path, server: OldCameras
 ) -> None:

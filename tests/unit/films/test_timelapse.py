@@ -120,6 +120,7 @@ async def job(server: OldCameras, tmp_path: Path) -> AsyncIterator[Print]:
         yield job
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 async def test_a_print_becomes_a_video_with_all_its_frames(
     server: OldCameras, tmp_path: Path
@@ -144,6 +145,7 @@ async def test_a_print_becomes_a_video_with_all_its_frames(
         assert job.timelapse.status_fields() == {"timelapses": [video]}
 
 
+@pytest.mark.slow
 async def test_frames_come_at_their_interval_and_not_in_a_pause(job: Print) -> None:
     job.start()
     begun = job.clock.mono
@@ -308,6 +310,7 @@ async def filmed_for_nothing(job: Print, tmp_path: Path) -> Path:
     return place
 
 
+@pytest.mark.slow
 async def test_a_finished_video_that_cannot_be_stored_is_not_rendered_again(
     server: OldCameras, tmp_path: Path
 ) -> None:
@@ -323,6 +326,7 @@ async def test_a_finished_video_that_cannot_be_stored_is_not_rendered_again(
         assert len(job.renderer.films) == 1
 
 
+@pytest.mark.slow
 async def test_a_video_that_can_never_be_stored_is_given_up_with_a_sentence(
     server: OldCameras, tmp_path: Path
 ) -> None:
@@ -340,6 +344,7 @@ async def test_a_video_that_can_never_be_stored_is_given_up_with_a_sentence(
         assert len(job.renderer.films) == 1
 
 
+@pytest.mark.slow
 async def test_without_room_nothing_is_written_and_others_wait_their_turn(
     server: OldCameras, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -410,6 +415,7 @@ async def test_half_a_zip_does_not_stay(
         await job.videos()
 
 
+@pytest.mark.slow
 async def test_one_video_that_the_hub_refuses_holds_up_no_other(job: Print) -> None:
     hub = job.room.hub
     hub.too_large = ("large",)
@@ -454,6 +460,7 @@ async def test_where_moonraker_timelapse_films_ours_is_off_unless_asked_for(
         assert "timelapse other" not in [n.key for n in job.room.board.notices.standing]
 
 
+@pytest.mark.slow
 async def test_a_full_share_of_the_disk_thins_the_film_evenly(
     server: OldCameras, tmp_path: Path
 ) -> None:

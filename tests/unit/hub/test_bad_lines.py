@@ -29,6 +29,7 @@ def play(work: Coroutine[Any, Any, None], loop: VirtualLoop) -> None:
         loop.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redeliver", [0, 15], ids=["forgetful hub", "hub that redelivers"])
 @pytest.mark.parametrize("long_poll", [0, 25], ids=["polled", "long-polled"])
 @pytest.mark.parametrize("forget", [20.0, 60.0])
@@ -74,6 +75,7 @@ def test_sixty_commands_through_a_middlebox_that_forgets(
     play(evening(), loop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["hang_accept", "hang", "refuse", "reset", "cut"])
 def test_an_hour_of_a_broken_server_leaves_no_socket_open(mode: str) -> None:
     """`hang_accept` is met by https: a handshake that never ends."""

@@ -213,6 +213,7 @@ async def test_a_refusal_before_all_was_sent_ends_the_connection(bench: Bench) -
     server.close()
 
 
+@pytest.mark.slow
 async def test_a_hung_answer_says_where_it_hung(bench: Bench) -> None:
     for mode, words in (("hang", "request"), ("hang_body", "body")):
         bench.server.behave(mode, times=1)

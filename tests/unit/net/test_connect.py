@@ -142,6 +142,7 @@ async def test_what_the_server_turns_down(alert: int, words: str) -> None:
     server.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", [Phase.CONNECT, Phase.TLS])
 async def test_what_never_ends_is_given_up_and_closed(phase: Phase) -> None:
     with FaultServer() as server:

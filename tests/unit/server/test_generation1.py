@@ -74,6 +74,7 @@ def test_a_stranger_leaves_nothing_behind(serve: Serve) -> None:
     assert not list((server.folder / "tecmedhub_data").glob("commands-*"))
 
 
+@pytest.mark.slow
 def test_what_nobody_confirms_is_handed_out_again_until_somebody_does(serve: Serve) -> None:
     server = serve(1, REDELIVER=3)
     update(server)

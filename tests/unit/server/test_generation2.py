@@ -91,6 +91,7 @@ def test_another_printers_commands_are_its_own(serve: Serve) -> None:
     assert state(server, number) == "sent"
 
 
+@pytest.mark.slow
 def test_what_nobody_confirms_is_handed_out_again_until_somebody_does(serve: Serve) -> None:
     server = serve(2, REDELIVER=3)
     update(server)
@@ -117,6 +118,7 @@ def test_who_cannot_take_a_command_twice_is_given_it_once(serve: Serve) -> None:
     assert poll(server) == [] and poll(server, redeliver=1) == []
 
 
+@pytest.mark.slow
 def test_a_database_that_was_made_anew_gives_old_ids_to_new_commands(serve: Serve) -> None:
     server = serve(2, REDELIVER=0.2)
     update(server)

@@ -260,6 +260,7 @@ def trees(draw):
     return tree
 
 
+@pytest.mark.slow
 @given(trees(), trees(), st.dictionaries(st.sampled_from(PATHS), st.text(), max_size=6))
 def test_no_tree_raises_and_what_is_in_force_is_always_valid(first, second, conf) -> None:
     filament = conf.pop("printer_data.filament", None)

@@ -90,6 +90,7 @@ def hasty() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty")
 @hypothesis_settings(
     max_examples=CASES, suppress_health_check=list(HealthCheck), deadline=None, database=None

@@ -52,6 +52,7 @@ async def test_a_final_state_is_final(database: Database) -> None:
     assert await book.finish("never received", State.REFUSED, "", NOW) is None
 
 
+@pytest.mark.slow
 async def test_old_and_surplus_rows_go_and_waiting_ones_stay(database: Database) -> None:
     book = Ledger(database)
     await book.receive([entry(n, NOW - KEEP_SECONDS - 1) for n in range(3)])
@@ -113,6 +114,7 @@ async def test_an_id_alone_acknowledges_every_command_that_bears_it(database: Da
     assert book.due() == []
 
 
+@pytest.mark.slow
 async def test_results_that_no_hub_takes_are_kept_up_to_a_limit(database: Database) -> None:
     book = Ledger(database)
     await book.receive([entry(n) for n in range(KEEP_ROWS + 3)])
