@@ -62,6 +62,7 @@ class Database:
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._file: Optional[SqliteFile] = None
         self.refuses = False  # the disk, at the last attempt; until then it may be slow
+        self.refusals = 0  # of what had been posted: so often a later transaction came before it
         self._retry: Optional[asyncio.TimerHandle] = None
         self._begun_anew: List[Callable[[], None]] = []
         self._closing: "Optional[asyncio.Future[None]]" = None
@@ -70,6 +71,11 @@ class Database:
     def writable(self) -> bool:
         """Whether what is stored now will still be there after a restart."""
         return self._file is not None and self._file.writable
+
+    @property
+    def behind(self) -> bool:
+        """Whether something waits that a transaction of now would not see."""
+        return bool(self._waiting)
 
     @property
     def left_open(self) -> bool:
@@ -201,6 +207,7 @@ class Database:
     def _ended(self, posted: _Posted, ended: "asyncio.Future[Any]") -> None:
         error = StoreClosed("The store is closed.") if ended.cancelled() else ended.exception()
         if isinstance(error, StoreUnavailable) and self._closing is None:
+            self.refusals += 1
             self._waiting.append(posted)
         elif error is not None and posted.parts and self._closing is None:
             for part in posted.parts:  # what cannot be stored takes none along

@@ -94,7 +94,7 @@ class Journal:
         self._acknowledged: Set[int] = set()  # numbers of which the disk does not know that yet
 
     async def start(self) -> None:
-        before = self._recorded
+        before, refusals = self._recorded, self._database.refusals
         if self._database.left_open:
             seed = _seed(self._clock.time())
             await self._database.lasting(
@@ -104,7 +104,7 @@ class Journal:
                 )
             )
         left, self._told = await self._database.lasting(_count)
-        self._new = left + self._recorded - before
+        self._counted(left, before, refusals)
 
     def record(self, kind: str, data: Mapping[str, Any]) -> None:
         """Write an event down, in order, without waiting for the disk."""
@@ -131,7 +131,8 @@ class Journal:
         """
         if self.undelivered <= 0:
             return []
-        before = self._recorded
+        before, refusals = self._recorded, self._database.refusals
+        whole = not self._database.behind
         storing = self._storing()
         where = f"delivered <> {STORED}" if storing else f"delivered = {NEW}"
         known = set(self._acknowledged)
@@ -142,7 +143,8 @@ class Journal:
         except StoreUnavailable:
             return []
         found = [event for event in found if event["seq"] not in known][:limit]
-        if not found and not known and self._database.writable:
+        whole = whole and refusals == self._database.refusals and self._database.writable
+        if not found and not known and whole:
             self._new = self._recorded - before
             self._told = 0 if storing else self._told
         return found
@@ -161,7 +163,7 @@ class Journal:
             bound(connection, self._max_rows, now)
             return _count(connection)
 
-        before = self._recorded
+        before, refusals = self._recorded, self._database.refusals
         numbers = {event["seq"] for event in told}
         self._acknowledged |= numbers
         try:
@@ -170,8 +172,7 @@ class Journal:
             return  # we are leaving: they are told once more
         finally:
             self._acknowledged -= numbers
-        # What was recorded while we waited stands behind us in the queue, and was not counted.
-        self._new = left + self._recorded - before
+        self._counted(left, before, refusals)
 
     async def recent(self, limit: int) -> List[Dict[str, Any]]:
         """The newest events, newest first, delivered or not; none from a disk that refuses."""
@@ -186,6 +187,14 @@ class Journal:
     def undelivered(self) -> int:
         """How many are `due`."""
         return self._new + (self._told if self._storing() else 0)
+
+    def _counted(self, left: int, before: int, refusals: int) -> None:
+        """`left` were on the disk after what was recorded `before`; what has come since stands
+        behind that in the queue, and so may what was refused: then `due` has to look.
+        """
+        self._new = left + self._recorded - before
+        if refusals != self._database.refusals:
+            self._new = max(self._new, 1)
 
     def _kept(self, data: Mapping[str, Any]) -> Tuple[str, str]:
         """The columns `data` and `made_of`."""

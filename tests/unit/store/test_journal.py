@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import pytest
 from components.runtime.clock import Clock
 from components.runtime.messages import in_language, say
 from components.store import journal
-from components.store.database import FILE_NAME, Database
+from components.store.database import FILE_NAME, RETRY_EVERY, Database
 from components.store.journal import GAP, SAMPLE, Journal
-from tests.unit.fakes import Board, FakeClock
+from tests.unit.fakes import Board, FakeClock, until
 
 
 async def opened(
@@ -51,6 +52,31 @@ async def test_they_survive_a_restart_and_numbers_are_never_used_again(tmp_path:
     await events.delivered(await events.due(1), True)
     events.record("b", {})
     assert [e["seq"] for e in await events.due(50)] == [2]
+    await database.close()
+
+
+async def test_what_waited_for_the_disk_is_told_though_it_was_asked_for_too_early(
+    tmp_path: Path,
+) -> None:
+    board, clock = Board(), FakeClock()
+    database = Database(tmp_path, board.notices, clock)
+    await database.open([journal.SCHEMA])
+    events = Journal(database, clock)
+    await events.start()
+    full = [sqlite3.OperationalError("database or disk is full")]
+
+    def refused(_db: sqlite3.Connection) -> None:
+        if full:
+            raise full.pop()
+
+    database.post(refused)
+    await until(lambda: database.behind)
+    events.record("klippy_error", {})  # behind that
+    clock.advance(RETRY_EVERY)
+    assert await events.due(50) == []  # asked after the disk took something, before the event was
+    await until(lambda: not database.behind)
+    assert events.undelivered == 1
+    assert [event["kind"] for event in await events.due(50)] == ["klippy_error"]
     await database.close()
 
 
