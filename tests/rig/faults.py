@@ -94,6 +94,7 @@ class FaultServer(LoopServer):
         super().__init__(tls=tls)
         self.upstream = upstream
         self._rules: list[Rule] = []
+        self._passing: set[asyncio.Task[None]] = set()  # the connections whose request passes on
         self._modes: dict[str, Callable[..., Awaitable[None]]] = {
             name.removeprefix("_mode_"): getattr(self, name)
             for name in dir(self)
@@ -117,14 +118,14 @@ class FaultServer(LoopServer):
             self._rules.clear()
 
     def end_fault(self) -> None:
-        """Pass everything on again, and end what is being mistreated: in one step, so that nothing
-        that passes on is cut. A hub forgets a command as it hands it out.
+        """Pass everything on again, and end what is being mistreated, and only that: a hub forgets
+        a command as it hands it out.
         """
         self._call(self._end_fault())
 
     async def _end_fault(self) -> None:
         self.clear_behaviour()
-        await self._drop()
+        await self._drop(but=self._passing)
 
     # -- answering -----------------------------------------------------------------------------
 
@@ -153,10 +154,17 @@ class FaultServer(LoopServer):
                 await self._reply(exchange, {})
             await self._modes[rule.mode](exchange, **params)
 
-        if rule.mode in ("reset", "close"):
-            await work()
-        else:
-            await exchange.until_gone(work())
+        task = asyncio.current_task()
+        assert task is not None
+        if rule.mode == "pass":
+            self._passing.add(task)
+        try:
+            if rule.mode in ("reset", "close"):
+                await work()
+            else:
+                await exchange.until_gone(work())
+        finally:
+            self._passing.discard(task)
 
     async def _reply(self, exchange: Exchange, params: Mapping[str, Any]) -> tuple[bytes, str]:
         """Body and content type: what the rule gives, or the upstream's, or a plain success."""

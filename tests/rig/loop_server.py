@@ -15,7 +15,7 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,7 +213,7 @@ class LoopServer:
         self._call(self._quiet(keep_port=True, full_queue=True))
 
     def listen(self) -> None:
-        """Accept connections again."""
+        """Accept connections again, where none were; those that there are stay."""
         self._call(self._listen())
 
     def drop_connections(self) -> None:
@@ -265,6 +265,8 @@ class LoopServer:
         return sock
 
     async def _listen(self) -> None:
+        if self._server is not None:
+            return
         await self._quiet()
         self._server = await asyncio.start_server(
             self._connected, sock=self._bind(), limit=_HEAD_LIMIT, ssl=self._tls
@@ -292,11 +294,12 @@ class LoopServer:
             filler.connect_ex(holder.getsockname())
             self._sockets.append(filler)
 
-    async def _drop(self) -> None:
-        for task in self._tasks:
+    async def _drop(self, but: Set[asyncio.Task[None]] = frozenset()) -> None:
+        tasks = self._tasks - but
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=5)
+        if tasks:
+            await asyncio.wait(tasks, timeout=5)
 
     def _note(self, **counts: int) -> None:
         with self._changed:

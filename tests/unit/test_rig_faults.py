@@ -255,6 +255,23 @@ def test_connections_are_dropped_on_command(faults: FaultServer) -> None:
     assert get(faults)[0] == 200
 
 
+def test_the_end_of_a_fault_cuts_nothing_that_passes_on(
+    proxy: FaultServer, upstream: FaultServer
+) -> None:
+    upstream.behave("answer", "slow", reply={"from": "upstream"}, latency=0.3)
+    proxy.behave("hang", "stuck")
+    passed, stuck = connect(proxy), connect(proxy)
+    passed.request("GET", "/slow")
+    stuck.request("GET", "/stuck")
+    upstream.wait_for_request("slow")
+    proxy.wait_for_request("stuck")
+    proxy.end_fault()
+    proxy.listen()
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        stuck.getresponse()
+    assert json.loads(passed.getresponse().read()) == {"from": "upstream"}
+
+
 def test_refusing_and_listening_again_on_the_same_port(faults: FaultServer) -> None:
     port = faults.port
     for _ in range(3):

@@ -128,7 +128,7 @@ class FaultyStack(Stack):
     def whole(self) -> None:
         """Everything works, is connected and idle; no warning stands."""
         self.hazards.clear()
-        self.faults.clear_behaviour()
+        self.faults.end_fault()
         self.faults.listen()
         for server in self.camera_servers:
             server.clear_behaviour()
