@@ -36,6 +36,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Set, Tuple
 
@@ -367,8 +368,21 @@ class KlippyRig:
     def count(self, name: str = "count") -> int:
         """How often the macro ``COUNT NAME=name`` ran, since the folder was made."""
         parser = configparser.ConfigParser()
-        parser.read(str(self.variables))
+        parser.read_string(self._saved_variables())
         return parser.getint("Variables", name.lower(), fallback=0)
+
+    def _saved_variables(self) -> str:
+        """In one go: Klippy empties the file and writes it anew, and whoever reads piece by piece
+        gets some of both.
+        """
+        text = b""
+        for _ in range(10):  # empty: just so, or nothing was ever counted
+            with contextlib.suppress(FileNotFoundError), self.variables.open("rb", 0) as file:
+                text = file.read(1 << 20)
+            if text:
+                break
+            time.sleep(0.005)
+        return text.decode()
 
     # -- parts -----------------------------------------------------------------------------
 
