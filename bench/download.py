@@ -163,7 +163,7 @@ async def warm_up(bench: Bench) -> None:
     async with FileServer(body=b"G28\n" * 50_000).running() as small:
         kept = bench.live.now
         bench.live.replace(kept._replace(server_url=small.origin))
-        await bench.fetch("small.gcode", download_url=f"{small.origin}/small")
+        await bench.fetch("small.gcode", url=f"{small.origin}/small")
         bench.live.replace(kept)
 
 
