@@ -35,6 +35,7 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     chosen = parser.parse_args()
+    to_write = chosen.write or not (chosen.parts or chosen.quick)
     figures: list[Figure] = []
     started = time.monotonic()
     for name in chosen.parts or PARTS:
@@ -42,11 +43,12 @@ def main() -> int:
         found = importlib.import_module(f"bench.{name}").measure(chosen.quick)
         print(table(found), flush=True)
         figures += found
+        if to_write and found:  # at once: a part that breaks costs no other's half an hour
+            write(ROOT / "docs", found, "a quick run" if chosen.quick else "")
     print(f"\nMeasured on {machine()} in {(time.monotonic() - started) / 60:.0f} minutes.")
     if chosen.json:
         chosen.json.write_text(json.dumps([f.as_dict() for f in figures], indent=1))
-    if chosen.write or not (chosen.parts or chosen.quick):
-        write(ROOT / "docs", figures, "a quick run" if chosen.quick else "")
+    if to_write:
         print("docs/performance.md has these parts anew, and its picture.")
     broken = [f.name for f in figures if not f.kept]
     if broken:
