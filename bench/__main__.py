@@ -23,7 +23,7 @@ PARTS = (
     *("fleet", "latency", "footprint", "wire", "lines"),
     *("download", "cameras", "deployed", "loop_lag"),
 )
-APART = ("where",)  # for who looks for something: no figures for the page
+APART = ("where", "against")  # for who looks for something: no figures for the page
 
 
 def main() -> int:

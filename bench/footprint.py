@@ -50,26 +50,26 @@ def measure(quick: bool) -> list[Figure]:
         klippy = running.enter_context(KlippyRig(folder / "k"))
         rigs: Rigs = {"ours": [], "bare": [], "sketch": []}
         for number in range(copies):
-            options = _options(hub.gen1_url, f"T{number}")
+            options = hub_options(hub.gen1_url, f"T{number}")
             for kind, rig in (
                 ("ours", _moonraker(folder / f"a{number}", klippy, options)),
                 ("bare", _moonraker(folder / f"b{number}", klippy, None)),
-                ("sketch", _sketch(folder / f"c{number}", klippy, hub)),
+                ("sketch", sketched(folder / f"c{number}", klippy, hub)),
             ):
                 rigs[kind].append(running.enter_context(rig))
         # Its traffic is counted by a proxy, which cuts answers into pieces: no measure of CPU.
-        metered = _options(meter.url("/api.php"), "metered")
+        metered = hub_options(meter.url("/api.php"), "metered")
         running.enter_context(_moonraker(folder / "d", klippy, metered))
         time.sleep(WARM_UP)
         started, before = time.monotonic(), _traffic(meter)
-        idle = _costs(rigs, window, rounds)
+        idle = per_cent(rigs, window, rounds)
         minutes = (time.monotonic() - started) / 60
         spent = [now - then for now, then in zip(_traffic(meter), before, strict=True)]
         memory = _extra_memory(rigs)
         seconds = window * rounds + 20
         (klippy.gcodes / "bench.gcode").write_text(make_gcode(seconds=seconds, bed=0))
         klippy.gcode("SDCARD_PRINT_FILE FILENAME=bench.gcode")
-        printing = _costs(rigs, window, rounds)
+        printing = per_cent(rigs, window, rounds)
         klippy.gcode("CANCEL_PRINT")
         memory_after = _extra_memory(rigs)
     figures = [
@@ -118,14 +118,14 @@ def _many_files() -> list[Figure]:
             rigs[kind] = []
             for number in range(copies):
                 name = f"{kind}{number}".replace(" ", "")
-                plugin = None if kind.startswith("bare") else _options(hub.gen1_url, name)
+                plugin = None if kind.startswith("bare") else hub_options(hub.gen1_url, name)
                 rig = _moonraker(folder / name, klippy, plugin)
                 with rig:
                     pass  # it makes its database
                 _fill(rig.data_path, count)
                 rigs[kind].append(running.enter_context(rig))
         _until_quiet([rig for kind in rigs.values() for rig in kind])
-        costs = _costs(rigs, window, rounds)
+        costs = per_cent(rigs, window, rounds)
     a, b, bare_a, bare_b = (statistics.mean(costs[k]) for k in ("a", "b", "bare a", "bare b"))
     ratio = (a / b) / (bare_a / bare_b)
     name = f"CPU with {MANY:,} files against 10"
@@ -163,7 +163,7 @@ def _moonraker(folder: Path, klippy: KlippyRig, options: dict[str, str] | None) 
     )
 
 
-def _options(url: str, token: str) -> dict[str, str]:
+def hub_options(url: str, token: str) -> dict[str, str]:
     return {
         "server_url": url,
         "printer_token": token,
@@ -172,7 +172,7 @@ def _options(url: str, token: str) -> dict[str, str]:
     }
 
 
-def _sketch(folder: Path, klippy: KlippyRig, hub: PhpHub) -> MoonrakerRig:
+def sketched(folder: Path, klippy: KlippyRig, hub: PhpHub) -> MoonrakerRig:
     rig = MoonrakerRig(
         folder,
         plugin=False,
@@ -184,7 +184,7 @@ def _sketch(folder: Path, klippy: KlippyRig, hub: PhpHub) -> MoonrakerRig:
     return rig
 
 
-def _costs(rigs: Rigs, seconds: float, rounds: int) -> Values:
+def per_cent(rigs: Rigs, seconds: float, rounds: int) -> Values:
     """% of a core, of each rig the median of `rounds` windows: whatever visits the machine once is
     left out.
     """
