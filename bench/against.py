@@ -22,7 +22,6 @@ from bench import footprint
 from bench.figures import Figure
 from tests.rig.hub import PhpHub
 from tests.rig.klippy import ROOT, KlippyRig, short_folder
-from tests.rig.moonraker import MoonrakerRig
 
 PART = "against"
 COPIES = 6
@@ -44,16 +43,14 @@ def measure(quick: bool) -> list[Figure]:
         for number in range(2 if quick else COPIES):
             for kind, those in rigs.items():
                 where = folder / f"{kind[0]}{number}"
+                options = footprint.hub_options(hub.gen1_url, f"{kind}{number}")
                 if kind == "sketch":
                     rig = footprint.sketched(where, klippy, hub)
+                elif kind == "bare":
+                    rig = footprint.moonraker(where, klippy, None)
                 else:
-                    rig = MoonrakerRig(
-                        where,
-                        tecmedhub=footprint.hub_options(hub.gen1_url, f"{kind}{number}"),
-                        plugin=kind != "bare",
-                        klippy_socket=klippy.socket,
-                        repository=former if kind == "then" else ROOT,
-                    )
+                    repository = former if kind == "then" else ROOT
+                    rig = footprint.moonraker(where, klippy, options, repository)
                 those.append(running.enter_context(rig))
         time.sleep(footprint.WARM_UP)
         costs = footprint.per_cent(rigs, 10.0 if quick else WINDOW, ROUNDS)

@@ -52,14 +52,14 @@ def measure(quick: bool) -> list[Figure]:
         for number in range(copies):
             options = hub_options(hub.gen1_url, f"T{number}")
             for kind, rig in (
-                ("ours", _moonraker(folder / f"a{number}", klippy, options)),
-                ("bare", _moonraker(folder / f"b{number}", klippy, None)),
+                ("ours", moonraker(folder / f"a{number}", klippy, options)),
+                ("bare", moonraker(folder / f"b{number}", klippy, None)),
                 ("sketch", sketched(folder / f"c{number}", klippy, hub)),
             ):
                 rigs[kind].append(running.enter_context(rig))
         # Its traffic is counted by a proxy, which cuts answers into pieces: no measure of CPU.
         metered = hub_options(meter.url("/api.php"), "metered")
-        running.enter_context(_moonraker(folder / "d", klippy, metered))
+        running.enter_context(moonraker(folder / "d", klippy, metered))
         time.sleep(WARM_UP)
         started, before = time.monotonic(), _traffic(meter)
         idle = per_cent(rigs, window, rounds)
@@ -119,7 +119,7 @@ def _many_files() -> list[Figure]:
             for number in range(copies):
                 name = f"{kind}{number}".replace(" ", "")
                 plugin = None if kind.startswith("bare") else hub_options(hub.gen1_url, name)
-                rig = _moonraker(folder / name, klippy, plugin)
+                rig = moonraker(folder / name, klippy, plugin)
                 with rig:
                     pass  # it makes its database
                 _fill(rig.data_path, count)
@@ -157,9 +157,16 @@ def _until_quiet(rigs: list[MoonrakerRig]) -> None:
     raise TimeoutError("Moonraker is still busy with its files")
 
 
-def _moonraker(folder: Path, klippy: KlippyRig, options: dict[str, str] | None) -> MoonrakerRig:
+def moonraker(
+    folder: Path, klippy: KlippyRig, options: dict[str, str] | None, repository: Path = ROOT
+) -> MoonrakerRig:
+    """With the plugin of `repository`, or, without `options`, without it."""
     return MoonrakerRig(
-        folder, tecmedhub=options, plugin=options is not None, klippy_socket=klippy.socket
+        folder,
+        tecmedhub=options,
+        plugin=options is not None,
+        klippy_socket=klippy.socket,
+        repository=repository,
     )
 
 

@@ -92,8 +92,8 @@ def test_connections_are_kept_over_tls(generation: int, make_stack: Made) -> Non
 def test_no_command_goes_to_a_moonraker_that_is_leaving(stack: Stack) -> None:
     """Each is queued within a restart, while the long poll of before it would still be waiting.
 
-    What the hub hands out while nginx closes the way to it reaches nobody, which no client can
-    help: hence a hub that hands out again what nobody named.
+    What the hub hands out in the moment in which the way to it is closed may reach nobody, which no
+    client can help: hence a hub that hands out again what nobody named.
     """
     stack.hub.set(features={**LONG_POLL, "redeliver": 5})
     with Front(stack.hub.port) as front:
